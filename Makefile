@@ -1,0 +1,31 @@
+# Two commands matter: `make demo` (nine failures, live) and `make test`. Both set everything up first.
+.PHONY: demo test lint setup unit live format clean
+
+H := .venv/bin
+
+demo: setup
+	$(H)/holdfast lab run uc1 uc2 uc3 uc4 uc5 uc6 uc7 uc8 uc9
+
+test: lint unit live
+
+setup:
+	@scripts/setup
+
+lint: setup
+	$(H)/ruff check src tests
+	$(H)/ruff format --check src tests
+	$(H)/mypy
+	$(H)/pytest tests/tidy
+
+unit: setup
+	$(H)/pytest tests --ignore tests/live --ignore tests/tidy
+
+live: setup
+	$(H)/pytest tests/live
+
+format: setup
+	$(H)/ruff format src tests
+	$(H)/ruff check --fix src tests
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

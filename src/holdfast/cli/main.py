@@ -1,0 +1,5 @@
+"""Entry point of the `holdfast` command."""
+
+
+def main() -> None:
+    raise SystemExit(0)

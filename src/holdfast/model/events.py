@@ -1,0 +1,184 @@
+"""What can be seen: the inputs of the pure cores, in the past tense.
+
+`run` counts the starts of a VNFC, `boot` those of a VM, so that news about an earlier life is
+recognised and dropped. Every event reaches a core inside an `Observed`, whose number the reasons of
+the following decisions refer to.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from holdfast.model.messages import Message
+from holdfast.model.names import ActionId, HostName, Party, Role, ServiceName, VmName, VnfcName, VnfName
+
+FailureCause = Literal["exited", "killed", "check", "role", "start", "lost", "vm-gone"]
+
+
+class Position(Struct, frozen=True, order=True):
+    """How new the state of a VNFC is: epoch under which it was written, then sequence number."""
+
+    epoch: int = 0
+    sequence: int = 0
+
+
+class ManagerStarted(Struct, frozen=True, tag=True):
+    """The manager's process has begun (first start, or again after a crash)."""
+
+
+class DeadlinePassed(Struct, frozen=True, tag=True):
+    """`deadline(state)` of the core is due."""
+
+
+class VnfcReady(Struct, frozen=True, tag=True):
+    """The VNFC was started and all its checks have answered well once."""
+
+    vnfc: VnfcName
+    run: int
+    position: Position | None = None
+    """Told by components that hold state; None where they hold none or do not say."""
+    took_s: float = 0.0
+
+
+class VnfcFailed(Struct, frozen=True, tag=True):
+    """The VNFC failed: its process ended, a check failed `misses` times, or it reported itself unwell.
+
+    For `check` and `role` something of it may still run. An agent reports each run once.
+    """
+
+    vnfc: VnfcName
+    run: int
+    cause: FailureCause
+    detail: str = ""
+
+
+class StandbyLost(Struct, frozen=True, tag=True):
+    """The active asks for leave to acknowledge updates without this standby (rule: state tells the truth)."""
+
+    vnfc: VnfcName
+    run: int
+    epoch: int
+    standby: VnfcName
+
+
+class StandbySynced(Struct, frozen=True, tag=True):
+    """The active has brought this standby up to date; from now on each update waits for it."""
+
+    vnfc: VnfcName
+    run: int
+    epoch: int
+    standby: VnfcName
+
+
+class VmBooted(Struct, frozen=True, tag=True):
+    """The VM runs and can start VNFCs."""
+
+    vm: VmName
+    boot: int
+
+
+class VmDied(Struct, frozen=True, tag=True):
+    """The VM's first process is gone, and everything in the VM with it (seen from the NFVI)."""
+
+    vm: VmName
+    boot: int
+    cause: str = ""
+
+
+class VnfcFact(Struct, frozen=True):
+    """One VNFC as its agent sees it now."""
+
+    vnfc: VnfcName
+    run: int
+    condition: Literal["absent", "starting", "ready", "failed"]
+    role: Role = "none"
+    epoch: int = 0
+    services: tuple[ServiceName, ...] = ()
+    """Services whose address this VNFC holds at this moment."""
+    position: Position | None = None
+    detail: str = ""
+
+
+class VmFact(Struct, frozen=True):
+    vm: VmName
+    boot: int
+    condition: Literal["absent", "up"]
+
+
+class AgentJoined(Struct, frozen=True, tag=True):
+    """An agent's link is up; `vnfcs` and `vms` are complete for its host. Sent on every (re)connection."""
+
+    host: HostName
+    vnfcs: tuple[VnfcFact, ...]
+    vms: tuple[VmFact, ...]
+
+
+class AgentLost(Struct, frozen=True, tag=True):
+    """The link to an agent broke. By itself no fault of what runs there."""
+
+    host: HostName
+
+
+class ActionDone(Struct, frozen=True, tag=True):
+    """The action's effect was confirmed by looking (read back, process gone, answer received)."""
+
+    action: ActionId
+    detail: str = ""
+
+
+class ActionFailed(Struct, frozen=True, tag=True):
+    """The action failed or its effect could not be confirmed within its limit."""
+
+    action: ActionId
+    why: str
+    vm_gone: bool = False
+    """The VM that holds the VNFC is known to be gone, so nothing of the VNFC can run or be reached."""
+
+
+class Received(Struct, frozen=True, tag=True):
+    """A message of another manager."""
+
+    id: ActionId
+    """The sender's action that sent it: the same on every repetition."""
+    sender: Party
+    message: Message
+
+
+class SwitchoverAsked(Struct, frozen=True, tag=True):
+    """An operator wants the services of a VNF (or one of them) moved to their successors."""
+
+    vnf: VnfName
+    service: ServiceName | None = None
+    to: VnfcName | None = None
+
+
+class LossAccepted(Struct, frozen=True, tag=True):
+    """A person allows a stale standby to be promoted (`--accept-loss`)."""
+
+    vnf: VnfName
+
+
+Event = (
+    ManagerStarted
+    | DeadlinePassed
+    | VnfcReady
+    | VnfcFailed
+    | StandbyLost
+    | StandbySynced
+    | VmBooted
+    | VmDied
+    | AgentJoined
+    | AgentLost
+    | ActionDone
+    | ActionFailed
+    | Received
+    | SwitchoverAsked
+    | LossAccepted
+)
+
+
+class Observed(Struct, frozen=True):
+    """An event with the number it has in the observing manager's journal."""
+
+    n: int
+    event: Event

@@ -1,0 +1,196 @@
+"""The resolved descriptor: everything the managers and agents need, no default left open.
+
+`model.descriptor` (what people write) is turned into a `Layout` once; cores, agents and the store
+know only this. All collections are keyed by name; all durations are seconds.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from holdfast.model.names import (
+    GroupName,
+    HostName,
+    Redundancy,
+    Reserve,
+    ServiceName,
+    StateKind,
+    VmName,
+    VnfcName,
+    VnfmName,
+    VnfName,
+)
+
+CheckKind = Literal["process", "tcp", "http", "command", "protocol"]
+RepairPolicy = Literal["negotiated", "initial", "snapshot", "standby-vm", "none"]
+"""negotiated: restart after every VNFM concerned has acknowledged (or asked for) it; initial, snapshot,
+standby-vm: configured repair without waiting for an acknowledgement; none: alarm only."""
+
+
+class Operation(Struct, frozen=True):
+    """A command with its time limit. `${name}` in the words is replaced by the agent before use."""
+
+    command: tuple[str, ...]
+    limit_s: float = 5.0
+
+
+class OcfAgent(Struct, frozen=True):
+    """An OCF resource agent: `ocf:<provider>:<agent>` and its parameters (OCF_RESKEY_*)."""
+
+    provider: str
+    agent: str
+    parameters: dict[str, str] = {}
+
+
+class Check(Struct, frozen=True):
+    """One way to ask whether a VNFC is well; `misses` answers in a row must fail to make it failed."""
+
+    kind: CheckKind
+    every_s: float = 0.1
+    limit_s: float = 0.1
+    misses: int = 3
+    port: int = 0
+    path: str = "/"
+    status: int = 200
+    command: tuple[str, ...] = ()
+
+
+class Escalation(Struct, frozen=True):
+    """Failures counted from the first within `probation_s`; above `maximum` the next wider zone is told."""
+
+    maximum: int = 3
+    probation_s: float = 60.0
+
+
+class Replication(Struct, frozen=True):
+    """How an active VNFC passes its state to its standbys (SY-1)."""
+
+    port: int
+    mode: Literal["synchronous", "periodic"] = "synchronous"
+    period_s: float = 0.1
+
+
+class Component(Struct, frozen=True):
+    """A component type of a VNF: how its instances (VNFCs) are started, stopped, asked and told."""
+
+    name: str
+    vnf: VnfName
+    group: GroupName
+    start: Operation | None = None
+    stop: Operation | None = None
+    cleanup: Operation | None = None
+    """Runs before the process group is killed; must succeed for the VNFC to count as isolated."""
+    become_active: Operation | None = None
+    become_standby: Operation | None = None
+    ocf: OcfAgent | None = None
+    speaks: bool = False
+    """Speaks the component protocol (docs/component-protocol.md) on the socket in HOLDFAST_SOCKET."""
+    checks: tuple[Check, ...] = (Check(kind="process"),)
+    files: dict[str, str] = {}
+    """Relative path to content, written into the VNFC's own folder before each start."""
+    environment: dict[str, str] = {}
+    start_limit_s: float = 10.0
+    role_limit_s: float = 2.0
+    cleanup_limit_s: float = 1.0
+    replication: Replication | None = None
+    storage: str = ""
+    """Folder of the whole VNF's shared storage (SY-3), empty for none."""
+
+
+class Service(Struct, frozen=True):
+    """What one active VNFC provides, and the interface it is reached by (IF-1)."""
+
+    name: ServiceName
+    group: GroupName
+    address: str = ""
+    """With prefix length, `10.77.0.100/24` or `fd00::100/64`; empty for none."""
+    port: int = 0
+    transport: Literal["tcp", "udp", ""] = ""
+    assigned_by: Literal["ha-manager", "component"] = "ha-manager"
+
+
+class Group(Struct, frozen=True):
+    """The instances of one component type that protect one another (SA Forum: service group)."""
+
+    name: GroupName
+    vnf: VnfName
+    component: str
+    redundancy: Redundancy
+    reserve: Reserve
+    state: StateKind
+    services: tuple[ServiceName, ...]
+    vnfcs: tuple[VnfcName, ...]
+    """In order of preference: first actives, then successors."""
+    after: tuple[GroupName, ...] = ()
+    """Groups whose services must be provided before this one is started."""
+
+    @property
+    def role_is_assigned(self) -> bool:
+        """False where starting a VNFC means serving, so that no role assignment exists (UC5, UC7)."""
+        return self.redundancy != "no-redundancy"
+
+
+class Vnfc(Struct, frozen=True):
+    name: VnfcName
+    vnf: VnfName
+    component: str
+    group: GroupName
+    host: HostName
+    vm: VmName | None = None
+
+
+class Vnf(Struct, frozen=True):
+    name: VnfName
+    vnfm: VnfmName
+    sal: int
+    report: bool
+    """Whether the HA manager reports errors of this VNF to its VNFM (UC1: may)."""
+    groups: tuple[GroupName, ...]
+    vnfc_escalation: Escalation = Escalation()
+
+
+class Vm(Struct, frozen=True):
+    name: VmName
+    host: HostName
+    addresses: tuple[str, ...]
+    repair: RepairPolicy = "negotiated"
+    standby_vm: VmName | None = None
+    ack_limit_s: float = 1.0
+    """How long the VIM waits for acknowledgements before it raises an alarm (and goes on waiting)."""
+    boot_limit_s: float = 30.0
+    isolate_limit_s: float = 2.0
+    escalation: Escalation = Escalation(maximum=3, probation_s=300.0)
+
+
+class FenceDevice(Struct, frozen=True):
+    """A ClusterLabs fence agent: program, and options given on its standard input."""
+
+    agent: str
+    options: dict[str, str] = {}
+    limit_s: float = 20.0
+
+
+class Host(Struct, frozen=True):
+    name: HostName
+    addresses: tuple[str, ...] = ()
+    bridge: str = "hf0"
+    """Bridge of the host that its VMs are attached to and that carries addresses of VNFCs without a VM."""
+    fence: FenceDevice | None = None
+    escalation: Escalation = Escalation(maximum=1, probation_s=300.0)
+    """More than `maximum` *different* VMs in error within the probation point to the host."""
+
+
+class Layout(Struct, frozen=True):
+    """A whole deployment. Dictionaries keep the order of the descriptor."""
+
+    name: str
+    hosts: dict[HostName, Host] = {}
+    vms: dict[VmName, Vm] = {}
+    vnfs: dict[VnfName, Vnf] = {}
+    components: dict[GroupName, Component] = {}
+    """Keyed by the group: each component type has exactly one group."""
+    groups: dict[GroupName, Group] = {}
+    services: dict[ServiceName, Service] = {}
+    vnfcs: dict[VnfcName, Vnfc] = {}
+    sal_s: dict[int, float] = {1: 6.0, 2: 15.0, 3: 25.0}
+    """Longest outage by service availability level: configuration (SAL-T)."""

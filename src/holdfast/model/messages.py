@@ -1,0 +1,97 @@
+"""What HA manager, VNFM and VIM say to each other. Nothing else passes between them.
+
+Every message names the incident it belongs to on the sender's side. Delivery is at least once: a
+message is repeated until its receiver has taken it durably, and receivers drop what they have seen.
+"""
+
+from msgspec import Struct
+
+from holdfast.model.names import IncidentId, ServiceName, VmName, VnfcName, VnfName
+
+
+class ErrorReport(Struct, frozen=True, tag=True):
+    """HA manager -> VNFM: a VNFC failed, the service may be interrupted (UC1, UC2, UC5, UC6)."""
+
+    incident: IncidentId
+    vnf: VnfName
+    vnfc: VnfcName
+    vm: VmName | None
+    service: ServiceName | None
+    """The service that was interrupted; None when a standby or spare failed."""
+    cause: str
+    isolate_vm: bool = False
+    """Cleanup failed: the VM must be isolated before the service can be taken over."""
+    repair_vm: bool = False
+    """The VM is gone and its repair is requested (UC6)."""
+
+
+class ErrorCleared(Struct, frozen=True, tag=True):
+    """HA manager -> VNFM, VNFM -> VIM: what was reported under this incident is over."""
+
+    incident: IncidentId
+    vnf: VnfName
+
+
+class RepairRequest(Struct, frozen=True, tag=True):
+    """VNFM -> VIM: the VM is gone or must be isolated; restart is safe from the sender's side (UC4, UC8)."""
+
+    incident: IncidentId
+    vm: VmName
+    why: str
+    isolate_only: bool = False
+    """Isolate now because a take-over waits for it; the restart still needs the acknowledgements."""
+
+
+class RepairAck(Struct, frozen=True, tag=True):
+    """VNFM -> VIM: answer to VmFailed; restart of the VM is safe from the sender's side (UC2)."""
+
+    incident: IncidentId
+    vm: VmName
+
+
+class ErrorOnVm(Struct, frozen=True, tag=True):
+    """VNFM -> VIM: too many failures of VNFCs in this VM within the probation time (UC9)."""
+
+    incident: IncidentId
+    vm: VmName
+    failures: int
+    within_s: float
+    vnfcs: tuple[VnfcName, ...]
+
+
+class VmFailed(Struct, frozen=True, tag=True):
+    """VIM -> VNFM -> HA manager: the VM has failed, seen from the NFVI."""
+
+    incident: IncidentId
+    vm: VmName
+    cause: str
+    ack_wanted: bool
+
+
+class VmIsolated(Struct, frozen=True, tag=True):
+    """VIM -> VNFM -> HA manager: nothing of this VM runs or is reachable any more, confirmed."""
+
+    incident: IncidentId
+    vm: VmName
+
+
+class VmUp(Struct, frozen=True, tag=True):
+    """VIM -> VNFM -> HA manager: the VM runs (again), empty; its VNFCs may be started."""
+
+    incident: IncidentId
+    vm: VmName
+    boot: int
+    """Counts the starts of this VM; a lower one than known is an old message."""
+
+
+class VmNotRepaired(Struct, frozen=True, tag=True):
+    """VIM -> VNFM -> HA manager: repair has failed or is not configured; do not wait for this VM."""
+
+    incident: IncidentId
+    vm: VmName
+    why: str
+
+
+Message = (
+    ErrorReport | ErrorCleared | RepairRequest | RepairAck | ErrorOnVm | VmFailed | VmIsolated | VmUp | VmNotRepaired
+)

@@ -9,8 +9,10 @@ from typing import Literal
 from msgspec import Struct
 
 from holdfast.model.names import (
+    HA,
     GroupName,
     HostName,
+    Party,
     Redundancy,
     Reserve,
     ServiceName,
@@ -19,6 +21,7 @@ from holdfast.model.names import (
     VnfcName,
     VnfmName,
     VnfName,
+    vnfm_party,
 )
 
 CheckKind = Literal["process", "tcp", "http", "command", "protocol"]
@@ -194,3 +197,20 @@ class Layout(Struct, frozen=True):
     vnfcs: dict[VnfcName, Vnfc] = {}
     sal_s: dict[int, float] = {1: 6.0, 2: 15.0, 3: 25.0}
     """Longest outage by service availability level: configuration (SAL-T)."""
+
+
+def in_charge(layout: Layout, vnf: VnfName) -> Party:
+    """Who decides about the VNFCs of this VNF: its HA manager if any of its groups has redundancy, else its VNFM."""
+    groups = (layout.groups[name] for name in layout.vnfs[vnf].groups)
+    if any(group.redundancy != "no-redundancy" for group in groups):
+        return HA
+    return vnfm_party(layout.vnfs[vnf].vnfm)
+
+
+def vnfms_of(layout: Layout) -> tuple[Party, ...]:
+    """All VNFMs of the deployment, in the order of the descriptor."""
+    return tuple(dict.fromkeys(vnfm_party(vnf.vnfm) for vnf in layout.vnfs.values()))
+
+
+def vnfcs_in(layout: Layout, vm: VmName) -> tuple[Vnfc, ...]:
+    return tuple(vnfc for vnfc in layout.vnfcs.values() if vnfc.vm == vm)

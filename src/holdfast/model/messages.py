@@ -2,6 +2,8 @@
 
 Every message names the incident it belongs to on the sender's side. Delivery is at least once: a
 message is repeated until its receiver has taken it durably, and receivers drop what they have seen.
+`boot` says which life of the VM is meant, so that news that was overtaken by a repair does not start
+another one; 0 where the sender does not know it.
 """
 
 from msgspec import Struct
@@ -23,6 +25,7 @@ class ErrorReport(Struct, frozen=True, tag=True):
     """Cleanup failed: the VM must be isolated before the service can be taken over."""
     repair_vm: bool = False
     """The VM is gone and its repair is requested (UC6)."""
+    boot: int = 0
 
 
 class ErrorCleared(Struct, frozen=True, tag=True):
@@ -40,6 +43,7 @@ class RepairRequest(Struct, frozen=True, tag=True):
     why: str
     isolate_only: bool = False
     """Isolate now because a take-over waits for it; the restart still needs the acknowledgements."""
+    boot: int = 0
 
 
 class RepairAck(Struct, frozen=True, tag=True):
@@ -57,6 +61,7 @@ class ErrorOnVm(Struct, frozen=True, tag=True):
     failures: int
     within_s: float
     vnfcs: tuple[VnfcName, ...]
+    boot: int = 0
 
 
 class VmFailed(Struct, frozen=True, tag=True):
@@ -66,6 +71,7 @@ class VmFailed(Struct, frozen=True, tag=True):
     vm: VmName
     cause: str
     ack_wanted: bool
+    boot: int = 0
 
 
 class VmIsolated(Struct, frozen=True, tag=True):
@@ -73,6 +79,7 @@ class VmIsolated(Struct, frozen=True, tag=True):
 
     incident: IncidentId
     vm: VmName
+    boot: int = 0
 
 
 class VmUp(Struct, frozen=True, tag=True):
@@ -90,6 +97,7 @@ class VmNotRepaired(Struct, frozen=True, tag=True):
     incident: IncidentId
     vm: VmName
     why: str
+    boot: int = 0
 
 
 Message = (

@@ -1,0 +1,146 @@
+"""Faults, done to real processes from outside of Holdfast, each one checked to have taken effect.
+
+Processes are found in /proc by what they are, not by asking Holdfast: a VNFC's by the HOLDFAST_VNFC in their
+environment, a VM by the settings of its first process, a manager by its command line.
+
+Every function raises `FaultFailed` when the world did not change as it should: the run is then `unknown`, because
+a recovery from a fault that never was proves nothing.
+"""
+
+import json
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import WorldError
+
+EFFECT_LIMIT_S = 2.0
+
+
+class FaultFailed(WorldError):
+    """The fault did not take effect."""
+
+
+def kill_vnfc(name: str) -> list[int]:
+    """SIGKILL to every process of the VNFC; returns their numbers."""
+    return _signal_all(vnfc_processes(name), signal.SIGKILL, f"VNFC {name}")
+
+
+def freeze_vnfc(name: str) -> list[int]:
+    pids = _signal_all(vnfc_processes(name), signal.SIGSTOP, f"VNFC {name}")
+    for pid in pids:
+        _expect_state(pid, "Tt", f"VNFC {name}")
+    return pids
+
+
+def kill_sandbox(name: str) -> list[int]:
+    """SIGKILL to the first process of a VM (or lab host): the kernel takes everything in it along."""
+    return _signal_all(sandbox_first_process(name), signal.SIGKILL, f"sandbox {name}")
+
+
+def kill_process(what: str, pids: list[int]) -> list[int]:
+    return _signal_all(pids, signal.SIGKILL, what)
+
+
+def hold(what: str, pids: list[int]) -> list[int]:
+    """SIGSTOP: the process is there, and does nothing until it is released."""
+    _signal_all(pids, signal.SIGSTOP, what)
+    for pid in pids:
+        _expect_state(pid, "Tt", what)
+    return pids
+
+
+def release(what: str, pids: list[int]) -> list[int]:
+    _signal_all(pids, signal.SIGCONT, what)
+    return pids
+
+
+def vnfc_processes(name: str) -> list[int]:
+    wanted = f"HOLDFAST_VNFC={name}".encode()
+    return [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0") and _state(pid) not in "ZX"]
+
+
+def sandbox_first_process(name: str) -> list[int]:
+    return [
+        pid for pid, settings in _first_processes() if settings.get("name") == name and "net" in settings["namespaces"]
+    ]
+
+
+def manager_processes(which: str) -> list[int]:
+    """`ha`, `vnfm`, `vim`, `all` managers, or the `supervisor` above them (not those of the hosts)."""
+    module = b"holdfast.runtime.supervisor" if which == "supervisor" else b"holdfast.runtime.manager_process"
+
+    def fits(words: list[bytes]) -> bool:
+        if module not in words:
+            return False
+        if which == "supervisor":
+            return words[words.index(b"--managers") + 1] != b"none" if b"--managers" in words else True
+        parties = words[words.index(b"--parties") + 1].decode() if b"--parties" in words else "all"
+        return which == "all" or parties in {which, "all"}
+
+    return _matching(fits)
+
+
+def _matching(fits: Callable[[list[bytes]], bool]) -> list[int]:
+    return [pid for pid in _pids() if fits(_read(pid, "cmdline").split(b"\0"))]
+
+
+def _first_processes() -> Iterator[tuple[int, dict[str, Any]]]:
+    for pid in _pids():
+        words = _read(pid, "cmdline").split(b"\0")
+        if not any(word.endswith(b"guest/init.py") for word in words):
+            continue
+        inner = [line for line in _read(pid, "status").splitlines() if line.startswith(b"NSpid:")]
+        if not inner or inner[0].split()[-1] != b"1":
+            continue
+        for word in words:
+            if word.startswith(b"{"):
+                yield pid, json.loads(word)
+
+
+def _signal_all(pids: list[int], number: signal.Signals, what: str) -> list[int]:
+    if not pids:
+        raise FaultFailed(f"no process of {what} was found")
+    handles = [os.pidfd_open(pid) for pid in pids]
+    try:
+        for handle in handles:
+            try:
+                signal.pidfd_send_signal(handle, number)
+            except ProcessLookupError:
+                continue  # it ended together with its parent, which was killed a moment ago
+        if number is signal.SIGKILL:
+            for pid, handle in zip(pids, handles, strict=True):
+                if not select.select([handle], [], [], EFFECT_LIMIT_S)[0]:
+                    raise FaultFailed(f"process {pid} of {what} survived SIGKILL for {EFFECT_LIMIT_S:g} s")
+    finally:
+        for handle in handles:
+            os.close(handle)
+    return pids
+
+
+def _expect_state(pid: int, wanted: str, what: str) -> None:
+    # A stop signal takes effect before kill() returns for a single-threaded process that is not running; one that
+    # runs on the other core is interrupted at once. A few looks are enough.
+    for _ in range(10_000):
+        if _state(pid) in wanted:
+            return
+    raise FaultFailed(f"process {pid} of {what} is in state {_state(pid)!r}, expected one of {wanted!r}")
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _state(pid: int) -> str:
+    text = _read(pid, "stat").decode(errors="replace")
+    return text.rpartition(")")[2].split()[0] if text else "X"

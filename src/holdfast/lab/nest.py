@@ -1,0 +1,153 @@
+"""A nest: namespaces that a lab run lives in and that die with it.
+
+In:   a function to run.
+Out:  its exit status.
+Always: everything the function started is gone when `run_in_nest` returns or when its process is killed in any
+way, because the first process of the PID namespace is killed by the kernel together with its parent, and
+network and mount namespaces end with their last process. Nothing is left on the machine.
+
+Without root the nest is made in a user namespace of one's own; what cannot be done there is listed by `limits_of_nest`.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast.errors import MachineLacks
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MS_NOSUID = 2
+MS_NODEV = 4
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run_in_nest(main: Callable[[], int]) -> int:
+    """Run `main` as a child of the first process of fresh namespaces; return its exit status.
+
+    SIGINT and SIGTERM reach `main` once, as KeyboardInterrupt; SIGKILL of this process ends the nest at once.
+
+    Errors: MachineLacks where namespaces cannot be made.
+    """
+    rootless = os.geteuid() != 0
+    uid, gid = os.geteuid(), os.getegid()
+    child = os.fork()
+    if child == 0:
+        # A process of its own unshares, so that the caller's own namespaces stay as they are.
+        _leave(lambda: _keep_nest(main, rootless, uid, gid))
+    return _wait_passing_signals(child)
+
+
+def _keep_nest(main: Callable[[], int], rootless: bool, uid: int, gid: int) -> int:
+    _die_with_parent()
+    flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+    if _libc.unshare(flags | (CLONE_NEWUSER if rootless else 0)) != 0:
+        why = os.strerror(ctypes.get_errno())
+        print(f"holdfast: cannot make the lab's namespaces: {why}", file=sys.stderr)
+        print(
+            "hint: run as root, or allow unprivileged user namespaces (kernel.unprivileged_userns_clone)",
+            file=sys.stderr,
+        )
+        return MachineLacks.exit_status
+    if rootless:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    first = os.fork()
+    if first == 0:
+        _leave(lambda: _first_process(main))
+    return _wait_passing_signals(first)
+
+
+def _first_process(main: Callable[[], int]) -> int:
+    """PID 1 of the nest: mounts what is private to it, runs `main` in a child, reaps orphans."""
+    _die_with_parent()
+    _mount("none", "/", "", MS_REC | MS_PRIVATE)
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
+    _mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV)
+    worker = os.fork()
+    if worker == 0:
+        signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+        signal.signal(signal.SIGINT, lambda *_: _interrupt())
+        _leave(main)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os.kill(worker, signal.SIGTERM))
+    while True:
+        try:
+            ended, status = os.wait()
+        except InterruptedError:
+            continue
+        if ended == worker:
+            return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+def _interrupt() -> None:
+    # Once only: the cleaning up that follows must not be interrupted in its turn.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _leave(main: Callable[[], int]) -> None:
+    """End this forked process with the status of `main`, whatever happens in it."""
+    status = 1
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        status = 130
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status & 0xFF)
+
+
+def _wait_passing_signals(child: int) -> int:
+    def pass_on(number: int, _frame: object) -> None:
+        os.kill(child, signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while True:
+            try:
+                _, status = os.waitpid(child, 0)
+            except InterruptedError:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _mount(source: str, target: str, kind: str, flags: int) -> None:
+    if _libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, None) != 0:
+        raise MachineLacks(
+            f"cannot mount {kind or 'private'} on {target}: {os.strerror(ctypes.get_errno())}",
+            "run as root, or allow mounts inside user namespaces",
+        )
+
+
+def limits_of_nest() -> tuple[str, ...]:
+    """What this machine or user does not allow inside the nest; a run that depends on it is `unknown`."""
+    missing = []
+    mapped = Path("/proc/self/uid_map").read_text().split()
+    if mapped[2] != "4294967295":
+        missing += ["real-time priority", "freezing"]
+    return tuple(missing)

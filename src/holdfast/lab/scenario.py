@@ -1,0 +1,125 @@
+"""A scenario: which layout, which client, what is done to it in which order, and what is expected.
+
+Files are `lab/scenarios/<name>.yaml`, the same for every world. Steps are one verb each; the verbs and their
+words are the table VERBS, which also checks them on reading.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from msgspec import Struct
+
+from holdfast.errors import UserError
+
+FOLDER = Path(__file__).parent / "scenarios"
+LAYOUTS = Path(__file__).parent / "layouts"
+
+PLACE = r"(active|standby|[a-z0-9.#-]+)"
+MANAGER = r"(ha|vnfm|vim|supervisor|all)"
+VERBS: dict[str, tuple[str, str]] = {
+    "load": (r"\d+ms", "let the load run for that long"),
+    "kill-vnfc": (PLACE, "SIGKILL to all processes of the VNFC"),
+    "kill-vm": (PLACE, "SIGKILL to the first process of the VM (of that name, or of that VNFC)"),
+    "kill-manager": (MANAGER, "SIGKILL to a manager process"),
+    "freeze-vnfc": (PLACE, "SIGSTOP to all processes of the VNFC"),
+    "hold": (MANAGER, "SIGSTOP to a manager process (or the supervisor)"),
+    "release": (MANAGER, "SIGCONT to it"),
+    "put-file": (PLACE + r" [a-z.-]+", "make an empty file in the VNFC's own folder"),
+    "take-file": (PLACE + r" [a-z.-]+", "remove it"),
+    "wear-out": (PLACE + r" \d+", "kill the VNFC that many times, each time as soon as it serves again"),
+    "switchover": (r"[a-z0-9.-]+", "ask for a planned switchover of the VNF"),
+    "await": (
+        r"(up|down|repaired|in-sync|record( \S+){3,4})",
+        "wait for the service, the repair, the standby, or for a journal record: party, type, what, detail",
+    ),
+    "down-and-up": (r"all", "end the whole deployment and start it again on the same disks"),
+}
+
+
+class Client(Struct, frozen=True):
+    kind: Literal["registry", "dns", "http"]
+    every_ms: float = 1.0
+
+
+class Step(Struct, frozen=True):
+    verb: str
+    words: tuple[str, ...]
+    line: int
+
+    def __str__(self) -> str:
+        return " ".join((self.verb, *self.words))
+
+
+class Scenario(Struct, frozen=True):
+    name: str
+    title: str
+    use_case: str
+    layout: Path
+    service: str
+    client: Client
+    steps: tuple[Step, ...]
+    managers: Literal["one", "three"] = "one"
+    outage: Literal["below-one-second", "start-time"] = "below-one-second"
+    needs: tuple[str, ...] = ()
+    """What the nest must allow (`freezing`); otherwise the run is `unknown`."""
+
+
+def names() -> tuple[str, ...]:
+    """All scenarios: use cases first, in order."""
+    found = [path.stem for path in FOLDER.glob("*.yaml")]
+    return tuple(sorted(found, key=lambda name: (not name.startswith("uc"), name)))
+
+
+def load(name: str) -> Scenario:
+    """Read a scenario by its name.
+
+    Errors: UserError for an unknown name, or a file that is not a scenario (with its line).
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        import difflib
+
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        raise UserError(f"no scenario is called `{name}`", f"{hint}`holdfast lab list` shows all of them")
+    return parse(path)
+
+
+def parse(path: Path) -> Scenario:
+    node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path}:1: expected a mapping with name, title, layout, service, client, steps")
+    data = yaml.safe_load(path.read_text())
+    known = set(Scenario.__struct_fields__) - {"name"}
+    unknown = set(data) - known
+    if unknown:
+        raise UserError(f"{path}: unknown keys {sorted(unknown)}; expected {sorted(known)}")
+    steps_node = next(value for key, value in node.value if key.value == "steps")
+    lines = [item.start_mark.line + 1 for item in steps_node.value]
+    steps = tuple(_step(path, line, text) for line, text in zip(lines, data["steps"], strict=True))
+    layout = LAYOUTS / data["layout"]
+    if not layout.is_file():
+        raise UserError(f"{path}: layout {data['layout']!r} is not in {LAYOUTS}")
+    rest = {key: value for key, value in data.items() if key not in {"steps", "layout", "client", "needs"}}
+    return Scenario(
+        name=path.stem,
+        layout=layout,
+        client=Client(**data["client"]),
+        steps=steps,
+        needs=tuple(data.get("needs", ())),
+        **rest,
+    )
+
+
+def _step(path: Path, line: int, text: object) -> Step:
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"{path}:{line}: expected a step such as `kill-vnfc active`, found {text!r}")
+    verb, *words = text.split()
+    if verb not in VERBS:
+        raise UserError(f"{path}:{line}: unknown step `{verb}`; expected one of {', '.join(VERBS)}")
+    pattern, _ = VERBS[verb]
+    if not re.fullmatch(pattern, " ".join(words)):
+        raise UserError(f"{path}:{line}: `{verb} {' '.join(words)}`: the words do not fit `{pattern}`")
+    return Step(verb, tuple(words), line)

@@ -1,0 +1,111 @@
+"""What is said on a link once both ends are known: agent and managers, managers, command line.
+
+Encoded with msgpack, one a frame. `at` is the machine's monotonic clock where the news arose.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.errors import PeerError
+from holdfast.model.actions import AgentAction
+from holdfast.model.events import Event
+from holdfast.model.messages import Message
+from holdfast.model.names import ActionId, Party, ServiceName, VnfcName, VnfName
+from holdfast.wire.frames import frame
+
+
+class Do(Struct, frozen=True, tag=True):
+    """Manager -> agent: carry this out and tell me how it went."""
+
+    action: AgentAction
+
+
+class Tell(Struct, frozen=True, tag=True):
+    """Agent -> manager: this has happened."""
+
+    event: Event
+    at: float
+    number: int = 0
+    """Not 0: the agent keeps the news, and tells it again, until the manager has answered Took."""
+
+
+class Took(Struct, frozen=True, tag=True):
+    """Manager -> agent: what you told under these numbers is recorded."""
+
+    numbers: tuple[int, ...]
+
+
+class Pass(Struct, frozen=True, tag=True):
+    """Manager -> manager: a message; the same id on every repetition."""
+
+    id: ActionId
+    sender: Party
+    message: Message
+    at: float
+
+
+class Taken(Struct, frozen=True, tag=True):
+    """Manager -> manager: the message is recorded, and need not be repeated."""
+
+    id: ActionId
+
+
+class EndAll(Struct, frozen=True, tag=True):
+    """Operator -> agent: end everything you started."""
+
+
+class AllEnded(Struct, frozen=True, tag=True):
+    """Agent -> operator: nothing is left, or this is what would not go."""
+
+    left: tuple[str, ...] = ()
+
+
+class AskStatus(Struct, frozen=True, tag=True):
+    """What do you know and what are you doing?"""
+
+
+class AskSwitchover(Struct, frozen=True, tag=True):
+    vnf: VnfName
+    service: ServiceName | None = None
+    to: VnfcName | None = None
+
+
+class AskAcceptLoss(Struct, frozen=True, tag=True):
+    vnf: VnfName
+
+
+Question = AskStatus | AskSwitchover | AskAcceptLoss
+
+
+class Ask(Struct, frozen=True, tag=True):
+    """Operator -> manager."""
+
+    number: int
+    question: Question
+
+
+class Answer(Struct, frozen=True, tag=True):
+    """Manager -> operator: `body` is JSON, `refused` says in words why it is not done."""
+
+    number: int
+    body: bytes = b"{}"
+    refused: str = ""
+
+
+LinkMessage = Do | Tell | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
+
+_ENCODE = msgspec.msgpack.Encoder()
+_DECODE: msgspec.msgpack.Decoder[LinkMessage] = msgspec.msgpack.Decoder(LinkMessage)
+
+
+def encoded(message: LinkMessage) -> bytes:
+    """The message as a frame."""
+    return frame(_ENCODE.encode(message))
+
+
+def decoded(payload: bytes) -> LinkMessage:
+    """The message in a frame's payload; raises PeerError if it is none."""
+    try:
+        return _DECODE.decode(payload)
+    except msgspec.DecodeError as error:
+        raise PeerError(f"the peer sent what is no message of this protocol: {error}") from error

@@ -6,7 +6,7 @@ know only this. All collections are keyed by name; all durations are seconds.
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from holdfast.model.names import (
     HA,
@@ -195,7 +195,7 @@ class Layout(Struct, frozen=True):
     groups: dict[GroupName, Group] = {}
     services: dict[ServiceName, Service] = {}
     vnfcs: dict[VnfcName, Vnfc] = {}
-    sal_s: dict[int, float] = {1: 6.0, 2: 15.0, 3: 25.0}
+    sal_s: dict[int, float] = field(default_factory=lambda: {1: 6.0, 2: 15.0, 3: 25.0})
     """Longest outage by service availability level: configuration (SAL-T)."""
 
 

@@ -1,0 +1,247 @@
+"""Processes of one VM or VNFC, through the event loop's connection to their first process.
+
+In: commands. Out: children with pidfds, exit statuses, notes. Each request has a time limit, so that a frozen sandbox
+holds nobody up. What always holds: `end()` is true only when every process of the sandbox is gone, whatever it
+forked away and whatever signals it ignores (see guest/init).
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.drivers import sandbox
+from holdfast.drivers.sandbox import Child, Json
+from holdfast.errors import WorldError
+
+ASK_LIMIT_S = 1.0
+STATUS_LIMIT_S = 0.005
+"""How long the word on how a process ended may lag behind the news that it has."""
+STATUSES_KEPT = 64
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a command finds around it."""
+
+    env: Mapping[str, str]
+    cwd: Path
+    log: Path
+
+
+async def over_within(pidfd: int, limit_s: float) -> bool:
+    """Wait until the process has ended, at most `limit_s`."""
+    if sandbox.gone(pidfd):
+        return True
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    own = os.dup(pidfd)  # the loop watches a descriptor once only
+    loop.add_reader(own, ended.set)
+    try:
+        async with asyncio.timeout(limit_s):
+            await ended.wait()
+    except TimeoutError:
+        return sandbox.gone(pidfd)
+    finally:
+        loop.remove_reader(own)
+        os.close(own)
+    return True
+
+
+class Keeper:
+    """The first process of a VM or of a VNFC's capsule, as an event loop speaks with it."""
+
+    def __init__(self, name: str, handle: int, connection: socket.socket) -> None:
+        self.name = name
+        self.pidfd = handle
+        self.notes: Json = {}
+        self.found: tuple[Child, ...] = ()
+        """Processes that were there when we connected; whoever takes them closes their pidfds."""
+        self._sock = connection
+        self._loop = asyncio.get_running_loop()
+        self._number = 0
+        self._answers: dict[int, asyncio.Future[tuple[Json, list[int]]]] = {}
+        self._statuses: dict[int, int] = {}
+        self._awaited: dict[int, asyncio.Future[int | None]] = {}
+        self._open = True
+        self._loop.add_reader(self._sock, self._readable)
+
+    @classmethod
+    async def reach(cls, folder: Path, limit_s: float = ASK_LIMIT_S) -> "Keeper | None":
+        """Connect to what lives in this folder; None when nothing does. One that does not answer is a WorldError."""
+        try:
+            connection = sandbox.connect(folder)
+        except OSError:
+            return None
+        keeper = cls(str(folder), -1, connection)
+        try:
+            reply, handles = await keeper.ask({"op": "describe", "adopt": True}, limit_s)
+        except WorldError:
+            keeper.close()
+            if sandbox.gone_at(folder):
+                return None
+            raise
+        keeper.name, keeper.notes, keeper.pidfd = reply["name"], reply["notes"], handles[0]
+        keeper.found = _children(reply, handles[1:])
+        return keeper
+
+    def _readable(self) -> None:
+        try:
+            received = sandbox.receive(self._sock)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = None
+        if received is None:
+            self._disconnected()
+            return
+        message, handles = received
+        if "ended" in message:
+            self._note_end(message["ended"], message["status"])
+            return
+        answer = self._answers.pop(message["id"], None)
+        if answer is None or answer.done():
+            for handle in handles:
+                os.close(handle)
+        else:
+            answer.set_result((message, handles))
+
+    def _note_end(self, pid: int, status: int) -> None:
+        awaited = self._awaited.pop(pid, None)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(status)
+            return
+        self._statuses[pid] = status
+        while len(self._statuses) > STATUSES_KEPT:
+            del self._statuses[next(iter(self._statuses))]
+
+    def _disconnected(self) -> None:
+        self._loop.remove_reader(self._sock)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(WorldError(f"{self.name} is gone"))
+        self._answers.clear()
+        for awaited in self._awaited.values():
+            if not awaited.done():
+                awaited.set_result(None)
+        self._awaited.clear()
+
+    async def ask(self, request: Json, limit_s: float = ASK_LIMIT_S) -> tuple[Json, list[int]]:
+        """One request and its answer, with the handles that came along."""
+        self._number += 1
+        number = self._number
+        answer: asyncio.Future[tuple[Json, list[int]]] = self._loop.create_future()
+        self._answers[number] = answer
+        try:
+            self._sock.send(sandbox.packet({"id": number, **request}))
+            async with asyncio.timeout(limit_s):
+                message, handles = await answer
+        except TimeoutError as error:
+            raise WorldError(f"{self.name} did not answer within {limit_s:g} s") from error
+        except OSError as error:
+            raise WorldError(f"{self.name} is gone") from error
+        finally:
+            self._answers.pop(number, None)
+        if "error" in message:
+            for handle in handles:
+                os.close(handle)
+            raise WorldError(message["error"])
+        return message, handles
+
+    async def spawn(self, argv: Sequence[str], around: Surroundings, tag: str = "") -> Child:
+        """Start a program in a session of its own; a program that is missing is a WorldError that names it."""
+        reply, handles = await self.ask(
+            {
+                "op": "spawn",
+                "argv": list(argv),
+                "env": dict(around.env),
+                "cwd": str(around.cwd),
+                "log": str(around.log),
+                "tag": tag,
+            }
+        )
+        return Child(reply["pid"], handles[0], tag)
+
+    async def status(self, child: Child, limit_s: float = STATUS_LIMIT_S) -> int | None:
+        """The wait status of a child; None when nobody is left to tell it."""
+        if child.pid in self._statuses:
+            return self._statuses.pop(child.pid)
+        awaited = self._awaited.setdefault(child.pid, self._loop.create_future())
+        try:
+            async with asyncio.timeout(limit_s):
+                return await asyncio.shield(awaited)
+        except TimeoutError:
+            return None
+        finally:
+            self._awaited.pop(child.pid, None)
+
+    async def run(self, argv: Sequence[str], around: Surroundings, limit_s: float) -> int:
+        """Run a command to its end and return its exit status (negative: the signal that killed it).
+
+        Raises:
+            WorldError: it cannot be started, or it had not ended within the limit and was killed with its group.
+        """
+        child = await self.spawn(argv, around, "command")
+        try:
+            over = await over_within(child.pidfd, limit_s)
+            if not over:
+                raise WorldError(f"{argv[0]} had not ended after {limit_s:g} s")
+            status = await self.status(child, ASK_LIMIT_S)
+        finally:
+            if not sandbox.gone(child.pidfd):
+                self._kill_group(child.pid)
+            child.close()
+        return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
+
+    def _kill_group(self, pid: int) -> None:
+        """Kill a command with its group, without waiting for the answer."""
+        try:
+            self._sock.send(sandbox.packet({"id": 0, "op": "kill", "pid": pid}))
+        except OSError:
+            return
+
+    async def children(self) -> tuple[Child, ...]:
+        """What stands directly below the first process now; the caller closes the pidfds."""
+        reply, handles = await self.ask({"op": "describe", "adopt": True})
+        os.close(handles[0])
+        return _children(reply, handles[1:])
+
+    async def note(self, **notes: object) -> None:
+        """Leave a note with the first process, for the agent that comes after us."""
+        self.notes.update(notes)
+        await self.ask({"op": "note", "notes": notes})
+
+    async def enclose(self, name: str, folder: Path) -> "Keeper":
+        """Make a capsule within this sandbox and connect to it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        _reply, handles = await self.ask({"op": "enclose", "name": name, "folder": str(folder)})
+        for handle in handles:
+            os.close(handle)
+        capsule = await Keeper.reach(folder)
+        if capsule is None:
+            raise WorldError(f"{name} was ended while it was being started")
+        return capsule
+
+    async def end(self, limit_s: float) -> bool:
+        """Kill everything in it. True when it is confirmed that nothing is left."""
+        sandbox.kill(self.pidfd)
+        return await over_within(self.pidfd, limit_s)
+
+    def close(self) -> None:
+        """Let go of it; ends nothing."""
+        if not self._open:
+            return
+        self._open = False
+        self._disconnected()
+        self._sock.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+
+def _children(reply: Json, handles: list[int]) -> tuple[Child, ...]:
+    return tuple(
+        Child(child["pid"], handle, child["tag"]) for child, handle in zip(reply["children"], handles, strict=True)
+    )

@@ -1,30 +1,23 @@
-"""Zones: an interface in a network namespace, and sockets that live there.
+"""Zones: an interface in a network namespace, and the sockets by which its addresses are changed and announced."""
 
-A process has one network namespace and the agent never changes its own. A socket, though, belongs for ever
-to the namespace in which it was made: a short-lived thread enters the namespace, makes the sockets, and ends.
-"""
-
-from collections.abc import Callable
+import socket
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-Result = TypeVar("Result")
-
-
-def inside(netns_fd: int | None, work: Callable[[], Result]) -> Result:
-    """Run `work` in the namespace (None: this process's own) and return its result, or raise its error."""
-    raise NotImplementedError
-
-
-def new_namespace() -> int:
-    """Make an empty network namespace; it lives as long as the returned file descriptor or anything in it."""
-    raise NotImplementedError
+from holdfast.drivers.namespaces import inside
+from holdfast.drivers.netlink import Netlink
+from holdfast.errors import MachineLacks
 
 
 class Zone:
     """Where a VNFC's address lives: `interface` in a namespace (a VM's `eth0`, or the host's bridge)."""
 
-    interface: str
+    def __init__(self, interface: str, netlink: Netlink, packets: socket.socket) -> None:
+        self.interface = interface
+        self.netlink = netlink
+        self.packets = packets
+        """An AF_PACKET socket that sends whole frames and receives nothing."""
 
     @classmethod
     def open(cls, netns_fd: int | None, interface: str) -> "Zone":
@@ -32,15 +25,32 @@ class Zone:
 
         The interface need not be there yet. `os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)` gives a descriptor.
         """
-        raise NotImplementedError
+
+        def sockets() -> tuple[Netlink, socket.socket]:
+            with ExitStack() as opened:
+                netlink = opened.enter_context(Netlink.open())
+                # Protocol 0: the kernel hands no received frame to this socket.
+                packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+                opened.pop_all()
+            return netlink, packets
+
+        try:
+            netlink, packets = inside(netns_fd, sockets)
+        except PermissionError as error:
+            raise MachineLacks(
+                f"no leave to send frames on interface {interface}: {error.strerror}",
+                "this needs root, or CAP_NET_RAW in the namespace",
+            ) from error
+        return cls(interface, netlink, packets)
 
     def close(self) -> None:
-        raise NotImplementedError
+        self.netlink.close()
+        self.packets.close()
 
     def __enter__(self) -> Self:
-        raise NotImplementedError
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        raise NotImplementedError
+        self.close()

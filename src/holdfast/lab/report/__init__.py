@@ -1,0 +1,1 @@
+"""What a person is shown of a run: merged journal, timeline, sequence chart, table, and the stable JSON."""

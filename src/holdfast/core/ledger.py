@@ -1,0 +1,145 @@
+"""What a manager's core has given out and not heard back about: numbers, outstanding actions, messages taken.
+
+In: a `Ledger` out of the state. Out: the next one, and the decisions made meanwhile, in order. Always holds:
+an action or incident number is given once in the life of a deployment; an action stays in the ledger
+until its end is heard of, or until something wider made it meaningless; a message counts once.
+VNFM and VIM share this; it knows nothing of either.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.model.actions import (
+    Action,
+    AgentAction,
+    CloseIncident,
+    Decision,
+    Note,
+    OpenIncident,
+    PowerAction,
+    Send,
+)
+from holdfast.model.events import Received
+from holdfast.model.limits import MESSAGES_REMEMBERED
+from holdfast.model.messages import Message
+from holdfast.model.names import ActionId, IncidentId, Party, ServiceName
+from holdfast.model.reasons import Reason
+
+Awaited = AgentAction | PowerAction | Send
+Reasons = tuple[Reason, ...]
+
+UNANSWERED_S = 0.5
+"""An action that is not answered this long after its own limit hangs: its agent no longer does its work."""
+
+
+class Pending(Struct, frozen=True):
+    """An outstanding action, and until when its answer is waited for."""
+
+    action: Awaited
+    limit_s: float | None = None
+    due: float | None = None
+    incident: IncidentId | None = None
+
+
+class Ledger(Struct, frozen=True):
+    party: Party
+    actions: int = 0
+    incidents: int = 0
+    pending: dict[ActionId, Pending] = {}
+    taken: dict[Party, tuple[ActionId, ...]] = {}
+    """Messages received of late, by sender: a repetition is recognised by its id."""
+
+
+class Desk:
+    """The ledger while a step is being made."""
+
+    def __init__(self, ledger: Ledger, now: float) -> None:
+        self.now = now
+        self.party = ledger.party
+        self.decisions: list[Decision] = []
+        self._actions = ledger.actions
+        self._incidents = ledger.incidents
+        self._pending = dict(ledger.pending)
+        self._taken = ledger.taken
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.party, self._actions, self._incidents, self._pending, self._taken)
+
+    def number(self) -> ActionId:
+        self._actions += 1
+        return ActionId(f"{self.party}/{self._actions}")
+
+    def order(
+        self, action: Awaited, reasons: Reasons, incident: IncidentId | None = None, limit_s: float | None = None
+    ) -> None:
+        """Decide an action that will be answered; without an answer within `limit_s` it hangs."""
+        due = None if limit_s is None else self.now + limit_s
+        self._pending[action.id] = Pending(action, limit_s, due, incident)
+        self._decide(action, reasons, incident)
+
+    def send(self, to: Party, message: Message, reasons: Reasons, incident: IncidentId | None = None) -> None:
+        self.order(Send(self.number(), to, message), reasons, incident)
+
+    def note(self, action: Note, reasons: Reasons, incident: IncidentId | None = None) -> None:
+        self._decide(action, reasons, incident)
+
+    def open_incident(self, about: str, service: ServiceName | None, cause: str, reasons: Reasons) -> IncidentId:
+        self._incidents += 1
+        incident = IncidentId(f"{self.party}#{self._incidents}")
+        self.note(OpenIncident(incident, about, service, cause), reasons, incident)
+        return incident
+
+    def close_incident(self, incident: IncidentId, reasons: Reasons, repaired: bool = True) -> None:
+        self.note(CloseIncident(incident, "repaired" if repaired else "not-repaired"), reasons, incident)
+
+    def _decide(self, action: Action, reasons: Reasons, incident: IncidentId | None) -> None:
+        self.decisions.append(Decision(action, reasons, incident))
+
+    def settle(self, action: ActionId) -> Pending | None:
+        """Take the action off the ledger; None if it is not (or no longer) waited for."""
+        return self._pending.pop(action, None)
+
+    def drop(self, meaningless: Callable[[Awaited], bool]) -> None:
+        """Stop waiting for actions that something wider has overtaken."""
+        self._pending = {number: one for number, one in self._pending.items() if not meaningless(one.action)}
+
+    def awaits(self, wanted: Callable[[Awaited], bool]) -> bool:
+        return any(wanted(one.action) for one in self._pending.values())
+
+    def hanging(self) -> tuple[Pending, ...]:
+        return tuple(one for one in self._pending.values() if one.due is not None and one.due <= self.now)
+
+    def give_time(self, concerned: Callable[[Awaited], bool]) -> None:
+        """Begin the limits of these actions anew: they are sent again now, or could not be answered so far."""
+        for number in [number for number, one in self._pending.items() if concerned(one.action)]:
+            self.begin_anew(number)
+
+    def begin_anew(self, action: ActionId) -> None:
+        one = self._pending[action]
+        if one.limit_s is not None:
+            self._pending[action] = msgspec.structs.replace(one, due=self.now + one.limit_s)
+
+    def wait_on(self, action: ActionId) -> None:
+        """It hangs, and its answer is still welcome whenever it comes."""
+        self._pending[action] = msgspec.structs.replace(self._pending[action], due=None)
+
+    def is_news(self, received: Received) -> bool:
+        """False for a message taken before; remembers this one."""
+        before = self._taken.get(received.sender, ())
+        if received.id in before:
+            return False
+        kept = (*before, received.id)[-MESSAGES_REMEMBERED:]
+        self._taken = {**self._taken, received.sender: kept}
+        return True
+
+
+def next_due(ledger: Ledger) -> float | None:
+    """When the first outstanding action begins to hang."""
+    return min((one.due for one in ledger.pending.values() if one.due is not None), default=None)
+
+
+def outstanding(ledger: Ledger) -> tuple[Awaited, ...]:
+    """In the order in which they were decided."""
+    return tuple(one.action for one in ledger.pending.values())

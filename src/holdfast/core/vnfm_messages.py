@@ -1,0 +1,157 @@
+"""What the other managers' messages mean to a VNFM.
+
+In: a message taken for the first time. Out: the draft changed, and what the HA manager has to know passed on.
+Always holds: a message about an earlier life of a VM changes nothing; the VIM hears one acknowledgement
+or one request for each failure of a VM, never both (those that cross each other excepted).
+"""
+
+from holdfast.core.vnfm_draft import Draft
+from holdfast.core.vnfm_state import Need, Report, VmView
+from holdfast.model.actions import Refuse
+from holdfast.model.events import Received
+from holdfast.model.messages import (
+    ErrorCleared,
+    ErrorReport,
+    RepairAck,
+    RepairRequest,
+    VmFailed,
+    VmIsolated,
+    VmNotRepaired,
+    VmUp,
+)
+from holdfast.model.names import HA, VIM, VmName, vnfm_party
+from holdfast.model.reasons import Reason
+
+VmNews = VmFailed | VmIsolated | VmUp | VmNotRepaired
+
+
+def message_received(draft: Draft, received: Received) -> None:
+    match received.message:
+        case VmFailed() as failed:
+            _vm_failed(draft, failed)
+        case VmIsolated() as isolated:
+            _vm_isolated(draft, isolated)
+        case VmUp() as up:
+            _vm_up(draft, up)
+        case VmNotRepaired() as given_up:
+            _vm_not_repaired(draft, given_up)
+        case ErrorReport() as report:
+            _error_reported(draft, report)
+        case ErrorCleared() as cleared:
+            _error_cleared(draft, cleared)
+        case _:
+            pass  # What VNFMs say to the VIM is not for a VNFM.
+
+
+# From the VIM.
+
+
+def _of_a_later_life(draft: Draft, vm: VmName, boot: int) -> bool:
+    """Make room for news about a life of the VM; False if that life is over."""
+    view = draft.view(vm)
+    if vm not in draft.layout.vms or (boot and boot < view.boot):
+        return False
+    if boot > view.boot:
+        # The news of its start is still on the way, and is old when it comes.
+        draft.change_vm(vm, boot=boot, told="", need=None, passed=())
+    return True
+
+
+def _vm_failed(draft: Draft, failed: VmFailed) -> None:
+    if not _of_a_later_life(draft, failed.vm, failed.boot):
+        return
+    view = draft.view(failed.vm)
+    reasons = (draft.reason("vm-failed", failed.vm, failed.cause),)
+    if view.condition not in ("failed", "isolated", "not-repaired"):
+        draft.change_vm(failed.vm, condition="failed", why=reasons)
+    _fall_with(draft, failed.vm, reasons[0])
+    _pass_on(draft, "failed", failed, reasons[0])
+    if failed.ack_wanted and not view.told:
+        # A VM begins empty, and its VNFCs are started from here: restarting it is safe as soon as we know.
+        ack = RepairAck(failed.incident, failed.vm)
+        draft.desk.send(VIM, ack, reasons, failed.incident)
+        draft.change_vm(failed.vm, told="acknowledged")
+
+
+def _vm_isolated(draft: Draft, isolated: VmIsolated) -> None:
+    if not _of_a_later_life(draft, isolated.vm, isolated.boot):
+        return
+    reason = draft.reason("vm-isolated", isolated.vm)
+    draft.change_vm(isolated.vm, condition="isolated", why=(reason,))
+    _fall_with(draft, isolated.vm, reason)
+    _pass_on(draft, "isolated", isolated, reason)
+
+
+def _vm_up(draft: Draft, up: VmUp) -> None:
+    view = draft.view(up.vm)
+    is_news = up.boot > view.boot or (up.boot == view.boot and view.condition == "unknown")
+    if up.vm not in draft.layout.vms or not is_news:
+        return
+    reason = draft.reason("vm-up", up.vm)
+    _fall_with(draft, up.vm, reason)
+    renewed = VmView(boot=up.boot, condition="up", why=(reason,), claims=view.claims, incident=view.incident)
+    draft.views[up.vm] = renewed
+    draft.end_probation(f"vm:{up.vm}")
+    draft.change_vm(up.vm)
+    _pass_on(draft, "up", up, reason)
+
+
+def _vm_not_repaired(draft: Draft, given_up: VmNotRepaired) -> None:
+    if not _of_a_later_life(draft, given_up.vm, given_up.boot):
+        return
+    reason = draft.reason("vm-not-repaired", given_up.vm, given_up.why)
+    draft.change_vm(given_up.vm, condition="not-repaired", why=(reason,))
+    _pass_on(draft, "not-repaired", given_up, reason)
+
+
+def _fall_with(draft: Draft, vm: VmName, reason: Reason) -> None:
+    for vnfc in draft.charge.in_vm.get(vm, ()):
+        draft.down(vnfc, (reason,))
+
+
+def _pass_on(draft: Draft, kind: str, news: VmNews, reason: Reason) -> None:
+    """Tell the HA manager, once for each life of the VM, if it has anything in it."""
+    view = draft.view(news.vm)
+    if news.vm in draft.charge.vms_with_ha and kind not in view.passed:
+        draft.desk.send(HA, news, (reason,), news.incident or None)
+        draft.change_vm(news.vm, passed=(*view.passed, kind))
+
+
+# From the HA manager.
+
+
+def _error_reported(draft: Draft, report: ErrorReport) -> None:
+    vnf = draft.layout.vnfs.get(report.vnf)
+    if vnf is None or vnfm_party(vnf.vnfm) != draft.desk.party or report.vnfc not in draft.layout.vnfcs:
+        return
+    is_first = report.incident not in draft.reports
+    draft.reports[report.incident] = Report(report.vnf, report.vnfc, report.vm)
+    if report.vm is None:
+        return
+    if report.boot and report.boot < draft.view(report.vm).boot:
+        return  # That life of the VM is over, and its failures with it.
+    if is_first and report.cause != "vm-gone" and not report.repair_vm:
+        draft.count_failure(report.vnfc)
+        draft.point_to_vm(report.vnfc)
+    if report.isolate_vm or report.repair_vm:
+        _repair_wanted(draft, report, report.vm)
+
+
+def _repair_wanted(draft: Draft, report: ErrorReport, vm: VmName) -> None:
+    why = "cleanup failed" if report.isolate_vm else f"VM {vm} is gone"
+    reasons = (draft.reason("error-reported", report.vnfc, f"{report.cause}, {why}"),)
+    view = draft.view(vm)
+    if view.told or view.need or view.condition in ("failed", "isolated", "not-repaired"):
+        reasons += (Reason("already-in-repair", vm, view.condition),)
+        draft.desk.note(Refuse("repair request", vm), reasons, report.incident)
+        return
+    if report.repair_vm and view.condition in ("unknown", "up"):
+        draft.change_vm(vm, condition="gone", why=reasons)
+    request = RepairRequest(report.incident, vm, f"{why} ({report.vnfc})", boot=draft.view(vm).boot)
+    draft.change_vm(vm, need=Need(report.incident, report.vnf, request, reasons))
+
+
+def _error_cleared(draft: Draft, cleared: ErrorCleared) -> None:
+    report = draft.reports.pop(cleared.incident, None)
+    if report is not None and report.vm is not None:
+        draft.touched_vms[report.vm] = None

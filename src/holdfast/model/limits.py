@@ -20,3 +20,29 @@ MESSAGE_REPEAT_S = 0.5
 """A message between managers that was not taken is sent again after this time."""
 DESCRIPTOR_BYTES_MAX = 4 << 20
 """Largest descriptor file that is read."""
+DESCRIPTOR_DEPTH_MAX = 24
+"""Levels of nesting in a descriptor."""
+DESCRIPTOR_NODES_MAX = 200_000
+"""Values of a descriptor with its aliases unfolded (long texts count as several)."""
+NAME_LENGTH_MAX = 32
+"""Longest name that may be given to a host, VM, VNF, component type, VNFM or deployment."""
+MESSAGE_REPEAT_MAX_S = 8.0
+"""The pause between two repetitions of a message doubles up to this."""
+LINK_REFUSED_RETRY_S = 1.0
+"""Pause after a peer that could not prove itself, or would not believe us."""
+LINK_BUFFER_BYTES_MAX = 4 << 20
+"""More that a peer has not read: the link is cut, and the peer learns how things are when it connects again."""
+HANDSHAKE_LIMIT_S = 2.0
+"""Both ends of a link must have proved themselves by then."""
+NEWS_KEPT = 256
+"""News (of standbys lost or synced) an agent keeps for a manager that has not taken them."""
+BUG_PAUSE_S = 1.0
+"""After a core failed on a deadline, that deadline is tried again no sooner."""
+STORE_TIDY_S = 5.0
+"""Housekeeping of the store is done at most so often, when nothing else is to do."""
+RESTARTS_AT_ONCE = 5
+"""Processes that end more often than this within RESTARTS_WITHIN_S are started again with a growing pause."""
+RESTARTS_WITHIN_S = 5.0
+RESTART_PAUSE_MAX_S = 5.0
+END_LIMIT_S = 30.0
+"""How long the end of a deployment may take before what is left is killed."""

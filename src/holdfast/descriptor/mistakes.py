@@ -1,0 +1,63 @@
+"""What is said about a descriptor: mistakes (it cannot be used), warnings (it can, but look), all with their place."""
+
+import difflib
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+
+class Mistake(Struct, frozen=True, order=True):
+    """One thing that is wrong: where, what was found, what was expected, what to do."""
+
+    file: str
+    line: int
+    column: int
+    where: str
+    """The keys that lead there, `vnfs.registry.place[1]`; empty where the YAML itself is at fault."""
+    found: str
+    expected: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.where}: " if self.where else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.file}:{self.line}:{self.column}: {where}found {self.found}, expected {self.expected}{hint}"
+
+
+class Warning_(Struct, frozen=True, order=True):  # noqa: N801  (Warning is Python's own)
+    """One thing that is allowed, but probably not meant."""
+
+    file: str
+    line: int
+    column: int
+    where: str
+    text: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.file}:{self.line}:{self.column}: {self.where}: {self.text}{hint}"
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: short, on one line, and never unreadable."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(str(value))
+    return text if len(text) <= 60 else text[:56] + "...'"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?` for the nearest of the known words, empty where none is near."""
+    near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def one_of(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    several = list(words)
+    return several[0] if len(several) == 1 else f"{', '.join(several[:-1])} or {several[-1]}"

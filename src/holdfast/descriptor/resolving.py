@@ -1,0 +1,232 @@
+"""What is written, resolved into a Layout: defaults filled in, addresses drawn, and all of it checked together.
+
+In: models and the Notes of their file; out: a Layout, to be used only if the Notes hold no mistake. Never raises.
+"""
+
+import re
+
+from holdfast.descriptor.addresses import HOSTS_FROM, VMS_FROM, Addresses, plan
+from holdfast.descriptor.components import component
+from holdfast.descriptor.defaults import SAL_S, pace
+from holdfast.descriptor.groups import Places, TypeOf, group_of, places, services_of
+from holdfast.descriptor.mistakes import nearest, one_of
+from holdfast.descriptor.names import check_names, check_vnfc_names
+from holdfast.descriptor.notes import Notes
+from holdfast.descriptor.orders import after_of, check_cycles
+from holdfast.descriptor.tree import Path
+from holdfast.model.descriptor import FORMAT, ComponentText, DescriptorText, EscalationText, HostText, VmText, VnfText
+from holdfast.model.layout import (
+    Component,
+    Escalation,
+    FenceDevice,
+    Group,
+    Host,
+    Layout,
+    RepairPolicy,
+    Service,
+    Vm,
+    Vnf,
+    Vnfc,
+)
+from holdfast.model.names import GroupName, HostName, ServiceName, VmName, VnfcName, VnfmName, VnfName
+
+THIS_HOST = "this"
+VNFC_ESCALATION = Escalation(maximum=3, probation_s=60.0)
+VM_ESCALATION = Escalation(maximum=3, probation_s=300.0)
+_BRIDGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$", re.ASCII)
+HOST_ESCALATION = Escalation(maximum=1, probation_s=300.0)
+
+
+def resolve(text: DescriptorText, notes: Notes) -> Layout:
+    """Resolve a descriptor."""
+    _check_top(text, notes)
+    check_names(text, notes)
+    sal_s = {**SAL_S, **text.sal_thresholds}
+    hosts = text.hosts or {THIS_HOST: HostText()}
+    addresses = plan(text.network, notes)
+    where = places(text.vms, tuple(hosts), notes)
+    given = _claimed(hosts, text.vms, addresses)
+    types = _types(text, notes)
+    groups_of: dict[str, list[GroupName]] = {name: [] for name in text.vnfs}
+    components: dict[GroupName, Component] = {}
+    groups: dict[GroupName, Group] = {}
+    services: dict[ServiceName, Service] = {}
+    vnfcs: dict[VnfcName, Vnfc] = {}
+    paths: dict[str, Path] = {}
+    for one in types:
+        group, members = group_of(one, where, after_of(one, types, notes), notes)
+        needed = pace(sal_s.get(text.vnfs[one.vnf].sal, SAL_S[1]))
+        components[one.group] = component(one.text, one.path, one.name, one.vnf, one.group, needed, notes)
+        groups[one.group] = group
+        groups_of[one.vnf].append(one.group)
+        services.update((service.name, service) for service in services_of(one, group, addresses, notes))
+        vnfcs.update((vnfc.name, vnfc) for vnfc in members)
+        paths.update((vnfc.name, one.path) for vnfc in members)
+    check_vnfc_names(text, paths, notes)
+    check_cycles(types, groups, notes)
+    _check_ports(types, vnfcs, notes)
+    _draw(hosts, text.vms, given, addresses)
+    return Layout(
+        name=text.name,
+        hosts={HostName(name): _host(name, host, given, notes) for name, host in hosts.items()},
+        vms={VmName(name): _vm(name, vm, where, given, text, notes) for name, vm in text.vms.items()},
+        vnfs={VnfName(name): _vnf(name, vnf, groups_of[name], sal_s, notes) for name, vnf in text.vnfs.items()},
+        components=components,
+        groups=groups,
+        services=services,
+        vnfcs=vnfcs,
+        sal_s=sal_s,
+    )
+
+
+def _check_top(text: DescriptorText, notes: Notes) -> None:
+    if text.holdfast is None:
+        notes.missing(("holdfast",), f"holdfast: {FORMAT}, the version of this format")
+    elif text.holdfast != FORMAT:
+        notes.wrong(("holdfast",), f"{FORMAT}, the version of this format that is known here", found=text.holdfast)
+    if not text.name:
+        notes.missing(("name",), "a name for the deployment")
+    if not text.vnfs:
+        notes.missing(("vnfs",), "at least one VNF")
+
+
+def _types(text: DescriptorText, notes: Notes) -> list[TypeOf]:
+    """The component types of all VNFs, with the groups they make."""
+    types: list[TypeOf] = []
+    for name, vnf in text.vnfs.items():
+        path: Path = ("vnfs", name)
+        if not vnf.components:
+            types.append(TypeOf(vnf, path, name, VnfName(name), GroupName(name)))
+            continue
+        for field in sorted(vnf.model_fields_set & set(ComponentText.model_fields)):
+            key = field.replace("_", "-")
+            notes.unknown((*path, key), "it under one of the components", "this VNF has several component types")
+        for kind, body in vnf.components.items():
+            group = name if len(vnf.components) == 1 else f"{name}.{kind}"
+            types.append(TypeOf(body, (*path, "components", kind), kind, VnfName(name), GroupName(group)))
+    return types
+
+
+def _claimed(hosts: dict[str, HostText], vms: dict[str, VmText], addresses: Addresses) -> dict[str, list[str]]:
+    """The addresses that hosts and VMs are given in the descriptor."""
+    given: dict[str, list[str]] = {}
+    for name, host in hosts.items():
+        given[name] = _claim_all(host.addresses, ("hosts", name, "addresses"), f"an address of host {name}", addresses)
+    for name, vm in vms.items():
+        given[name] = _claim_all(vm.address, ("vms", name, "address"), f"the address of VM {name}", addresses)
+    return given
+
+
+def _claim_all(texts: tuple[str, ...], path: Path, owner: str, addresses: Addresses) -> list[str]:
+    claimed: list[str] = []
+    for number, text in enumerate(texts):
+        address = addresses.claim(text, (*path, number), owner)
+        if address and _version(address) in map(_version, claimed):
+            expected = "one IPv4 and one IPv6 address at most"
+            addresses.notes.wrong((*path, number), expected, found=text)
+        if address:
+            claimed.append(address)
+    return claimed
+
+
+def _draw(
+    hosts: dict[str, HostText], vms: dict[str, VmText], given: dict[str, list[str]], addresses: Addresses
+) -> None:
+    """Draw what is still missing, now that every address that is written is known."""
+    wanting = [(name, ("hosts", name), HOSTS_FROM) for name in hosts] + [
+        (name, ("vms", name), VMS_FROM) for name in vms
+    ]
+    for name, path, start in wanting:
+        for version in (4, 6):
+            if version not in map(_version, given[name]):
+                drawn = addresses.draw(version, start[version], path, f"an address of {name}")
+                given[name] += [drawn] if drawn else []
+        given[name].sort(key=_version)
+
+
+def _version(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
+def _host(name: str, text: HostText, given: dict[str, list[str]], notes: Notes) -> Host:
+    fence, path = text.fence, ("hosts", name)
+    if fence is not None and not fence.agent:
+        notes.missing((*path, "fence", "agent"), "a fence agent, such as fence_ipmilan")
+    if not _BRIDGE.match(text.bridge):
+        notes.wrong((*path, "bridge"), "the name of a network interface, at most 15 signs", found=text.bridge)
+    return Host(
+        name=HostName(name),
+        addresses=tuple(given[name]),
+        bridge=text.bridge,
+        fence=FenceDevice(agent=fence.agent, options=fence.options, limit_s=fence.within) if fence else None,
+        escalation=_escalation(text.escalation, HOST_ESCALATION),
+    )
+
+
+def _vm(
+    name: str, text: VmText, where: Places, given: dict[str, list[str]], around: DescriptorText, notes: Notes
+) -> Vm:
+    path: Path = ("vms", name)
+    repair: RepairPolicy = text.repair or ("standby-vm" if text.standby_vm else "negotiated")
+    if repair == "standby-vm" and not text.standby_vm:
+        notes.missing((*path, "standby-vm"), "the VM that replaces it")
+    elif repair != "standby-vm" and text.standby_vm:
+        notes.wrong((*path, "repair"), "standby-vm, as a standby-vm is named", found=text.repair)
+    elif text.standby_vm and (text.standby_vm == name or text.standby_vm not in around.vms):
+        others = [vm for vm in around.vms if vm != name]
+        notes.wrong((*path, "standby-vm"), "another VM", nearest(text.standby_vm, others), text.standby_vm)
+    return Vm(
+        name=VmName(name),
+        host=where.vms[name],
+        addresses=tuple(given[name]),
+        repair=repair,
+        standby_vm=VmName(text.standby_vm) if text.standby_vm else None,
+        ack_limit_s=text.acknowledgement_within,
+        boot_limit_s=text.boot_within,
+        isolate_limit_s=text.isolate_within,
+        escalation=_escalation(text.escalation, VM_ESCALATION),
+    )
+
+
+def _vnf(name: str, text: VnfText, groups: list[GroupName], sal_s: dict[int, float], notes: Notes) -> Vnf:
+    if text.sal not in sal_s:
+        hint = "other levels need their time under sal-thresholds"
+        notes.wrong(("vnfs", name, "sal"), f"one of the levels {one_of(map(str, sorted(sal_s)))}", hint, text.sal)
+    return Vnf(
+        name=VnfName(name),
+        vnfm=VnfmName(text.vnfm),
+        sal=text.sal,
+        report=text.report,
+        groups=tuple(groups),
+        vnfc_escalation=_escalation(text.escalation, VNFC_ESCALATION),
+    )
+
+
+def _escalation(text: EscalationText | None, default: Escalation) -> Escalation:
+    if text is None:
+        return default
+    return Escalation(maximum=text.maximum or default.maximum, probation_s=text.probation or default.probation_s)
+
+
+def _check_ports(types: list[TypeOf], vnfcs: dict[VnfcName, Vnfc], notes: Notes) -> None:
+    """Two components that listen on one port cannot both run in one VM."""
+    taken: dict[tuple[str, str, int], tuple[VnfcName, Path]] = {}
+    by_group = {one.group: one for one in types}
+    for vnfc in vnfcs.values():
+        one = by_group[vnfc.group]
+        for path, transport, port in _ports(one):
+            place = vnfc.vm or vnfc.host
+            other = taken.setdefault((place, transport, port), (vnfc.name, path))
+            if other != (vnfc.name, path):
+                expected = f"a {transport.upper()} port that is free in {place}: {other[0]} listens there"
+                notes.wrong(path, f"{expected} (line {notes.line(other[1])})", found=port)
+
+
+def _ports(one: TypeOf) -> list[tuple[Path, str, int]]:
+    ports: list[tuple[Path, str, int]] = []
+    interface, replication = one.text.interface, one.text.replication
+    if interface is not None and interface.port:
+        ports.append(((*one.path, "interface", "port"), interface.transport or "tcp", interface.port))
+    if replication is not None and replication.port:
+        ports.append(((*one.path, "replication", "port"), "tcp", replication.port))
+    return ports

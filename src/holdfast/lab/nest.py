@@ -33,8 +33,10 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def run_in_nest(main: Callable[[], int]) -> int:
+def run_in_nest(main: Callable[[], int], meanwhile: Callable[[Callable[[], bool]], None] | None = None) -> int:
     """Run `main` as a child of the first process of fresh namespaces; return its exit status.
+
+    `meanwhile` is called in this process while the nest lives, with a function that says whether it has ended.
 
     SIGINT and SIGTERM reach `main` once, as KeyboardInterrupt; SIGKILL of this process ends the nest at once.
 
@@ -46,7 +48,7 @@ def run_in_nest(main: Callable[[], int]) -> int:
     if child == 0:
         # A process of its own unshares, so that the caller's own namespaces stay as they are.
         _leave(lambda: _keep_nest(main, rootless, uid, gid))
-    return _wait_passing_signals(child)
+    return _wait_passing_signals(child, meanwhile)
 
 
 def _keep_nest(main: Callable[[], int], rootless: bool, uid: int, gid: int) -> int:
@@ -114,19 +116,21 @@ def _leave(main: Callable[[], int]) -> None:
         os._exit(status & 0xFF)
 
 
-def _wait_passing_signals(child: int) -> int:
+def _wait_passing_signals(child: int, meanwhile: Callable[[Callable[[], bool]], None] | None = None) -> int:
     def pass_on(number: int, _frame: object) -> None:
         os.kill(child, signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
 
+    def ended() -> bool:
+        # Only looks (WNOWAIT), so that the number cannot be given to another process before the wait below.
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while True:
-            try:
-                _, status = os.waitpid(child, 0)
-            except InterruptedError:
-                continue
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+        if meanwhile is not None:
+            meanwhile(ended)
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -62,6 +62,8 @@ class Scenario(Struct, frozen=True):
     steps: tuple[Step, ...]
     managers: Literal["one", "three"] = "one"
     outage: Literal["below-one-second", "start-time"] = "below-one-second"
+    checkpoint_ms: float = 0.0
+    """How often the function under test saves its state; 0: each update is saved before it is acknowledged."""
     needs: tuple[str, ...] = ()
     """What the nest must allow (`freezing`); otherwise the run is `unknown`."""
 

@@ -1,0 +1,43 @@
+"""`holdfast lab …`: list the scenarios, run them live."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Break things on purpose and measure what a client sees of it.")
+
+
+@app.command("list")
+def list_scenarios() -> None:
+    """Show all scenarios with what they do."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from holdfast.lab import scenario
+
+    table = Table("scenario", "what happens", box=None, header_style="bold")
+    for name in scenario.names():
+        table.add_row(name, scenario.load(name).title)
+    Console().print(table)
+
+
+@app.command("run")
+def run(
+    names: Annotated[list[str], typer.Argument(help="scenarios, or `all`")],
+    repeat: Annotated[int, typer.Option(min=1, max=1000, help="how often each one is run")] = 1,
+    world: Annotated[str, typer.Option(help="`live`: real processes in namespaces on this machine")] = "live",
+    out: Annotated[Path, typer.Option(help="where each run leaves its folder")] = Path("runs"),
+    json: Annotated[Path | None, typer.Option(help="write the results there (docs/lab.md has the format)")] = None,
+) -> None:
+    """Run scenarios: break what they break, judge the outcome, keep the evidence."""
+    from holdfast.errors import UserError
+    from holdfast.lab import scenario
+    from holdfast.lab.campaign import Plan
+    from holdfast.lab.show import run_and_show
+
+    if world != "live":
+        raise UserError(f"no world is called `{world}`", "the lab has one world so far: `live`")
+    chosen = scenario.names() if list(names) == ["all"] else tuple(dict.fromkeys(names))
+    plan = Plan([scenario.load(name) for name in chosen], repeat, out.absolute())
+    raise typer.Exit(run_and_show(plan, json))

@@ -1,0 +1,122 @@
+"""Several runs: each in a nest of its own, then judged, reported and summed up.
+
+In:   scenarios, how often, where to.
+Out:  a folder for each run (`<out>/<scenario>/<time>-<n>/`, with a link `latest`), live progress, a table, JSON.
+The judging happens outside of the nest, from files alone: what the judges see is what anybody can look at later.
+"""
+
+import json
+import os
+import select
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.lab.nest import run_in_nest
+from holdfast.lab.run import run_live
+from holdfast.lab.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Plan:
+    scenarios: Sequence[Scenario]
+    repeat: int
+    out: Path
+
+    def runs(self) -> list[tuple[Scenario, int]]:
+        return [(scenario, number) for number in range(self.repeat) for scenario in self.scenarios]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is going on, for whoever shows it."""
+
+    scenario: str
+    repeat: int
+    step: str
+
+
+def run_one(scenario: Scenario, repeat: int, out: Path, tell: Callable[[Progress], None]) -> Path:
+    """One run in its nest; returns its folder (with `run.json`).
+
+    Errors: KeyboardInterrupt when the run was interrupted; HoldfastError when it left no evidence.
+    """
+    folder = _new_folder(out / scenario.name, repeat)
+    read_end, write_end = os.pipe()
+
+    def inside() -> int:
+        os.close(read_end)
+        with os.fdopen(write_end, "w") as pipe:
+
+            def say(step: str) -> None:
+                pipe.write(step + "\n")
+                pipe.flush()
+
+            run_live(scenario, repeat, folder, say)
+        return 0
+
+    def listen(done: Callable[[], bool]) -> None:
+        os.close(write_end)
+        with os.fdopen(read_end, "rb", buffering=0) as pipe:
+            _relay(pipe.fileno(), lambda step: tell(Progress(scenario.name, repeat, step)), done)
+
+    status = run_in_nest(inside, listen)
+    if status == 130:
+        raise KeyboardInterrupt
+    if status != 0 or not (folder / "run.json").is_file():
+        raise HoldfastError(
+            f"the run of {scenario.name} ended with status {status} and left no evidence", f"see {folder}/log"
+        )
+    return folder
+
+
+def _relay(pipe: int, tell: Callable[[str], None], done: Callable[[], bool]) -> None:
+    """Pass on lines from the nest until it has ended."""
+    text = b""
+    while True:
+        if select.select([pipe], [], [], 0.1)[0]:
+            chunk = os.read(pipe, 4096)
+            if not chunk:
+                return
+            *lines, text = (text + chunk).split(b"\n")
+            for line in lines:
+                tell(line.decode(errors="replace"))
+        elif done():
+            return
+
+
+def _new_folder(base: Path, repeat: int) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = base / f"{stamp}-{repeat}"
+    suffix = 0
+    while folder.exists():
+        suffix += 1
+        folder = base / f"{stamp}-{repeat}.{suffix}"
+    (folder / "journal").mkdir(parents=True)
+    latest = base / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(folder.name)
+    return folder
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    import platform
+
+    with Path("/proc/cpuinfo").open() as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return {
+        "cores": os.cpu_count(),
+        "cpu": models[0] if models else platform.machine(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "root": os.geteuid() == 0,
+    }
+
+
+def write_json(path: Path, content: object) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.rename(path)

@@ -1,0 +1,232 @@
+"""The steps of a scenario, carried out on a live world.
+
+In:   the steps of a scenario file, a running `LiveWorld`, the probe, the journals.
+Out:  what was done and when, as `Fault`s for the judges, and as `Marked` records in the lab's own journal.
+Errors: `Stuck` when something that a step waits for does not happen in time; `FaultFailed` when a fault has no effect.
+
+The lab only ever does things to processes and files; it never asks the product to pretend.
+"""
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from holdfast.lab import faults
+from holdfast.lab.judges.evidence import Fault
+from holdfast.lab.probing import Probing
+from holdfast.lab.scenario import Scenario, Step
+from holdfast.lab.tail import JournalTail
+from holdfast.lab.world import LiveWorld
+from holdfast.model.layout import Group
+from holdfast.model.names import GroupName, ServiceName, VmName, VnfcName, VnfName
+
+AWAIT_LIMIT_S = 30.0
+LOOK_EVERY_S = 0.004
+
+
+class Stuck(Exception):
+    """What a step waits for did not happen within its limit."""
+
+
+@dataclass
+class Stage:
+    """Everything a step can use."""
+
+    scenario: Scenario
+    world: LiveWorld
+    tail: JournalTail
+    probe: Probing
+    mark: Callable[[str, str, str], float]
+    """Writes to the lab's journal (name, about, detail); returns the time of the record."""
+    say: Callable[[str], None]
+    faults: list[Fault] = field(default_factory=list)
+    last_fault_at: float = 0.0
+
+    def perform(self, step: Step) -> None:
+        self.say(str(step))
+        VERBS[step.verb](self, step)
+
+    def until(self, what: str, condition: Callable[[], bool], limit_s: float = AWAIT_LIMIT_S) -> None:
+        end = time.monotonic() + limit_s
+        while True:
+            self.tail.read()
+            if condition():
+                return
+            if time.monotonic() > end:
+                raise Stuck(f"{what} did not happen within {limit_s:g} s")
+            time.sleep(LOOK_EVERY_S)
+
+    # --- names --------------------------------------------------------------------------------------------------
+
+    def group(self) -> Group:
+        layout = self.world.layout
+        return layout.groups[GroupName(layout.services[ServiceName(self.scenario.service)].group)]
+
+    def vnfc(self, word: str) -> VnfcName:
+        """`active` and `standby` of the scenario's service, or a VNFC's own name."""
+        self.tail.read()
+        active = self.tail.providers.get(ServiceName(self.scenario.service))
+        if word == "active":
+            if active is None:
+                raise Stuck(f"nobody is active for {self.scenario.service}")
+            return active
+        if word == "standby":
+            return next(name for name in self.group().vnfcs if name != active)
+        return VnfcName(word)
+
+    def vm(self, word: str) -> VmName:
+        """A VM's own name, or the VM of that VNFC."""
+        if word in self.world.layout.vms:
+            return VmName(word)
+        vm = self.world.layout.vnfcs[self.vnfc(word)].vm
+        if vm is None:
+            raise Stuck(f"{word} is not in a VM")
+        return vm
+
+    # --- what is written down -----------------------------------------------------------------------------------
+
+    def note(self, kind: str, entity: str, at: float, *, starts: bool, order: str = "") -> None:
+        self.faults.append(Fault(at=at, kind=kind, entity=entity, starts=starts, order=order))
+        if starts:
+            self.last_fault_at = at
+
+    def hurt(self, step: Step, entity: str, act: Callable[[], object], *, starts: bool = True) -> None:
+        """Write down what is about to be done, do it, and check that it took effect."""
+        at = self.mark("fault" if starts else "staged", entity, step.verb)
+        self.note(step.verb, entity, at, starts=starts)
+        act()
+
+
+def _load(stage: Stage, step: Step) -> None:
+    time.sleep(int(step.words[0].removesuffix("ms")) / 1000)
+
+
+def _kill_vnfc(stage: Stage, step: Step) -> None:
+    name = stage.vnfc(step.words[0])
+    stage.hurt(step, name, lambda: faults.kill_vnfc(name))
+
+
+def _kill_vm(stage: Stage, step: Step) -> None:
+    name = stage.vm(step.words[0])
+    stage.hurt(step, name, lambda: faults.kill_sandbox(name))
+
+
+def _freeze_vnfc(stage: Stage, step: Step) -> None:
+    name = stage.vnfc(step.words[0])
+    stage.hurt(step, name, lambda: faults.freeze_vnfc(name))
+
+
+def _kill_manager(stage: Stage, step: Step) -> None:
+    which = step.words[0]
+    pids = faults.manager_processes(which)
+    stage.hurt(step, which, lambda: faults.kill_process(f"manager {which}", pids), starts=False)
+
+
+def _hold(stage: Stage, step: Step) -> None:
+    which = step.words[0]
+    pids = faults.manager_processes(which)
+    stage.hurt(step, which, lambda: faults.hold(f"manager {which}", pids), starts=False)
+
+
+def _release(stage: Stage, step: Step) -> None:
+    which = step.words[0]
+    pids = faults.manager_processes(which)
+    stage.hurt(step, which, lambda: faults.release(f"manager {which}", pids), starts=False)
+
+
+def _put_file(stage: Stage, step: Step) -> None:
+    name = stage.vnfc(step.words[0])
+    path = stage.world.folder.vnfc(name) / step.words[1]
+    stage.hurt(step, name, path.touch, starts=False)
+
+
+def _take_file(stage: Stage, step: Step) -> None:
+    name = stage.vnfc(step.words[0])
+    path = stage.world.folder.vnfc(name) / step.words[1]
+    stage.hurt(step, name, path.unlink, starts=False)
+
+
+def _wear_out(stage: Stage, step: Step) -> None:
+    """Kill the VNFC again and again, each time as soon as it serves; the first time begins the episode."""
+    name = stage.vnfc(step.words[0])
+    vnfc = stage.world.layout.vnfcs[name]
+    service = stage.world.layout.groups[vnfc.group].services[0]
+    measured = service == stage.scenario.service
+    for time_number in range(int(step.words[1])):
+        stage.until(f"{name} serving again", lambda: stage.tail.providers.get(service) == name)
+        stage.until(f"processes of {name}", lambda: bool(faults.vnfc_processes(name)))
+        stage.hurt(step, name, lambda: faults.kill_vnfc(name), starts=measured and time_number == 0)
+        stage.until(f"failure of {name} being noticed", lambda: stage.tail.providers.get(service) is None)
+
+
+def _switchover(stage: Stage, step: Step) -> None:
+    vnf = VnfName(step.words[0])
+    stage.hurt(step, vnf, lambda: ask_switchover(stage, vnf))
+
+
+def ask_switchover(stage: Stage, vnf: VnfName) -> None:
+    """By the same command as a person would."""
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", "switchover", vnf, "--folder", str(stage.world.folder.root)],
+        capture_output=True,
+        text=True,
+        timeout=AWAIT_LIMIT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Stuck(f"`holdfast switchover {vnf}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+
+
+def _await(stage: Stage, step: Step) -> None:
+    what, *rest = step.words
+    since = stage.faults[-1].at if stage.faults else 0.0
+    match what:
+        case "up":
+            stage.until("an answer after the fault", lambda: stage.probe.is_up(stage.last_fault_at))
+        case "down":
+            stage.until("the service's absence", lambda: not stage.probe.is_up(stage.last_fault_at))
+        case "in-sync":
+            stage.until("all standbys being up to date", lambda: stage.tail.provided() and stage.tail.in_sync())
+        case "repaired":
+            stage.until("the repair", lambda: _is_repaired(stage))
+        case _:
+            party, kind, name, *detail = rest
+            wanted = " ".join(rest)
+            episode = stage.last_fault_at or since
+            stage.until(
+                f"record `{wanted}`",
+                lambda: stage.tail.find(party, kind, name, " ".join(detail), episode) is not None,
+            )
+
+
+def _is_repaired(stage: Stage) -> bool:
+    planned = stage.faults and stage.faults[-1].kind == "switchover"
+    done = stage.tail.repaired(stage.last_fault_at) or bool(planned)
+    return done and stage.tail.provided() and stage.tail.in_sync() and stage.probe.is_up(stage.last_fault_at)
+
+
+def _down_and_up(stage: Stage, step: Step) -> None:
+    stage.hurt(step, "all", stage.world.power_cut)
+    stage.tail.providers.clear()
+    stage.tail.synced.clear()
+    stage.world.switch_all_on()
+
+
+VERBS: dict[str, Callable[[Stage, Step], None]] = {
+    "load": _load,
+    "kill-vnfc": _kill_vnfc,
+    "kill-vm": _kill_vm,
+    "kill-manager": _kill_manager,
+    "freeze-vnfc": _freeze_vnfc,
+    "hold": _hold,
+    "release": _release,
+    "put-file": _put_file,
+    "take-file": _take_file,
+    "wear-out": _wear_out,
+    "switchover": _switchover,
+    "await": _await,
+    "down-and-up": _down_and_up,
+}

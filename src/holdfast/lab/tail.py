@@ -1,0 +1,105 @@
+"""The journals of a running deployment, read as they grow: what the lab's steps wait for.
+
+In: the journal folder. Out: everything known so far about services, incidents, standbys and single records. The lab
+learns from the journals only, like every other reader; it never asks a manager what it thinks.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from holdfast.model.actions import Activate, CloseIncident, NoteService, OpenIncident, Send
+from holdfast.model.events import Received, StandbySynced
+from holdfast.model.layout import Layout
+from holdfast.model.names import IncidentId, ServiceName, VnfcName
+from holdfast.model.records import Decided, Record, Seen
+
+
+@dataclass
+class JournalTail:
+    folder: Path
+    layout: Layout
+    records: list[Record] = field(default_factory=list)
+    providers: dict[ServiceName, VnfcName | None] = field(default_factory=dict)
+    """Who provides each service, by the last word of the manager in charge."""
+    opened: dict[IncidentId, float] = field(default_factory=dict)
+    closed: set[IncidentId] = field(default_factory=set)
+    synced: dict[VnfcName, set[VnfcName]] = field(default_factory=dict)
+    """Standbys that the (present) active has reported as up to date, by active."""
+    _offsets: dict[Path, int] = field(default_factory=dict)
+    _decoder: "msgspec.json.Decoder[Record]" = field(default_factory=lambda: msgspec.json.Decoder(Record))
+
+    def read(self) -> list[Record]:
+        """Take in what is new; returns the new records in the order of their time."""
+        fresh: list[Record] = []
+        for path in sorted(self.folder.glob("*.jsonl")):
+            fresh += self._read(path)
+        fresh.sort(key=lambda record: record.at)
+        for record in fresh:
+            self._take(record)
+        self.records += fresh
+        return fresh
+
+    def _read(self, path: Path) -> list[Record]:
+        offset = self._offsets.get(path, 0)
+        with path.open("rb") as file:
+            file.seek(offset)
+            text = file.read()
+        whole, newline, _ = text.rpartition(b"\n")
+        self._offsets[path] = offset + len(whole) + len(newline)
+        return [self._decoder.decode(line) for line in whole.splitlines() if line.strip()]
+
+    def _take(self, record: Record) -> None:
+        match record:
+            case Seen(event=StandbySynced(vnfc=active, standby=standby)):
+                self.synced.setdefault(active, set()).add(standby)
+            case Decided(action=NoteService(service=service, state=state, vnfc=vnfc)):
+                self.providers[service] = vnfc if state == "provided" else None
+            case Decided(action=OpenIncident(incident=incident)):
+                self.opened[incident] = record.at
+            case Decided(action=CloseIncident(incident=incident)):
+                self.closed.add(incident)
+            case Decided(action=Activate(vnfc=vnfc)):
+                self.synced[vnfc] = set()
+            case _:
+                return
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    def provided(self) -> bool:
+        """Whether every service of the layout is provided."""
+        return all(self.providers.get(service) for service in self.layout.services)
+
+    def in_sync(self) -> bool:
+        """Whether every active with internal state has all its standbys up to date."""
+        for group in self.layout.groups.values():
+            if group.reserve != "standby":
+                continue
+            for service in group.services:
+                active = self.providers.get(service)
+                if active is None or not set(group.vnfcs) - {active} <= self.synced.get(active, set()):
+                    return False
+        return True
+
+    def repaired(self, since: float) -> bool:
+        """Whether something was opened since then and everything opened is closed."""
+        return any(at >= since for at in self.opened.values()) and set(self.opened) <= self.closed
+
+    def find(self, party: str, kind: str, what: str, detail: str, since: float) -> Record | None:
+        """The first record of that party since then: record type, action, event or message type, detail within it."""
+        for record in self.records:
+            if record.at < since or not record.by.startswith(party) or type(record).__name__ != kind:
+                continue
+            if what in _names(record) and detail in str(record):
+                return record
+        return None
+
+
+def _names(record: Record) -> set[str]:
+    """The names a record goes by: of its action or event, and of the message in it."""
+    inner: object = getattr(record, "action", None) or getattr(record, "event", None)
+    names = {type(inner).__name__, getattr(record, "what", ""), getattr(record, "name", "")}
+    if isinstance(inner, Send | Received):
+        names.add(type(inner.message).__name__)
+    return names

@@ -1,0 +1,283 @@
+"""The live world: lab hosts as namespaces on this machine, joined by a bridge, with a client outside of them.
+
+```
+            client (probe, owners' watcher)
+               │
+   ────────────┴── lab0 ──┬───────────────      the nest's own network namespace; managers run here
+                          │ uplink
+      ┌── host h1 ── hf0 ─┴─┐                   a sandbox: PID, network, mount namespace; agent and supervisor
+      │     VM vm1, VM vm2  │                   sandboxes within it, made by the agent
+      └─────────────────────┘
+```
+
+A host is switched off by killing its first process: agent, VMs, VNFCs and its interface end at that moment. Its disks
+(the run folder) stay. Each host hangs on a power switch that the lab's fence device speaks to.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+
+from holdfast.drivers import ports
+from holdfast.drivers.netlink import Netlink
+from holdfast.drivers.sandbox import Child, Sandbox, gone
+from holdfast.errors import WorldError
+from holdfast.lab import faults
+from holdfast.model.layout import FenceDevice, Layout
+from holdfast.model.names import HostName
+from holdfast.runtime.folder import RunFolder
+
+BIN = Path(__file__).parent / "bin"
+LAB_BRIDGE = "lab0"
+SUPERVISOR_END_LIMIT_S = 15.0
+
+
+class LiveWorld:
+    """A deployment of one layout in this nest."""
+
+    def __init__(
+        self, layout: Layout, base: Path, managers: Literal["one", "three"], client_addresses: Sequence[str]
+    ) -> None:
+        """`base` is a folder of this nest's own (nothing in it outlives the nest)."""
+        self.folder = RunFolder(base / layout.name)
+        self.layout = self._with_power_switch(layout, base / "power.sock")
+        self.managers = managers
+        self._client_addresses = client_addresses
+        self._base = base
+        self._hosts: dict[HostName, Sandbox] = {}
+        self._host_supervisors: dict[HostName, Child] = {}
+        self._controller: subprocess.Popen[bytes] | None = None
+        self._client: Sandbox | None = None
+        self._netlink = Netlink.open()
+        self._switch = PowerSwitch(base / "power.sock", self)
+
+    @staticmethod
+    def _with_power_switch(layout: Layout, switch: Path) -> Layout:
+        """Fence devices named `fence_lab` are plugged into this world's switch."""
+        hosts = {
+            name: msgspec.structs.replace(
+                host, fence=FenceDevice("fence_lab", {"ip": str(switch), "plug": name}, host.fence.limit_s)
+            )
+            if host.fence is not None and host.fence.agent == "fence_lab"
+            else host
+            for name, host in layout.hosts.items()
+        }
+        return msgspec.structs.replace(layout, hosts=hosts)
+
+    # --- putting up ---------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Everything is on after this; services come up on their own."""
+        for part in ("journal", "log"):
+            (self.folder.root / part).mkdir(parents=True, exist_ok=True)
+        self.folder.layout.write_bytes(msgspec.json.encode(self.layout))
+        self.folder.key.write_bytes(secrets.token_bytes(32))
+        self.folder.key.chmod(0o600)
+        self._netlink.up("lo")
+        ports.make_bridge(self._netlink, LAB_BRIDGE)
+        self._client = self._make_client()
+        self._switch.start()
+        self.switch_all_on()
+
+    def switch_all_on(self) -> None:
+        for name in self.layout.hosts:
+            self.switch_on(name)
+        self._start_controller()
+
+    def _make_client(self) -> Sandbox:
+        client = Sandbox.start("client", self._base / "client", namespaces=("net", "mnt"))
+        namespace = client.netns_fd
+        try:
+            ports.make_port(self._netlink, LAB_BRIDGE, "lab-client", namespace, addresses=self._client_addresses)
+        finally:
+            os.close(namespace)
+        return client
+
+    def switch_on(self, name: HostName) -> None:
+        if name in self._hosts and not gone(self._hosts[name].pidfd):
+            return
+        host = self.layout.hosts[name]
+        sandbox = Sandbox.start(name, self._base / "hosts" / name)
+        namespace = sandbox.netns_fd
+        uplink = f"up-{name}"[:15]
+        try:
+            with Netlink.open(namespace) as inside:
+                inside.up("lo")
+                ports.make_bridge(inside, host.bridge, host.addresses)
+                self._netlink.delete(uplink)
+                self._netlink.veth(uplink, "uplink", peer_netns_fd=namespace)
+                self._netlink.enslave(uplink, LAB_BRIDGE)
+                self._netlink.up(uplink)
+                inside.enslave("uplink", host.bridge)
+                inside.up("uplink")
+        finally:
+            os.close(namespace)
+        self._hosts[name] = sandbox
+        self._host_supervisors[name] = sandbox.spawn(
+            [*_supervisor(self.folder), "--agents", name, "--managers", "none"],
+            _environment(),
+            self.folder.root,
+            self.folder.log(f"supervisor-{name}"),
+        )
+
+    def switch_off(self, name: HostName) -> None:
+        sandbox = self._hosts.get(name)
+        if sandbox is None:
+            return
+        sandbox.kill()
+        if not sandbox.wait_gone(5.0):
+            raise WorldError(f"lab host {name} did not go off within 5 s")
+        self._netlink.delete(f"up-{name}"[:15])
+
+    def is_on(self, name: HostName) -> bool:
+        return name in self._hosts and not gone(self._hosts[name].pidfd)
+
+    def _start_controller(self) -> None:
+        log = self.folder.log("supervisor").open("ab")
+        with log:
+            self._controller = subprocess.Popen(
+                [*_supervisor(self.folder), "--agents", "none", "--managers", self.managers],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder.root,
+            )
+
+    # --- using --------------------------------------------------------------------------------------------------
+
+    def as_client(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
+        """Start a program in the client's network namespace (outside of all hosts)."""
+        client = self._client
+        if client is None:
+            raise WorldError("the client is not there")
+        enter = ["nsenter", f"--net=/proc/{client.pid}/ns/net", "--"]
+        return subprocess.Popen([*enter, *argv], env=_environment(), **options)  # type: ignore[call-overload,no-any-return]
+
+    def power_cut(self) -> None:
+        """Everything goes off at once: hosts and managers."""
+        if self._controller is not None:
+            # The supervisor first, or it would start the managers again.
+            for pid in (self._controller.pid, *faults.manager_processes("all")):
+                _kill_quietly(pid)
+            self._controller.wait()
+        for name in self.layout.hosts:
+            self.switch_off(name)
+
+    # --- taking down --------------------------------------------------------------------------------------------
+
+    def close(self) -> list[str]:
+        """End the deployment in good order; returns what it left behind (nothing, if all is well)."""
+        left: list[str] = []
+        if self._controller is not None:
+            self._controller.terminate()
+            try:
+                self._controller.wait(SUPERVISOR_END_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                left.append("the managers' supervisor did not end")
+        for name, child in self._host_supervisors.items():
+            sandbox = self._hosts[name]
+            if gone(sandbox.pidfd):
+                continue
+            _terminate(child)
+            if sandbox.wait(child, SUPERVISOR_END_LIMIT_S) is None:
+                left.append(f"the supervisor of host {name} did not end")
+            left += self._leftovers(name, sandbox)
+        self._switch.stop()
+        for sandbox in (*self._hosts.values(), *([self._client] if self._client else [])):
+            sandbox.kill()
+            sandbox.wait_gone(5.0)
+            sandbox.close()
+        self._netlink.close()
+        return left
+
+    def _leftovers(self, name: HostName, sandbox: Sandbox) -> list[str]:
+        left = []
+        namespace = sandbox.netns_fd
+        try:
+            with Netlink.open(namespace) as inside:
+                for vm in self.layout.vms.values():
+                    if vm.host == name and inside.exists(ports.port_name(self.layout.name, vm.name)):
+                        left.append(f"port of VM {vm.name} on host {name}")
+        finally:
+            os.close(namespace)
+        reply, handles = sandbox.ask({"op": "describe"})
+        for handle in handles:
+            os.close(handle)
+        left += [f"process {child['pid']} on host {name}" for child in reply["children"]]
+        return left
+
+
+class PowerSwitch:
+    """What the lab's fence device speaks to: `on h1`, `off h1`, `status h1`, one a connection."""
+
+    def __init__(self, path: Path, world: LiveWorld) -> None:
+        self._path = path
+        self._world = world
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._thread = threading.Thread(target=self._serve, name="power-switch", daemon=True)
+
+    def start(self) -> None:
+        self._sock.bind(str(self._path))
+        self._sock.listen(4)
+        self._thread.start()
+
+    def stop(self) -> None:
+        # Shutting down wakes the accepting thread; closing alone would not.
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._sock.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._sock.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rw") as words:
+                self._answer(words)
+
+    def _answer(self, words: IO[str]) -> None:
+        action, _, plug = words.readline().strip().partition(" ")
+        name = HostName(plug)
+        try:
+            if action == "off":
+                self._world.switch_off(name)
+            elif action == "on":
+                self._world.switch_on(name)
+        except WorldError as error:
+            words.write(f"failed {error}\n")
+        else:
+            words.write(("on" if self._world.is_on(name) else "off") + "\n" if action == "status" else "ok\n")
+        words.flush()
+
+
+def _supervisor(folder: RunFolder) -> list[str]:
+    return [sys.executable, "-m", "holdfast.runtime.supervisor", "--folder", str(folder.root)]
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": f"{BIN}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}", "LC_ALL": "C.UTF-8"}
+
+
+def _terminate(child: Child) -> None:
+    try:
+        signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def _kill_quietly(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,99 +1,169 @@
-"""Fakes of the network drivers, for tests of what uses them.
+"""Small stand-ins that keep the same contracts: a core with visible moves, an agent without a world."""
 
-They touch nothing of the machine; the contract tests run on them as on the real drivers.
-"""
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
-from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
-from holdfast.errors import UserError, WorldError
+from holdfast.model.actions import (
+    Action,
+    AgentAction,
+    ConfirmLoss,
+    Decision,
+    FenceHost,
+    IsolateVnfc,
+    NoteService,
+    OpenIncident,
+    Refuse,
+    Send,
+)
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    AgentJoined,
+    DeadlinePassed,
+    LossAccepted,
+    Observed,
+    Received,
+    StandbyLost,
+    SwitchoverAsked,
+    VmDied,
+    VnfcFact,
+    VnfcFailed,
+)
+from holdfast.model.layout import Component, FenceDevice, Group, Host, Layout, Service, Vm, Vnf, Vnfc
+from holdfast.model.messages import VmIsolated
+from holdfast.model.names import (
+    VIM,
+    ActionId,
+    GroupName,
+    HostName,
+    IncidentId,
+    Party,
+    ServiceName,
+    VmName,
+    VnfcName,
+    VnfmName,
+    VnfName,
+)
+from holdfast.model.reasons import Reason
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.seat import Core
 
-
-@dataclass
-class FakeZone:
-    """A zone in the mind: `exists` False is a VM whose interface is gone."""
-
-    interface: str = "eth0"
-    own: tuple[str, ...] = ()
-    exists: bool = True
-    held: list[str] = field(default_factory=list)
-    announced: list[str] = field(default_factory=list)
-
-
-class FakeAddresses:
-    """The functions of holdfast.drivers.addresses on a FakeZone."""
-
-    def assign(self, zone: FakeZone, address: str) -> None:
-        wanted = str(_parsed(address))
-        if not zone.exists:
-            raise WorldError(f"cannot assign {wanted} to interface {zone.interface}: it is not there")
-        if not self.holds(zone, address):
-            zone.held.append(wanted)
-        self.announce(zone, address)
-
-    def withdraw(self, zone: FakeZone, address: str) -> None:
-        unwanted = _parsed(address)
-        zone.held = [held for held in zone.held if ip_interface(held).ip != unwanted.ip]
-
-    def announce(self, zone: FakeZone, address: str) -> None:
-        if not zone.exists:
-            raise WorldError(f"cannot announce {_parsed(address).ip} on interface {zone.interface}: it is not there")
-        zone.announced.append(str(_parsed(address).ip))
-
-    def held(self, zone: FakeZone) -> frozenset[str]:
-        if not zone.exists:
-            raise WorldError(f"cannot find interface {zone.interface}: it is not there")
-        return frozenset(zone.own) | frozenset(zone.held)
-
-    def holds(self, zone: FakeZone, address: str) -> bool:
-        return any(ip_interface(held).ip == _parsed(address).ip for held in self.held(zone))
-
-
-class FakeGate:
-    """holdfast.drivers.gate.Gate in the mind."""
-
-    def __init__(self, services: tuple[str, ...]) -> None:
-        self._services = {str(_parsed(service).ip) for service in services if service}
-        self._open: dict[str, set[str]] = {}
-
-    def guard(self, port: str) -> None:
-        self._open[port] = set()
-
-    def unguard(self, port: str) -> None:
-        self._open.pop(port, None)
-
-    def open(self, port: str, address: str) -> None:
-        self._gate_of(port).add(self._declared(address))
-
-    def shut(self, port: str, address: str) -> None:
-        self._open.get(port, set()).discard(self._declared(address))
-
-    def opened(self, port: str) -> frozenset[str]:
-        return frozenset(self._gate_of(port))
-
-    def guarded(self) -> frozenset[str]:
-        return frozenset(self._open)
-
-    def close_table(self) -> None:
-        self._open.clear()
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def _gate_of(self, port: str) -> set[str]:
-        if port not in self._open:
-            raise WorldError(f"port {port} has no gate")
-        return self._open[port]
-
-    def _declared(self, address: str) -> str:
-        service = str(_parsed(address).ip)
-        if service not in self._services:
-            raise WorldError(f"{service} is no declared service address, so no gate keeps it")
-        return service
+H1 = HostName("h1")
+DNS = VnfName("dns")
+DNS_1 = VnfcName("dns-1")
+DNS_2 = VnfcName("dns-2")
+VM_1 = VmName("vm-1")
+SERVICE = ServiceName("dns")
+LIMIT_S = 5.0
 
 
-def _parsed(address: str) -> IPv4Interface | IPv6Interface:
-    try:
-        return ip_interface(address)
-    except ValueError as error:
-        raise UserError(f"{address!r} is not an address with prefix length") from error
+def small_layout(fence: FenceDevice | None = None) -> Layout:
+    """One host, one VM, one redundant VNF of two VNFCs."""
+    group = GroupName("dns")
+    return Layout(
+        name="small",
+        hosts={H1: Host(H1, fence=fence)},
+        vms={VM_1: Vm(VM_1, H1, ())},
+        vnfs={DNS: Vnf(DNS, VnfmName("main"), 1, True, (group,))},
+        components={group: Component("dns", DNS, group)},
+        groups={group: Group(group, DNS, "dns", "2N", "standby", "internal", (SERVICE,), (DNS_1, DNS_2))},
+        services={SERVICE: Service(SERVICE, group, "10.77.0.100/24", 53, "udp")},
+        vnfcs={name: Vnfc(name, DNS, "dns", group, H1, VM_1) for name in (DNS_1, DNS_2)},
+    )
+
+
+def make_folder(path: Path, layout: Layout) -> RunFolder:
+    folder = RunFolder(path)
+    folder.layout.write_bytes(msgspec.json.encode(layout))
+    folder.key.write_bytes(b"k" * 32)
+    return folder
+
+
+class ToyState(Struct, frozen=True):
+    party: Party
+    next_id: int = 1
+    waiting: tuple[Action, ...] = ()
+    heard: tuple[str, ...] = ()
+    clock: float | None = None
+
+
+def toy_step(state: ToyState, seen: Observed, now: float) -> tuple[ToyState, tuple[Decision, ...]]:
+    """Isolate what failed, fence on a dead VM, message on switchover, confirm a lost standby, fail on LossAccepted."""
+    state = replace(state, heard=(*state.heard, type(seen.event).__name__))
+    action_id = ActionId(f"{state.party}/{state.next_id}")
+    action: Action | None = None
+    match seen.event:
+        case VnfcFailed(vnfc, run):
+            action = IsolateVnfc(action_id, vnfc, run)
+        case VmDied():
+            action = FenceHost(action_id, H1)
+        case StandbyLost(vnfc, run, _, standby):
+            action = ConfirmLoss(action_id, vnfc, run, standby)
+        case SwitchoverAsked(vnf, _, to):
+            action = Refuse("switchover", vnf) if to else Send(action_id, VIM, VmIsolated(IncidentId("i1"), VM_1))
+        case ActionDone(done) | ActionFailed(done):
+            return replace(state, waiting=tuple(one for one in state.waiting if getattr(one, "id", "") != done)), ()
+        case Received():
+            state = replace(state, clock=now + 0.001)
+        case DeadlinePassed():
+            state = replace(state, clock=None)
+        case LossAccepted():
+            raise ZeroDivisionError("a fault in the core")
+    if action is None:
+        return state, ()
+    why = (Reason("operator-asked", "dns", seen=(seen.n,)),)
+    if isinstance(action, Refuse):
+        return state, (Decision(action, why),)
+    notes = (
+        Decision(OpenIncident(IncidentId("i1"), "dns-1", SERVICE, "killed"), why),
+        Decision(NoteService(SERVICE, "interrupted", None, 1), why),
+    )
+    return replace(state, next_id=state.next_id + 1, waiting=(*state.waiting, action)), (*notes, Decision(action, why))
+
+
+def toy_core(layout: Layout, party: Party) -> Core:
+    return Core(partial(ToyState, party), toy_step, lambda state: state.clock, lambda state: state.waiting)
+
+
+class ToyAgent:
+    """Carries everything out at once, or holds back while `hold` is not set."""
+
+    def __init__(self, emit: Callable[..., None], mark: Callable[..., None]) -> None:
+        self.emit = emit
+        self.mark = mark
+        self.performed: list[AgentAction] = []
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.closed: bool | None = None
+
+    async def open(self) -> None:
+        return
+
+    async def perform(self, action: AgentAction) -> ActionDone | ActionFailed:
+        self.performed.append(action)
+        await self.hold.wait()
+        return ActionDone(action.id, "confirmed")
+
+    def facts(self) -> AgentJoined:
+        return AgentJoined(
+            H1, (VnfcFact(DNS_1, 1, "ready", "active", 1), VnfcFact(DNS_2, 1, "ready", "standby", 2)), ()
+        )
+
+    async def close(self, *, end_all: bool = False) -> None:
+        self.closed = end_all
+
+
+async def until(holds: Callable[[], object], what: str) -> None:
+    """Let the loop turn until it holds."""
+    limit = time.monotonic() + LIMIT_S
+    while not holds():
+        if time.monotonic() > limit:
+            raise AssertionError(f"not within {LIMIT_S} s: {what}")
+        await asyncio.sleep(0)

@@ -46,3 +46,5 @@ RESTARTS_WITHIN_S = 5.0
 RESTART_PAUSE_MAX_S = 5.0
 END_LIMIT_S = 30.0
 """How long the end of a deployment may take before what is left is killed."""
+VM_NEWS_WAIT_S = 5.0
+"""An HA manager that finds a VM gone asks for its repair itself if it hears nothing of it for this long."""

@@ -33,9 +33,9 @@ class RunFolder:
         """32 random bytes, mode 0600: who can read them may speak on the links."""
         return self.root / "key"
 
-    @property
-    def store(self) -> Path:
-        return self.root / "state.db"
+    def state(self, party: Party) -> Path:
+        """The state of one manager. A file each, so that a manager that is stopped holds no lock another needs."""
+        return self.root / "state" / (str(party).replace(":", "-") + ".db")
 
     @property
     def processes(self) -> Path:
@@ -67,3 +67,7 @@ class RunFolder:
     def storage(self, vnf: VnfName) -> Path:
         """Shared storage of a whole VNF (SY-3)."""
         return self.root / "storage" / vnf
+
+    def made_bridge(self, host: HostName) -> Path:
+        """There while the host's bridge is one that its agent made, and so is its to take away."""
+        return self.root / f"bridge-{host}"

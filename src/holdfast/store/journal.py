@@ -52,6 +52,10 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
 
+    def when_lost(self, gap: Callable[[str], None]) -> None:
+        """From now on tell `gap` when records begin to be lost."""
+        self._gap = gap
+
     def number(self) -> int:
         """The number of the next record."""
         self.last_n += 1

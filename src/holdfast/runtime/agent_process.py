@@ -1,0 +1,263 @@
+"""The process of an agent: `python -m holdfast.runtime.agent_process --folder F --host H`.
+
+In:   links from the managers, their actions; what the agent sees on its host.
+Out:  the facts first on each link, then news to the party in charge, outcomes to whoever asked.
+Always: SIGTERM leaves everything on the host as it is; only EndAll, from the operator, ends it.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from holdfast.errors import HoldfastError, UserError
+from holdfast.model.actions import AgentAction, IsolateVm, StartVm
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    AgentJoined,
+    Event,
+    StandbyLost,
+    StandbySynced,
+    VmBooted,
+    VmDied,
+    VnfcFailed,
+    VnfcReady,
+)
+from holdfast.model.layout import Layout, in_charge
+from holdfast.model.limits import NEWS_KEPT, OUTCOMES_KEPT
+from holdfast.model.names import LAB, OPERATOR, VIM, ActionId, HostName, Party, agent_party
+from holdfast.model.records import Begun, Ended, Marked
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.given import load_key, load_layout, parties_of
+from holdfast.runtime.link import Link, listen
+from holdfast.store.journal import Journal
+from holdfast.wire.link_messages import AllEnded, Do, EndAll, LinkMessage, Tell, Took
+
+
+class Performer(Protocol):
+    """What this process needs of an agent (`runtime/agent.py`)."""
+
+    async def open(self) -> None: ...
+
+    async def perform(self, action: AgentAction) -> ActionDone | ActionFailed: ...
+
+    def facts(self) -> AgentJoined: ...
+
+    async def close(self, *, end_all: bool) -> None: ...
+
+
+Emit = Callable[[Event], None]
+Mark = Callable[..., None]
+"""`mark(name, about="", detail="")`"""
+MakeAgent = Callable[[Emit, Mark], Performer]
+
+
+class AgentProcess:
+    """Joins one agent with its links and its journal."""
+
+    def __init__(self, layout: Layout, host: HostName, journal: Journal, make: MakeAgent) -> None:
+        self._layout = layout
+        self._me = agent_party(host)
+        self._journal = journal
+        self._parties = frozenset(parties_of(layout))
+        self._links: dict[Party, Link] = {}
+        self._others: set[Link] = set()
+        self._news: dict[Party, OrderedDict[int, Tell]] = {}
+        """Told, but not yet recorded by the manager; not to be seen in the facts, so told again."""
+        self._news_told = 0
+        self._begun: OrderedDict[ActionId, None] = OrderedDict()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.agent = make(self.emit, self.mark)
+        self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        """Result: whether everything on the host has been ended."""
+
+    def emit(self, event: Event) -> None:
+        """Tell the party in charge what has happened."""
+        at = time.monotonic()
+        party = self._in_charge(event)
+        number = 0
+        if isinstance(event, StandbyLost | StandbySynced):
+            self._news_told += 1
+            number = self._news_told
+        tell = Tell(event, at, number)
+        if number:
+            kept = self._news.setdefault(party, OrderedDict())
+            kept[number] = tell
+            if len(kept) > NEWS_KEPT:
+                kept.popitem(last=False)
+        link = self._links.get(party)
+        if link is not None:
+            link.send(tell)
+        self._journal.write([Marked(at, self._me, self._journal.number(), "told", _about(event), _words(event))])
+
+    def _in_charge(self, event: Event) -> Party:
+        if isinstance(event, VmBooted | VmDied):
+            return VIM
+        if isinstance(event, VnfcReady | VnfcFailed | StandbyLost | StandbySynced):
+            return in_charge(self._layout, self._layout.vnfcs[event.vnfc].vnf)
+        raise HoldfastError(f"an agent has no {type(event).__name__} to tell")
+
+    def mark(self, name: str, about: str = "", detail: str = "") -> None:
+        """Journal something worth a line."""
+        self._journal.write([Marked(time.monotonic(), self._me, self._journal.number(), name, about, detail)])
+
+    def link_opened(self, link: Link) -> None:
+        if link.peer in {OPERATOR, LAB}:
+            self._others.add(link)
+            return
+        if link.peer not in self._parties:
+            sys.stderr.write(f"{self._me}: {link.peer} is no manager of this deployment\n")
+            link.close()
+            return
+        older = self._links.get(link.peer)
+        self._links[link.peer] = link
+        if older is not None:
+            older.close()
+        link.send(Tell(self.agent.facts(), time.monotonic()))
+        for tell in self._news.get(link.peer, {}).values():
+            link.send(tell)
+
+    def link_received(self, link: Link, message: LinkMessage) -> None:
+        if isinstance(message, Do) and self._links.get(link.peer) is link:
+            task = asyncio.get_running_loop().create_task(self._perform(message.action), name=message.action.id)
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        elif isinstance(message, Took):
+            for number in message.numbers:
+                self._news.get(link.peer, OrderedDict()).pop(number, None)
+        elif isinstance(message, EndAll) and link in self._others:
+            task = asyncio.get_running_loop().create_task(self._end_all(link), name="end all")
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    def link_closed(self, link: Link) -> None:
+        self._others.discard(link)
+        if self._links.get(link.peer) is link:
+            del self._links[link.peer]
+
+    async def _perform(self, action: AgentAction) -> None:
+        what, about = type(action).__name__, _target(action)
+        is_first = action.id not in self._begun
+        if is_first:
+            self._begun[action.id] = None
+            if len(self._begun) > OUTCOMES_KEPT:
+                self._begun.popitem(last=False)
+            self._journal.write([Begun(time.monotonic(), self._me, self._journal.number(), action.id, what, about)])
+        outcome = await self._outcome(action)
+        at = time.monotonic()
+        # To whom it matters now: the asker may have connected again since.
+        link = self._links.get(Party(action.id.rpartition("/")[0]))
+        if link is not None:
+            link.send(Tell(outcome, at))
+        if is_first:
+            ok = isinstance(outcome, ActionDone)
+            detail = outcome.detail if isinstance(outcome, ActionDone) else outcome.why
+            number = self._journal.number()
+            self._journal.write([Ended(at, self._me, number, action.id, what, about, ok, detail)])
+
+    async def _outcome(self, action: AgentAction) -> ActionDone | ActionFailed:
+        try:
+            return await self.agent.perform(action)
+        except Exception as error:  # noqa: BLE001  # the manager must hear of it, whatever it is
+            sys.stderr.write(f"{self._me}: {type(action).__name__} {action.id}: {traceback.format_exc()}")
+            return ActionFailed(action.id, f"a fault in the agent: {type(error).__name__}: {error}")
+
+    async def _end_all(self, link: Link) -> None:
+        try:
+            await self.agent.close(end_all=True)
+        except HoldfastError as error:
+            link.send(AllEnded((error.message,)))
+        else:
+            link.send(AllEnded())
+        if not self.ended.done():
+            self.ended.set_result(True)
+
+    def stop(self) -> None:
+        """Let the process end, and leave the host as it is."""
+        if not self.ended.done():
+            self.ended.set_result(False)
+
+    async def close(self) -> None:
+        """Close links and detectors; what runs on the host goes on."""
+        if not (self.ended.done() and not self.ended.cancelled() and self.ended.result()):
+            await self.agent.close(end_all=False)
+        for link in [*self._links.values(), *self._others]:
+            link.close()
+            await link.ended
+        for task in list(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+def _target(action: AgentAction) -> str:
+    return action.vm if isinstance(action, IsolateVm | StartVm) else action.vnfc
+
+
+def _about(event: Event) -> str:
+    return str(getattr(event, "vnfc", "") or getattr(event, "vm", ""))
+
+
+def _words(event: Event) -> str:
+    words = [type(event).__name__]
+    for name in ("run", "boot", "cause", "standby", "detail"):
+        if value := getattr(event, name, ""):
+            words.append(f"{name} {value}" if name in {"run", "boot", "standby"} else str(value))
+    return " ".join(words)
+
+
+async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent) -> None:
+    """Hold the agent of `host` until told to end."""
+    loop = asyncio.get_running_loop()
+    me = agent_party(host)
+    key = load_key(folder)
+    journal = Journal(folder.journal(me), me, lambda text: print(text, file=sys.stderr))
+    journal.opened(time.monotonic(), time.time(), os.getpid())
+    process = AgentProcess(layout, host, journal, make)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stop)
+    server: asyncio.Server | None = None
+    try:
+        await process.agent.open()
+        server = await listen(folder.socket(me), key, me, process)
+        gc.collect()
+        gc.freeze()
+        await process.ended
+    finally:
+        if server is not None:
+            server.close()
+        await process.close()
+        journal.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; answer the exit status."""
+    parser = argparse.ArgumentParser(prog="holdfast agent", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--host", required=True)
+    chosen = parser.parse_args(arguments)
+    try:
+        folder = RunFolder(chosen.folder)
+        layout = load_layout(folder)
+        host = HostName(chosen.host)
+        if host not in layout.hosts:
+            raise UserError(f"host {host} is not in the layout", f"expected one of {', '.join(layout.hosts)}")
+        from holdfast.runtime.agent import Agent
+
+        asyncio.run(run(layout, folder, host, lambda emit, mark: Agent(layout, host, folder, emit, mark)))
+    except HoldfastError as error:
+        sys.stderr.write(f"{error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""What a manager answers to an operator: its view as JSON (docs/status-json.md), and refusals in words."""
+
+import os
+from typing import Any
+
+import msgspec
+
+from holdfast.model.actions import Action, Decision, Refuse
+from holdfast.model.layout import Layout, in_charge
+from holdfast.model.names import VIM, HostName
+from holdfast.model.reasons import sentence
+from holdfast.runtime.seat import Seat
+from holdfast.runtime.view import VmView, VnfcView
+
+FORMAT = 1
+
+
+def about(action: Action) -> str:
+    """The entity an action is about, for lists that people read."""
+    for name in ("vnfc", "vm", "host", "service", "to", "alarm", "incident", "about"):
+        value = getattr(action, name, None)
+        if value:
+            return str(value)
+    return ""
+
+
+def status_of(layout: Layout, seat: Seat, joined: dict[HostName, bool], now: float) -> dict[str, Any]:
+    """The party's part of `holdfast status --json`."""
+    view = seat.view
+    return {
+        "format": FORMAT,
+        "party": seat.party,
+        "pid": os.getpid(),
+        "now": now,
+        "agents": joined,
+        "vnfs": _vnfs(layout, seat),
+        "vms": {name: _vm(view.vms.get(name, VmView())) for name in layout.vms} if seat.party == VIM else {},
+        "incidents": [{"incident": name, **msgspec.to_builtins(incident)} for name, incident in view.incidents.items()],
+        "alarms": view.alarms,
+        "outstanding": [
+            {"id": getattr(action, "id", ""), "action": type(action).__name__, "about": about(action)}
+            for action in seat.outstanding()
+        ],
+        "statistics": {"events": seat.events, "bugs": seat.bugs, "journal_lost": seat.journal_lost},
+    }
+
+
+def _vm(view: VmView) -> dict[str, Any]:
+    return dict(msgspec.to_builtins(view))
+
+
+def _vnfs(layout: Layout, seat: Seat) -> dict[str, Any]:
+    """Every VNF this party is in charge of, with its services and components."""
+    view = seat.view
+    shown: dict[str, Any] = {}
+    for vnf in layout.vnfs.values():
+        if in_charge(layout, vnf.name) != seat.party:
+            continue
+        services = {}
+        for group in vnf.groups:
+            for name in layout.groups[group].services:
+                known = view.services.get(name)
+                services[name] = {
+                    "address": layout.services[name].address,
+                    "port": layout.services[name].port,
+                    "state": known.state if known else "interrupted",
+                    "vnfc": known.vnfc if known else None,
+                    "epoch": known.epoch if known else 0,
+                    "since": known.since if known else None,
+                    "in_sync": list(known.in_sync) if known else [],
+                }
+        shown[vnf.name] = {
+            "sal": vnf.sal,
+            "services": services,
+            "vnfcs": {
+                vnfc.name: {
+                    "host": vnfc.host,
+                    "vm": vnfc.vm,
+                    **msgspec.to_builtins(view.vnfcs.get(vnfc.name, VnfcView())),
+                }
+                for vnfc in layout.vnfcs.values()
+                if vnfc.vnf == vnf.name
+            },
+        }
+    return shown
+
+
+def refusals_of(decisions: tuple[Decision, ...]) -> str:
+    """What was refused and why, in words; empty if nothing was."""
+    refused = []
+    for decision in decisions:
+        if isinstance(decision.action, Refuse):
+            why = "; ".join(sentence(reason) for reason in decision.reasons)
+            refused.append(f"{decision.action.what} of {decision.action.about}: {why}")
+    return "\n".join(refused)

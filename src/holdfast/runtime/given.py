@@ -1,0 +1,35 @@
+"""What a run folder gives to the processes that work in it: layout, key, and who takes part."""
+
+import msgspec
+
+from holdfast.errors import UserError
+from holdfast.model.layout import Layout, vnfms_of
+from holdfast.model.names import HA, VIM, Party
+from holdfast.runtime.folder import RunFolder
+
+
+def load_layout(folder: RunFolder) -> Layout:
+    """The layout that the folder was made for."""
+    try:
+        return msgspec.json.decode(folder.layout.read_bytes(), type=Layout)
+    except OSError as error:
+        raise UserError(
+            f"{folder.root} is no run folder: {error.strerror}: {folder.layout.name}", "start with `holdfast up FILE`"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise UserError(
+            f"{folder.layout} is no layout of this version: {error}", "run `holdfast down` first"
+        ) from error
+
+
+def load_key(folder: RunFolder) -> bytes:
+    """The deployment's key."""
+    try:
+        return folder.key.read_bytes()
+    except OSError as error:
+        raise UserError(f"the key of {folder.root} cannot be read: {error.strerror}", "run as its owner") from error
+
+
+def parties_of(layout: Layout) -> tuple[Party, ...]:
+    """All managers of the deployment."""
+    return (HA, *vnfms_of(layout), VIM)

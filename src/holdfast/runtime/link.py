@@ -1,0 +1,157 @@
+"""One end of a link in an event loop: bytes from the socket in, messages out, and back.
+
+`Link` proves itself and checks the peer before it lets any message through; a peer that breaks the
+protocol, or lets too much pile up unread, is cut off. `KeptLink` connects again and again until it is
+closed. All calls to the owner come from the loop; nothing waits between receiving and handing on.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from holdfast.errors import PeerError
+from holdfast.model.limits import HANDSHAKE_LIMIT_S, LINK_BUFFER_BYTES_MAX, LINK_REFUSED_RETRY_S, LINK_RETRY_S
+from holdfast.model.names import Party
+from holdfast.runtime.sockets import connected, listening
+from holdfast.wire.frames import FrameReader, frame
+from holdfast.wire.handshake import NONCE_BYTES, Calling, Listening
+from holdfast.wire.link_messages import LinkMessage, decoded, encoded
+
+
+class Owner(Protocol):
+    """Who is told what happens on a link."""
+
+    def link_opened(self, link: "Link") -> None: ...
+
+    def link_received(self, link: "Link", message: LinkMessage) -> None: ...
+
+    def link_closed(self, link: "Link") -> None:
+        """Called once for each link that was opened."""
+        ...
+
+
+class Link(asyncio.Protocol):
+    """One end of one connection."""
+
+    def __init__(self, handshake: Calling | Listening, owner: Owner) -> None:
+        self._handshake = handshake
+        self._owner = owner
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._limit: asyncio.TimerHandle | None = None
+        self.is_open = False
+        self.is_refused = False
+        """One end could not prove itself to the other."""
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def peer(self) -> Party:
+        return self._handshake.peer
+
+    def send(self, message: LinkMessage) -> None:
+        """Write the message out; without effect on a link that is not open."""
+        if not self.is_open or self._transport is None:
+            return
+        self._transport.write(encoded(message))
+        if self._transport.get_write_buffer_size() > LINK_BUFFER_BYTES_MAX:
+            # A peer that is stopped for long: it gets all it needs to know when it connects again.
+            self._give_up(PeerError(f"{self.peer} does not read what it is sent"))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        loop = asyncio.get_running_loop()
+        self._limit = loop.call_later(HANDSHAKE_LIMIT_S, self._give_up, PeerError("no proof within the limit"))
+        if (first := self._handshake.first()) is not None:
+            transport.write(frame(first))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for payload in self._reader.feed(data):
+                if self._handshake.is_done:
+                    self._owner.link_received(self, decoded(payload))
+                else:
+                    self._introduce(payload)
+        except PeerError as error:
+            self.is_refused = not self._handshake.is_done
+            self._give_up(error)
+
+    def _introduce(self, payload: bytes) -> None:
+        answer = self._handshake.answer(payload)
+        if answer is not None and self._transport is not None:
+            self._transport.write(frame(answer))
+        if self._handshake.is_done:
+            if self._limit is not None:
+                self._limit.cancel()
+            self.is_open = True
+            self._owner.link_opened(self)
+
+    def _give_up(self, error: PeerError) -> None:
+        sys.stderr.write(f"link with {self.peer or 'somebody'} cut: {error.message}\n")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+        if not self.ended.done():
+            self.ended.set_result(None)
+        if self.is_open:
+            self.is_open = False
+            self._owner.link_closed(self)
+
+
+async def listen(path: Path, key: bytes, me: Party, owner: Owner) -> asyncio.Server:
+    """Accept links at `path`; every one is handed to `owner` once its caller is known."""
+    return await asyncio.get_running_loop().create_unix_server(
+        lambda: Link(Listening(key, me, os.urandom(NONCE_BYTES)), owner), sock=listening(path)
+    )
+
+
+class KeptLink:
+    """Calls `to` at `path`, and calls again whenever the link breaks, until closed."""
+
+    def __init__(self, path: Path, key: bytes, me: Party, to: Party, owner: Owner) -> None:
+        self._path = path
+        self._key = key
+        self._owner = owner
+        self.me = me
+        self.to = to
+        self.link: Link | None = None
+        self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{me} calls {to}")
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            pause = LINK_RETRY_S
+            try:
+                _, self.link = await loop.create_unix_connection(self._caller, sock=connected(self._path))
+                await asyncio.shield(self.link.ended)
+                if self.link.is_refused:
+                    pause = LINK_REFUSED_RETRY_S
+            except OSError:
+                pass  # Nobody listens there yet; that is what the loop is for.
+            await asyncio.sleep(pause)
+
+    def _caller(self) -> Link:
+        return Link(Calling(self._key, self.me, self.to, os.urandom(NONCE_BYTES)), self._owner)
+
+    def send(self, message: LinkMessage) -> bool:
+        """Whether the link was open and the message is on its way."""
+        if self.link is None or not self.link.is_open:
+            return False
+        self.link.send(message)
+        return True
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self.link is not None:
+            self.link.close()
+            await self.link.ended

@@ -1,0 +1,282 @@
+"""The pump of the managers: carries events to the seats of this process and lets their actions out.
+
+In:   news and outcomes of agents, messages of other managers, questions of operators, deadlines.
+Out:  actions to agents, messages to managers, power to fence devices, answers.
+Always: an event is answered without waiting for anything; events that are there together are taken in the order
+in which they arose; what is outstanding is sent again when a link opens; nobody is told "taken" before the
+store has it. How the words travel is in `runtime/reach.py`.
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, NamedTuple
+
+from holdfast.errors import HoldfastError
+from holdfast.model.actions import Action, ConfirmLoss, Decision, FenceHost, IsolateVm, Note, Send, StartHost, StartVm
+from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, DeadlinePassed, Event, ManagerStarted, Received
+from holdfast.model.layout import FenceDevice, Layout
+from holdfast.model.limits import BUG_PAUSE_S, MESSAGE_REPEAT_MAX_S, MESSAGE_REPEAT_S, STORE_TIDY_S
+from holdfast.model.names import ActionId, HostName, Party
+from holdfast.runtime.seat import Seat
+from holdfast.store.port import Superseded
+
+Answered = Callable[[tuple[Decision, ...]], None]
+SetPower = Callable[[FenceDevice, Literal["on", "off"]], Awaitable[None]]
+
+
+class Reach(NamedTuple):
+    """How actions leave this process; each answers whether they were sent."""
+
+    agent: Callable[[Seat, HostName, Action], bool]
+    manager: Callable[[Seat, Send], bool]
+    power: SetPower
+
+
+class _Due(NamedTuple):
+    at: float
+    turn: int
+    seat: Seat
+    event: Event
+    answered: Answered | None
+    heard: tuple[Party, ActionId] | None
+    before: Callable[[], None] | None
+
+
+class Pump:
+    """Events in, actions out, for the seats of one process."""
+
+    def __init__(self, layout: Layout, seats: Sequence[Seat], reach: Reach, tidy: Callable[[], None]) -> None:
+        self._layout = layout
+        self.seats = {seat.party: seat for seat in seats}
+        self._reach = reach
+        self._tidy = tidy
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[_Due] = []
+        self._turns = itertools.count()
+        self._drain_soon: asyncio.Handle | None = None
+        self._alarm_clocks: dict[Party, tuple[float, asyncio.TimerHandle]] = {}
+        self._owed: dict[Party, list[Callable[[], None]]] = defaultdict(list)
+        """What may be said only when the store has the state it follows from."""
+        self._sent: dict[ActionId, tuple[float, float]] = {}
+        """Messages on their way: when sent last, and when to send again."""
+        self._powering: dict[ActionId, asyncio.Task[None]] = {}
+        self._repeat: asyncio.TimerHandle | None = None
+        self._tidied_at = time.monotonic()
+        self._events_tidied = 0
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Has an error when this process must not go on."""
+
+    def start(self) -> None:
+        """Let every core know that it begins (again), and take up what it had outstanding."""
+        for seat in self.seats.values():
+            self.push(seat, ManagerStarted(), time.monotonic(), lambda _, seat=seat: self._resume(seat))  # type: ignore[misc]
+        self._drain()
+        self._on_repeat()
+
+    def _resume(self, seat: Seat) -> None:
+        for action in seat.outstanding():
+            if isinstance(action, Send | FenceHost | StartHost):
+                self._let_out(seat, action)
+
+    def push(
+        self,
+        seat: Seat,
+        event: Event,
+        at: float,
+        answered: Answered | None = None,
+        heard: tuple[Party, ActionId] | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue an event.
+
+        Args:
+            seat: whom it is for.
+            event: what was observed.
+            at: when it arose.
+            answered: called with the decisions when the store has the state that follows from the event.
+            heard: sender and id, if the event is a message; a repetition is not taken, but counts as answered.
+            before: called when the event's turn has come.
+        """
+        heapq.heappush(self._queue, _Due(at, next(self._turns), seat, event, answered, heard, before))
+        if self._drain_soon is None:
+            self._drain_soon = self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        if self._drain_soon is not None:
+            self._drain_soon.cancel()
+            self._drain_soon = None
+        while self._queue:
+            due = heapq.heappop(self._queue)
+            try:
+                self._answer(due)
+            except Superseded as error:
+                if not self.ended.done():
+                    self.ended.set_exception(error)
+                return
+            self._set_clock(due.seat)
+
+    def _answer(self, due: _Due) -> None:
+        seat = due.seat
+        if due.before is not None:
+            due.before()
+        decisions: tuple[Decision, ...] | None = ()
+        if due.heard is None or not seat.has_heard(*due.heard):
+            decisions = seat.take(due.event, due.heard)
+        if decisions is None:  # The core failed: the event counts as not taken.
+            if isinstance(due.event, DeadlinePassed):
+                self._pause_clock(seat)
+            return
+        joined = due.event.host if isinstance(due.event, AgentJoined) else None
+        if joined is not None:
+            self.send_outstanding(seat, joined)
+        for decision in decisions:
+            if joined is None or self.host_of(decision.action) != joined:
+                self._let_out(seat, decision.action)
+        if due.answered is not None:
+            answered, answer = due.answered, decisions
+            self._owed[seat.party].append(lambda: answered(answer))
+        self._pay(seat)
+
+    def _pay(self, seat: Seat) -> None:
+        if seat.is_kept:
+            for say in self._owed.pop(seat.party, ()):
+                say()
+
+    def host_of(self, action: Action) -> HostName | None:
+        """The host whose agent carries the action out; None for what no agent does."""
+        if isinstance(action, Send | FenceHost | StartHost | Note):
+            return None
+        if isinstance(action, IsolateVm | StartVm):
+            return self._layout.vms[action.vm].host
+        return self._layout.vnfcs[action.vnfc].host
+
+    def send_outstanding(self, seat: Seat, host: HostName) -> None:
+        """Send everything outstanding to the agent that has just joined."""
+        for action in seat.outstanding():
+            if self.host_of(action) == host:
+                self._let_out(seat, action)
+
+    def send_messages(self, seat: Seat, to: Party) -> None:
+        """Send all outstanding messages to a manager whose link has just opened."""
+        for action in seat.outstanding():
+            if isinstance(action, Send) and action.to == to:
+                self._let_out(seat, action)
+
+    def _let_out(self, seat: Seat, action: Action) -> None:
+        if isinstance(action, Send):
+            self._send(seat, action)
+        elif isinstance(action, FenceHost | StartHost):
+            self._switch(seat, action)
+        elif (host := self.host_of(action)) is not None:
+            if isinstance(action, ConfirmLoss) and not seat.is_kept:
+                # The active would acknowledge alone although the store does not know it (SY-1).
+                self._owed[seat.party].append(lambda: self._let_out(seat, action))
+                return
+            self._reach.agent(seat, host, action)
+
+    def _send(self, seat: Seat, action: Send) -> None:
+        now = time.monotonic()
+        _, pause = self._sent.get(action.id, (0.0, MESSAGE_REPEAT_S / 2))
+        self._sent[action.id] = (now, min(pause * 2, MESSAGE_REPEAT_MAX_S))
+        receiver = self.seats.get(action.to)
+        if receiver is None:
+            self._reach.manager(seat, action)
+            return
+        event = Received(action.id, seat.party, action.message)
+        self.push(receiver, event, now, lambda _: self.message_taken(seat, action.id), (seat.party, action.id))
+
+    def message_taken(self, seat: Seat, message: ActionId) -> None:
+        """The receiver's store has the message."""
+        if self._sent.pop(message, None) is not None:
+            self.push(seat, ActionDone(message), time.monotonic())
+
+    def _switch(self, seat: Seat, action: FenceHost | StartHost) -> None:
+        if action.id in self._powering:
+            return
+        task = self._loop.create_task(self._switched(seat, action), name=f"power {action.id}")
+        self._powering[action.id] = task
+        task.add_done_callback(lambda _: self._powering.pop(action.id, None))
+
+    async def _switched(self, seat: Seat, action: FenceHost | StartHost) -> None:
+        device = self._layout.hosts[action.host].fence
+        seat.begun(action)
+        try:
+            if device is None:
+                raise HoldfastError(f"host {action.host} has no fence device")
+            await self._reach.power(device, "off" if isinstance(action, FenceHost) else "on")
+        except HoldfastError as error:
+            seat.ended(action, False, error.message)
+            self.push(seat, ActionFailed(action.id, error.message), time.monotonic())
+        else:
+            seat.ended(action, True, "")
+            self.push(seat, ActionDone(action.id), time.monotonic())
+
+    def _set_clock(self, seat: Seat, not_before: float = 0.0) -> None:
+        due = seat.deadline
+        armed = self._alarm_clocks.get(seat.party)
+        if armed is not None and armed[0] == due and not armed[1].cancelled():
+            return
+        if armed is not None:
+            armed[1].cancel()
+            del self._alarm_clocks[seat.party]
+        if due is not None:
+            handle = self._loop.call_at(max(due, not_before), self._on_clock, seat, due)
+            self._alarm_clocks[seat.party] = (due, handle)
+
+    def _on_clock(self, seat: Seat, due: float) -> None:
+        if seat.deadline != due:
+            return
+        self.push(seat, DeadlinePassed(), due, lambda _: self._after_deadline(seat, due))
+
+    def _after_deadline(self, seat: Seat, due: float) -> None:
+        """A core that leaves its deadline where it was must not keep the process spinning."""
+        if self._alarm_clocks.get(seat.party, (None,))[0] == due:
+            del self._alarm_clocks[seat.party]
+        if seat.deadline == due:
+            self._pause_clock(seat)
+
+    def _pause_clock(self, seat: Seat) -> None:
+        self._alarm_clocks.pop(seat.party, None)
+        self._set_clock(seat, time.monotonic() + BUG_PAUSE_S)
+
+    def _on_repeat(self) -> None:
+        self._repeat = self._loop.call_later(MESSAGE_REPEAT_S, self._on_repeat)
+        now = time.monotonic()
+        for seat in self.seats.values():
+            if not seat.is_kept:
+                seat.keep()
+                self._pay(seat)
+            waiting = {action.id: action for action in seat.outstanding() if isinstance(action, Send)}
+            for action in waiting.values():
+                sent_at, pause = self._sent.get(action.id, (0.0, 0.0))
+                if now >= sent_at + pause:
+                    self._send(seat, action)
+        self._tidy_when_idle(now)
+
+    def _tidy_when_idle(self, now: float) -> None:
+        events = sum(seat.events for seat in self.seats.values())
+        if now < self._tidied_at + STORE_TIDY_S or self._queue:
+            return
+        self._tidied_at = now
+        if events != self._events_tidied:
+            self._events_tidied = events
+            self._tidy()
+
+    def end(self) -> None:
+        """Let whoever waits for `ended` go on."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    async def close(self) -> None:
+        """Stop; what is outstanding is taken up by the next process."""
+        for handle in (self._repeat, self._drain_soon, *(handle for _, handle in self._alarm_clocks.values())):
+            if handle is not None:
+                handle.cancel()
+        tasks = list(self._powering.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,131 @@
+"""The process of the managers: `python -m holdfast.runtime.manager_process --folder F --parties all|ha|vnfm|vim`.
+
+In:   a run folder with layout.json and key.
+Out:  runs until SIGTERM or SIGINT; what the managers know is in the store.
+Always: starts fast (few imports, one file of layout), because a failure that happens meanwhile waits for it.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from holdfast.drivers.fence import set_power
+from holdfast.errors import HoldfastError, UserError
+from holdfast.model.layout import Layout
+from holdfast.model.names import HA, VIM, Party
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.given import load_key, load_layout, parties_of
+from holdfast.runtime.manager import Pump
+from holdfast.runtime.reach import Links
+from holdfast.runtime.seat import Core, Seat
+from holdfast.store.journal import Journal
+from holdfast.store.port import Store
+from holdfast.store.sqlite import SqliteStore
+
+SHARES = ("all", "ha", "vnfm", "vim")
+"""What one process may hold: everything, or one kind of manager (all VNFMs together)."""
+
+
+def parties_in(layout: Layout, share: str) -> tuple[Party, ...]:
+    """The parties of a share."""
+    if share not in SHARES:
+        raise UserError(f"no managers are called {share}", f"expected one of {', '.join(SHARES)}")
+    return tuple(party for party in parties_of(layout) if share in {"all", party.split(":")[0]})
+
+
+def core_of(layout: Layout, party: Party) -> Core:
+    """The decisions of a party, bound to its layout."""
+    if party == HA:
+        from holdfast.core import ha_manager
+
+        return _bound(ha_manager, layout)
+    if party == VIM:
+        from holdfast.core import vim
+
+        return _bound(vim, layout)
+    from holdfast.core import vnfm
+
+    return _bound(vnfm, layout, party)
+
+
+def _bound(module: Any, layout: Layout, *who: Party) -> Core:
+    return Core(lambda: module.initial(layout, *who), partial(module.step, layout), module.deadline, module.outstanding)
+
+
+def make_seats(
+    layout: Layout, folder: RunFolder, parties: Sequence[Party], core: Any = core_of
+) -> tuple[list[Seat], list[Store], list[Journal]]:
+    """Every party's seat with its store and journal, from where an earlier process left off."""
+    seats: list[Seat] = []
+    stores: list[Store] = []
+    journals: list[Journal] = []
+    for party in parties:
+        folder.state(party).parent.mkdir(parents=True, exist_ok=True)
+        store = SqliteStore(folder.state(party))
+        stores.append(store)
+        told: list[str] = []
+        journal = Journal(folder.journal(party), party, told.append)
+        journals.append(journal)
+        seat = Seat(party, core(layout, party), store, journal, time.monotonic)
+        journal.opened(time.monotonic(), time.time(), os.getpid())
+        journal.when_lost(seat.tell_lost)
+        for text in told:
+            seat.tell_lost(text)
+        seats.append(seat)
+    return seats, stores, journals
+
+
+async def run(layout: Layout, folder: RunFolder, share: str) -> None:
+    """Hold the managers of `share` until told to end."""
+    loop = asyncio.get_running_loop()
+    links = Links(layout, folder, load_key(folder), set_power)
+    seats, stores, journals = make_seats(layout, folder, parties_in(layout, share))
+
+    def tidy() -> None:
+        for store in stores:
+            store.tidy()
+
+    pump = Pump(layout, seats, links.reach, tidy)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, pump.end)
+    try:
+        pump.start()
+        await links.open(pump)
+        # What exists now lives long: the collector need not look at it in the middle of a take-over.
+        gc.collect()
+        gc.freeze()
+        await pump.ended
+    finally:
+        await pump.close()
+        await links.close()
+        for store in stores:
+            store.close()
+        for journal in journals:
+            journal.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; answer the exit status."""
+    parser = argparse.ArgumentParser(prog="holdfast manager", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--parties", choices=SHARES, default="all")
+    chosen = parser.parse_args(arguments)
+    try:
+        folder = RunFolder(chosen.folder)
+        asyncio.run(run(load_layout(folder), folder, chosen.parties))
+    except HoldfastError as error:
+        sys.stderr.write(f"{error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""How the managers of one process reach everybody else: links to agents, to other managers, from operators.
+
+In:   the pump's actions and messages.
+Out:  events for the pump, with the time at which they arose.
+Always: an agent is sent nothing before it has joined (its facts come first); a link that opens is given all that
+is outstanding for its other end.
+"""
+
+import asyncio
+import sys
+import time
+
+import msgspec
+
+from holdfast.model.actions import Action, AgentAction, Decision, Send
+from holdfast.model.events import AgentJoined, AgentLost, LossAccepted, Received, SwitchoverAsked
+from holdfast.model.layout import Layout
+from holdfast.model.names import LAB, OPERATOR, HostName, Party, agent_party
+from holdfast.runtime.answers import refusals_of, status_of
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.given import parties_of
+from holdfast.runtime.link import KeptLink, Link, listen
+from holdfast.runtime.manager import Pump, Reach, SetPower
+from holdfast.runtime.seat import Seat
+from holdfast.wire.link_messages import (
+    Answer,
+    Ask,
+    AskAcceptLoss,
+    AskStatus,
+    Do,
+    LinkMessage,
+    Pass,
+    Taken,
+    Tell,
+    Took,
+)
+
+
+class Links:
+    """All links of a process that holds managers."""
+
+    def __init__(self, layout: Layout, folder: RunFolder, key: bytes, power: SetPower) -> None:
+        self._layout = layout
+        self._folder = folder
+        self._key = key
+        self.reach = Reach(self._to_agent, self._to_manager, power)
+        self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
+        self._managers: dict[tuple[Party, Party], _ToManager] = {}
+        self._servers: list[asyncio.Server] = []
+        self._accepted: list[_FromOthers] = []
+
+    async def open(self, pump: Pump) -> None:
+        """Listen for every party of the pump, and begin to call agents and the other managers."""
+        for seat in pump.seats.values():
+            others = _FromOthers(pump, seat, self)
+            self._accepted.append(others)
+            self._servers.append(await listen(self._folder.socket(seat.party), self._key, seat.party, others))
+            for host in self._layout.hosts:
+                agent = _ToAgent(pump, seat, host)
+                agent.kept = self._kept(seat.party, agent_party(host), agent)
+                self._agents[seat.party, host] = agent
+            for party in parties_of(self._layout):
+                if party not in pump.seats:
+                    manager = _ToManager(pump, seat)
+                    manager.kept = self._kept(seat.party, party, manager)
+                    self._managers[seat.party, party] = manager
+
+    def _kept(self, me: Party, to: Party, owner: "_ToAgent | _ToManager") -> KeptLink:
+        return KeptLink(self._folder.socket(to), self._key, me, to, owner)
+
+    def _to_agent(self, seat: Seat, host: HostName, action: Action) -> bool:
+        agent = self._agents.get((seat.party, host))
+        if agent is None or not agent.is_joined or agent.kept is None or not isinstance(action, AgentAction):
+            return False
+        return agent.kept.send(Do(action))
+
+    def _to_manager(self, seat: Seat, action: Send) -> bool:
+        manager = self._managers.get((seat.party, action.to))
+        if manager is None or manager.kept is None:
+            return False
+        return manager.kept.send(Pass(action.id, seat.party, action.message, time.monotonic()))
+
+    def status(self, seat: Seat) -> bytes:
+        """The party's answer to AskStatus, as JSON."""
+        joined = {host: self._agents[seat.party, host].is_joined for host in self._layout.hosts}
+        return msgspec.json.encode(status_of(self._layout, seat, joined, time.monotonic()))
+
+    async def close(self) -> None:
+        """Close every link and socket."""
+        for server in self._servers:
+            server.close()
+        for others in self._accepted:
+            await others.close()
+        called: list[_ToAgent | _ToManager] = [*self._agents.values(), *self._managers.values()]
+        for other in called:
+            if other.kept is not None:
+                await other.kept.close()
+
+
+class _ToAgent:
+    """A party's link to one host's agent."""
+
+    def __init__(self, pump: Pump, seat: Seat, host: HostName) -> None:
+        self._pump = pump
+        self._seat = seat
+        self._host = host
+        self.kept: KeptLink | None = None
+        self.is_joined = False
+
+    def link_opened(self, link: Link) -> None:
+        self.is_joined = False
+
+    def link_received(self, link: Link, message: LinkMessage) -> None:
+        if not isinstance(message, Tell):
+            return
+        if isinstance(message.event, AgentJoined):
+            # From here on actions may go out; the pump sends the outstanding ones when it has heard the facts.
+            self._pump.push(self._seat, message.event, message.at, before=self._joined)
+            return
+        if message.number == 0:
+            self._pump.push(self._seat, message.event, message.at)
+            return
+        took = Took((message.number,))
+        self._pump.push(self._seat, message.event, message.at, lambda _: link.send(took))
+
+    def _joined(self) -> None:
+        self.is_joined = self.kept is not None and self.kept.link is not None and self.kept.link.is_open
+
+    def link_closed(self, link: Link) -> None:
+        self.is_joined = False
+        self._pump.push(self._seat, AgentLost(self._host), time.monotonic())
+
+
+class _ToManager:
+    """A party's link to a manager in another process; it only asks, answers come as Taken."""
+
+    def __init__(self, pump: Pump, seat: Seat) -> None:
+        self._pump = pump
+        self._seat = seat
+        self.kept: KeptLink | None = None
+
+    def link_opened(self, link: Link) -> None:
+        # `kept.link` is this link only when connecting is complete, hence not in this very call.
+        asyncio.get_running_loop().call_soon(self._pump.send_messages, self._seat, link.peer)
+
+    def link_received(self, link: Link, message: LinkMessage) -> None:
+        if isinstance(message, Taken):
+            self._pump.message_taken(self._seat, message.id)
+
+    def link_closed(self, link: Link) -> None:
+        return
+
+
+class _FromOthers:
+    """Links that others opened to a party of this process: managers with messages, operators with questions."""
+
+    def __init__(self, pump: Pump, seat: Seat, links: Links) -> None:
+        self._pump = pump
+        self._seat = seat
+        self._links = links
+        self._open: set[Link] = set()
+
+    def link_opened(self, link: Link) -> None:
+        self._open.add(link)
+
+    def link_closed(self, link: Link) -> None:
+        self._open.discard(link)
+
+    async def close(self) -> None:
+        for link in list(self._open):
+            link.close()
+            await link.ended
+
+    def link_received(self, link: Link, message: LinkMessage) -> None:
+        if isinstance(message, Pass) and message.sender == link.peer:
+            taken = Taken(message.id)
+            event = Received(message.id, message.sender, message.message)
+            self._pump.push(
+                self._seat, event, message.at, lambda _: link.send(taken), heard=(message.sender, message.id)
+            )
+        elif isinstance(message, Ask) and link.peer in {OPERATOR, LAB}:
+            self._ask(link, message)
+        else:
+            sys.stderr.write(f"{self._seat.party}: {link.peer} may not send {type(message).__name__}\n")
+            link.close()
+
+    def _ask(self, link: Link, ask: Ask) -> None:
+        question = ask.question
+        if isinstance(question, AskStatus):
+            link.send(Answer(ask.number, self._links.status(self._seat)))
+            return
+
+        def answer(decisions: tuple[Decision, ...]) -> None:
+            taken = [{"action": type(one.action).__name__, "id": getattr(one.action, "id", "")} for one in decisions]
+            link.send(Answer(ask.number, msgspec.json.encode({"decisions": taken}), refusals_of(decisions)))
+
+        if isinstance(question, AskAcceptLoss):
+            event: LossAccepted | SwitchoverAsked = LossAccepted(question.vnf)
+        else:
+            event = SwitchoverAsked(question.vnf, question.service, question.to)
+        self._pump.push(self._seat, event, time.monotonic(), answer)

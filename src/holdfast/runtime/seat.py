@@ -1,0 +1,190 @@
+"""A seat: one manager's core, its state, its journal and its place in the store.
+
+In:   events, one at a time.
+Out:  decisions, when the state they belong to has been kept.
+Always: journal Seen, step, save (one transaction), journal Decided, in this order, without a pause; a
+core that raises keeps its old state, says so, and goes on with the next event.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.errors import Bug
+from holdfast.model.actions import Action, Decision, PowerAction
+from holdfast.model.events import Event, Observed
+from holdfast.model.limits import MESSAGES_REMEMBERED
+from holdfast.model.names import ActionId, Party
+from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
+from holdfast.runtime.view import View, fold
+from holdfast.store.journal import Journal
+from holdfast.store.port import Store, StoreBroken
+
+BUG = "bug"
+"""Name of the mark that stands where a core has failed."""
+
+
+class Core(Struct, frozen=True):
+    """The four functions of a manager's core, bound to its layout and party."""
+
+    initial: Callable[[], Any]
+    step: Callable[[Any, Observed, float], tuple[Any, tuple[Decision, ...]]]
+    deadline: Callable[[Any], float | None]
+    outstanding: Callable[[Any], tuple[Action, ...]]
+
+
+class Seat:
+    """One party's decisions, from the point where the store left off."""
+
+    def __init__(self, party: Party, core: Core, store: Store, journal: Journal, clock: Callable[[], float]) -> None:
+        self.party = party
+        self._core = core
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._encode = msgspec.msgpack.Encoder()
+        saved = store.load(party)
+        self._version = saved.version
+        self._kept: dict[str, Any] = {}
+        """The values behind the parts in the store, as far as this process has saved them."""
+        fresh = core.initial()
+        self.state = _state_from(saved.parts, fresh) if saved.version else fresh
+        self.view = _part(saved.parts, "view", View, View())
+        self._heard: dict[Party, list[ActionId]] = _part(saved.parts, "heard", dict[Party, list[ActionId]], {})
+        journal.last_n = max(journal.last_n, _part(saved.parts, "n", int, 0))
+        self.is_kept = True
+        """Whether everything up to now is in the store. If not, nothing that relies on it may go out."""
+        self.bugs = 0
+        self.events = 0
+
+    @property
+    def is_new(self) -> bool:
+        return self._version == 0
+
+    @property
+    def deadline(self) -> float | None:
+        return self._core.deadline(self.state)
+
+    def outstanding(self) -> tuple[Action, ...]:
+        return self._core.outstanding(self.state)
+
+    def has_heard(self, sender: Party, message: ActionId) -> bool:
+        return message in self._heard.get(sender, ())
+
+    def take(self, event: Event, heard: tuple[Party, ActionId] | None = None) -> tuple[Decision, ...] | None:
+        """Let the core answer the event; the decisions returned are kept and journaled.
+
+        None if the core failed: its state is what it was, and the event counts as not taken.
+
+        Args:
+            event: what was observed.
+            heard: sender and id of the message that the event is, to be remembered with the new state.
+
+        Raises:
+            Superseded: another process decides for this party.
+        """
+        now = self._clock()
+        number = self._journal.number()
+        seen = Seen(at=now, by=self.party, n=number, event=event)
+        self._journal.write([seen])
+        self.events += 1
+        try:
+            state, decisions = self._core.step(self.state, Observed(number, event), now)
+        except Exception:  # noqa: BLE001  # a core that fails must not take the service with it
+            self._tell_bug(type(event).__name__)
+            return None
+        self.state = state
+        if heard is not None:
+            ids = self._heard.get(heard[0], [])
+            self._heard = {**self._heard, heard[0]: [*ids, heard[1]][-MESSAGES_REMEMBERED:]}
+        decided_at = self._clock()
+        records = [
+            Decided(
+                decided_at, self.party, self._journal.number(), number, choice.action, choice.reasons, choice.incident
+            )
+            for choice in decisions
+        ]
+        view = fold(self.view, seen)
+        for record in records:
+            view = fold(view, record)
+        self.view = view
+        self.keep()
+        self._journal.write(records)
+        return decisions
+
+    def keep(self) -> None:
+        """Save what has changed since the last save that succeeded."""
+        parts = {f"state.{name}": getattr(self.state, name) for name in self.state.__struct_fields__}
+        parts |= {"view": self.view, "heard": self._heard, "n": self._journal.last_n}
+        # States are frozen, so a part that is still the same object has not changed.
+        changes: dict[str, bytes | None] = {
+            name: self._encode.encode(value) for name, value in parts.items() if self._kept.get(name) is not value
+        }
+        try:
+            self._version = self._store.save(self.party, changes, self._version)
+        except StoreBroken as error:
+            if self.is_kept:
+                self.alarm("store", error.message)
+            self.is_kept = False
+            return
+        self._kept = parts
+        if not self.is_kept:
+            self.is_kept = True
+            self.calm("store")
+
+    def alarm(self, kind: str, text: str) -> None:
+        """Raise an alarm of the manager itself."""
+        sys.stderr.write(f"{self.party}: {text}\n")
+        alarms = {**self.view.alarms, f"{kind}:{self.party}": text}
+        self.view = msgspec.structs.replace(self.view, alarms=alarms)
+        self.mark(kind, str(self.party), text)
+
+    def tell_lost(self, text: str) -> None:
+        """The journal has begun to lose records: an alarm, but no reason to stop."""
+        sys.stderr.write(f"{self.party}: {text}\n")
+        self.view = msgspec.structs.replace(self.view, alarms={**self.view.alarms, f"journal:{self.party}": text})
+
+    def calm(self, kind: str) -> None:
+        alarms = {name: text for name, text in self.view.alarms.items() if name != f"{kind}:{self.party}"}
+        self.view = msgspec.structs.replace(self.view, alarms=alarms)
+
+    def mark(self, name: str, about: str, detail: str = "") -> None:
+        self._journal.write([Marked(self._clock(), self.party, self._journal.number(), name, about, detail)])
+
+    def begun(self, action: PowerAction) -> None:
+        """Journal that the power driver begins."""
+        what = type(action).__name__
+        self._journal.write([Begun(self._clock(), self.party, self._journal.number(), action.id, what, action.host)])
+
+    def ended(self, action: PowerAction, ok: bool, detail: str) -> None:
+        """Journal how the power driver fared."""
+        what = type(action).__name__
+        record = Ended(self._clock(), self.party, self._journal.number(), action.id, what, action.host, ok, detail)
+        self._journal.write([record])
+
+    @property
+    def journal_lost(self) -> int:
+        return self._journal.lost
+
+    def _tell_bug(self, event: str) -> None:
+        self.bugs += 1
+        self.alarm(BUG, f"the core failed on {event} and keeps its state: {traceback.format_exc(limit=-4)}")
+
+
+def _part(parts: dict[str, bytes], name: str, kind: Any, default: Any) -> Any:
+    return msgspec.msgpack.decode(parts[name], type=kind) if name in parts else default
+
+
+def _state_from(parts: dict[str, bytes], fresh: Any) -> Any:
+    """The saved state; a field that an older version did not save has its first value."""
+    encode = msgspec.msgpack.encode
+    fields = {name: parts.get(f"state.{name}") or encode(getattr(fresh, name)) for name in fresh.__struct_fields__}
+    whole = encode({name: msgspec.Raw(content) for name, content in fields.items()})
+    try:
+        return msgspec.msgpack.decode(whole, type=type(fresh))
+    except msgspec.ValidationError as error:
+        raise Bug(f"the saved state does not fit {type(fresh).__name__}: {error}") from error

@@ -1,0 +1,311 @@
+"""What an event means: written into the state, before anything is planned.
+
+In: the turn and one event. Out: the changed state, and the notes and reports that follow at once from a
+failure. Always holds: news about an earlier run, boot or epoch changes nothing; news heard twice
+counts once. Nothing is started, isolated or promoted here.
+"""
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
+from holdfast.core.ha_state import Move
+from holdfast.core.ha_turn import Turn
+from holdfast.core.ha_vms import vm_gone_by_agent, vm_message
+from holdfast.core.ledger import Pending
+from holdfast.model.actions import (
+    Activate,
+    AgentAction,
+    ConfirmLoss,
+    IsolateVm,
+    IsolateVnfc,
+    Quiesce,
+    Refuse,
+    StandBy,
+    StartVm,
+    StartVnfc,
+    StopVnfc,
+)
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    AgentJoined,
+    AgentLost,
+    DeadlinePassed,
+    Event,
+    LossAccepted,
+    ManagerStarted,
+    Position,
+    Received,
+    StandbyLost,
+    StandbySynced,
+    SwitchoverAsked,
+    VmBooted,
+    VmDied,
+    VnfcFact,
+    VnfcFailed,
+    VnfcReady,
+)
+from holdfast.model.names import GroupName, VnfcName, VnfName
+from holdfast.model.reasons import Reason
+
+
+def take_in(turn: Turn, event: Event) -> None:
+    match event:
+        case ManagerStarted():
+            # Whatever was outstanding is sent again now, so its time begins now.
+            turn.desk.give_time(lambda action: True)
+            for group in turn.groups:
+                turn.touch(group)
+        case DeadlinePassed():
+            _time_is_up(turn)
+        case VnfcReady():
+            if turn.is_ours(event.vnfc):
+                _ready(turn, event.vnfc, event.run, event.position)
+        case VnfcFailed():
+            _failure(turn, event)
+        case StandbyLost():
+            _standby_lost(turn, event)
+        case StandbySynced():
+            _standby_synced(turn, event)
+        case AgentJoined():
+            _agent_joined(turn, event)
+        case AgentLost():
+            turn.agents[event.host] = False
+        case ActionDone():
+            _done(turn, event)
+        case ActionFailed():
+            _failed(turn, event)
+        case Received():
+            if turn.desk.is_news(event):
+                vm_message(turn, event.message)
+        case SwitchoverAsked():
+            _switchover_asked(turn, event)
+        case LossAccepted():
+            _loss_accepted(turn, event)
+        case VmBooted() | VmDied():
+            pass  # The NFVI's own news reach the HA manager through VIM and VNFM.
+        case _:
+            assert_never(event)
+
+
+def _failure(turn: Turn, event: VnfcFailed) -> None:
+    if not turn.is_ours(event.vnfc) or turn.vnfc(event.vnfc).run != event.run:
+        return
+    if event.cause == "vm-gone":
+        vm_gone_by_agent(turn, event.vnfc, event.detail)
+    elif turn.vnfc(event.vnfc).phase != "stopping":  # One that was told to end may end.
+        fail(turn, event.vnfc, event.cause, event.detail)
+
+
+def _ready(turn: Turn, name: VnfcName, run: int, position: Position | None) -> None:
+    now = turn.vnfc(name)
+    if now.phase != "starting" or now.run != run:
+        return
+    if now.doing is not None:
+        turn.desk.settle(now.doing.id)
+    ready = Reason("vnfc-ready", name, "", turn.seen)
+    turn.put(name, replace(now, phase="ready", doing=None, position=position, ready=ready))
+    if position is not None:
+        _know_epoch(turn, name, position.epoch)
+
+
+def _know_epoch(turn: Turn, name: VnfcName, epoch: int) -> None:
+    """Numbers go on from the highest that was ever used, also where our own memory of it was lost."""
+    group = turn.group_of(name)
+    if epoch > turn.groups[group].epoch:
+        turn.put_group(group, replace(turn.groups[group], epoch=epoch))
+
+
+def _time_is_up(turn: Turn) -> None:
+    for name, at in tuple(turn.wakes.items()):
+        if at <= turn.now:
+            del turn.wakes[name]
+            for vnfc in turn.layout.vnfcs.values():
+                if name in (vnfc.name, vnfc.vm) and vnfc.group in turn.groups:
+                    turn.touch(vnfc.group)
+    for pending in turn.desk.hanging():
+        _hangs(turn, pending)
+
+
+def _hangs(turn: Turn, pending: Pending) -> None:
+    """The answer is overdue. An isolation may still succeed and stays outstanding; anything else has failed."""
+    action = pending.action
+    turn.desk.settle(action.id)
+    why = f"no answer within {pending.limit_s:g} s"
+    if isinstance(action, IsolateVnfc):
+        turn.late[action.id] = action
+        _not_isolated(turn, action.vnfc, why)
+    elif isinstance(action, Activate | StandBy | Quiesce | StopVnfc | StartVnfc):
+        _action_failed(turn, action, why)
+
+
+def _done(turn: Turn, event: ActionDone) -> None:
+    late = turn.late.pop(event.action, None)
+    if late is not None:
+        isolated(turn, late.vnfc, Reason("vnfc-isolated", late.vnfc, event.detail, turn.seen))
+        return
+    pending = turn.desk.settle(event.action)
+    if pending is None:
+        return
+    action = pending.action
+    match action:
+        case StartVnfc():
+            # Where positions count, readiness is believed only together with the position.
+            if turn.wanted(turn.group_of(action.vnfc)).state != "internal":
+                _ready(turn, action.vnfc, action.run, None)
+        case StopVnfc() | IsolateVnfc():
+            isolated(turn, action.vnfc, Reason("vnfc-isolated", action.vnfc, event.detail, turn.seen))
+        case Activate():
+            turn.put(action.vnfc, replace(turn.vnfc(action.vnfc), doing=None, role="active"))
+            told = f"active for {action.service}, epoch {action.epoch}"
+            provided(turn, action.service, Reason("role-assigned", action.vnfc, told, turn.seen))
+        case StandBy():
+            _stands_by(turn, action)
+        case Quiesce():
+            turn.put(action.vnfc, replace(turn.vnfc(action.vnfc), doing=None, role="quiescing"))
+            turn.put_service(action.service, replace(turn.service(action.service), holder=None))
+        case _:
+            pass  # A message taken, or a loss confirmed: nothing waits for it.
+
+
+def _stands_by(turn: Turn, action: StandBy) -> None:
+    turn.put(action.vnfc, replace(turn.vnfc(action.vnfc), doing=None))
+    group = turn.group_of(action.vnfc)
+    service = turn.service(action.service)
+    if turn.component(group).speaks or turn.wanted(group).state != "internal" or service.epoch != action.epoch:
+        return
+    # A component that does not speak never says that it is in sync; its role has to do.
+    turn.put_service(action.service, replace(service, in_sync=_with(service.in_sync, action.vnfc)))
+
+
+def _with(names: tuple[VnfcName, ...], name: VnfcName) -> tuple[VnfcName, ...]:
+    return names if name in names else (*names, name)
+
+
+def _failed(turn: Turn, event: ActionFailed) -> None:
+    late = turn.late.get(event.action)
+    pending = turn.desk.settle(event.action)
+    action = late or (pending.action if pending else None)
+    if not isinstance(action, AgentAction) or isinstance(action, IsolateVm | StartVm):
+        return
+    if event.vm_gone and turn.vm_of(action.vnfc) is not None:
+        vm_gone_by_agent(turn, action.vnfc, event.why, confirmed=True)
+    elif late is None:
+        _action_failed(turn, action, event.why)
+
+
+def _action_failed(turn: Turn, action: AgentAction, why: str) -> None:
+    match action:
+        case StartVnfc():
+            fail(turn, action.vnfc, "start", why)
+        case IsolateVnfc():
+            _not_isolated(turn, action.vnfc, why)
+        case StopVnfc():
+            fail(turn, action.vnfc, "role", f"could not be stopped: {why}")
+        case Activate():
+            fail(turn, action.vnfc, "role", f"could not become active: {why}")
+        case StandBy():
+            fail(turn, action.vnfc, "role", f"could not become standby: {why}")
+        case Quiesce():
+            fail(turn, action.vnfc, "role", f"could not be quiesced: {why}")
+        case ConfirmLoss() | IsolateVm() | StartVm():
+            pass  # The active asks again for what it still needs; VMs are not ours.
+
+
+def _not_isolated(turn: Turn, name: VnfcName, why: str) -> None:
+    now = turn.vnfc(name)
+    away = turn.agents.get(turn.layout.vnfcs[name].host) is False
+    detail = f"{why}; its agent is away" if away else why
+    turn.put(name, replace(now, doing=None, stuck=True, proof=Reason("vnfc-not-isolated", name, detail, turn.seen)))
+
+
+def _standby_lost(turn: Turn, event: StandbyLost) -> None:
+    if not (turn.is_ours(event.vnfc) and turn.is_ours(event.standby)):
+        return
+    now = turn.vnfc(event.vnfc)
+    for name in turn.held_by(event.vnfc):
+        service = turn.service(name)
+        if now.run == event.run and now.phase == "ready" and service.epoch == event.epoch:
+            reasons = (Reason("standby-lost", event.standby, "", turn.seen),)
+            if event.standby in service.in_sync:
+                leave_sync(turn, event.standby, reasons)
+            else:
+                confirm_loss(turn, event.vnfc, event.standby, reasons)
+
+
+def _standby_synced(turn: Turn, event: StandbySynced) -> None:
+    if not (turn.is_ours(event.vnfc) and turn.is_ours(event.standby)):
+        return
+    active, standby = turn.vnfc(event.vnfc), turn.vnfc(event.standby)
+    for name in turn.held_by(event.vnfc):
+        service = turn.service(name)
+        current = active.run == event.run and active.phase == "ready" and service.epoch == event.epoch
+        follows = standby.phase == "ready" and standby.role == "standby" and standby.follows == service.epoch
+        if current and follows:
+            turn.put_service(name, replace(service, in_sync=_with(service.in_sync, event.standby)))
+
+
+def _agent_joined(turn: Turn, event: AgentJoined) -> None:
+    turn.agents[event.host] = True
+    facts = {fact.vnfc: fact for fact in event.vnfcs}
+    here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]
+    for name in here:
+        turn.touch(turn.group_of(name))
+        _believe(turn, name, facts.get(name) or VnfcFact(name, 0, "absent"))
+    # What is outstanding there was sent again a moment ago.
+    turn.desk.give_time(lambda action: isinstance(action, AgentAction) and getattr(action, "vnfc", None) in here)
+
+
+def _believe(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
+    """Bring our belief about one VNFC in line with what its agent sees; each difference is an event missed."""
+    now = turn.vnfc(name)
+    _know_epoch(turn, name, max(fact.epoch, fact.position.epoch if fact.position else 0))
+    runs = fact.condition in ("starting", "ready")
+    if fact.run > now.run or (runs and now.phase == "down"):
+        # Something runs that was not ours to count on: from a time that our memory does not reach.
+        now = replace(now, run=max(fact.run, now.run), phase="ready" if runs else now.phase)
+        turn.put(name, now)
+        if runs:
+            fail(turn, name, "lost", f"its agent sees run {fact.run}, which is not known here")
+    elif fact.run < now.run or now.phase in ("down", "failed", "stopping"):
+        if now.phase == "ready" and fact.run < now.run:
+            fail(turn, name, "lost", "its agent does not know of it")
+    elif now.phase == "starting":
+        if fact.condition == "ready":
+            _ready(turn, name, fact.run, fact.position)
+        elif fact.condition == "failed":
+            fail(turn, name, "lost", fact.detail)
+    elif fact.condition in ("absent", "failed"):
+        fail(turn, name, "lost", fact.detail or "it ended while nobody watched")
+    else:
+        held = turn.held_by(name)
+        strange = [one for one in fact.services if one not in held]
+        if strange:
+            fail(turn, name, "lost", f"it answers for {', '.join(strange)} with the older epoch {fact.epoch}")
+
+
+def _switchover_asked(turn: Turn, event: SwitchoverAsked) -> None:
+    reason = Reason("operator-asked", "switchover", "", turn.seen)
+    for group in _groups_of(turn, event.vnf):
+        if not turn.layout.groups[group].role_is_assigned:
+            continue
+        for name, service in turn.groups[group].services.items():
+            if event.service in (None, name):
+                turn.put_service(name, replace(service, move=Move(event.to, reason), tried=0))
+
+
+def _loss_accepted(turn: Turn, event: LossAccepted) -> None:
+    for group in _groups_of(turn, event.vnf):
+        for name, service in turn.groups[group].services.items():
+            reason = Reason("loss-accepted", name, "", turn.seen)
+            if service.holder is None:
+                turn.put_service(name, replace(service, loss_accepted=reason, tried=0))
+            else:
+                back = service.back or Reason("service-back", name, f"{service.holder} has it", turn.seen)
+                turn.note(Refuse("accept-loss", name), (reason, back))
+
+
+def _groups_of(turn: Turn, vnf: VnfName) -> list[GroupName]:
+    return [name for name in turn.groups if turn.layout.groups[name].vnf == vnf]

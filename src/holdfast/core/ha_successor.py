@@ -1,0 +1,156 @@
+"""Who may take a service over, and who of them does.
+
+In: the turn as it stands. Out: a `Choice`: a VNFC with the reasons for it, or the reasons why there is none.
+Always holds: a VNFC that may lack acknowledged state is not chosen, unless a person has accepted the loss; after
+a cold start the newest state wins, and while it may still be missing nobody is chosen. Changes nothing.
+"""
+
+from dataclasses import dataclass
+
+from holdfast.core.ha_state import ServiceNow, VnfcNow
+from holdfast.core.ha_turn import Reasons, Turn
+from holdfast.model.events import Position
+from holdfast.model.limits import PROMOTIONS_TRIED_MAX
+from holdfast.model.names import GroupName, ServiceName, VnfcName
+from holdfast.model.reasons import Reason
+
+NOTHING = Position()
+
+
+@dataclass(frozen=True)
+class Choice:
+    vnfc: VnfcName | None
+    reasons: Reasons
+    certain: bool = True
+    """Whether it is known to hold all acknowledged state."""
+
+
+def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
+    """Choose the successor for a service; `to` is whom an operator would like to have."""
+    service = turn.service(name)
+    group = turn.layout.services[name].group
+    if service.tried >= PROMOTIONS_TRIED_MAX:
+        return Choice(None, (Reason("promotion-failed", name, f"{service.tried} successors were tried", turn.seen),))
+    able, unable = _able(turn, group, name)
+    if to is not None:
+        able = sorted(able, key=lambda one: one != to)
+    if turn.wanted(group).state != "internal":
+        return _first(turn, name, service, able, unable)
+    if service.loss_accepted is not None and able:
+        best = max(able, key=lambda one: (turn.vnfc(one).position or NOTHING, -able.index(one)))
+        return Choice(best, (service.loss_accepted, *_ready(turn, best)), certain=False)
+    return _with_state(turn, name, able, unable)
+
+
+def _able(turn: Turn, group: GroupName, name: ServiceName) -> tuple[list[VnfcName], Reasons]:
+    """Those that are ready and free, in order of preference, and why others of them cannot be told."""
+    able: list[VnfcName] = []
+    unable: list[Reason] = []
+    for vnfc in turn.wanted(group).vnfcs:
+        now = turn.vnfc(vnfc)
+        busy = now.doing is not None and now.doing.kind != "stand-by"
+        if now.phase != "ready" or busy or turn.held_by(vnfc):
+            continue
+        host = turn.layout.vnfcs[vnfc].host
+        if turn.agents.get(host) is False:
+            unable.append(Reason("agent-away", host))
+        elif not turn.can_be_told(group) and now.epoch <= epoch_floor(turn, name):
+            unable.append(outdated(turn, vnfc, name))
+        else:
+            able.append(vnfc)
+    # The one that has just given the service up comes last, so that others are tried first.
+    able.sort(key=lambda one: turn.vnfc(one).role == "quiescing")
+    return able, tuple(unable)
+
+
+def outdated(turn: Turn, vnfc: VnfcName, name: ServiceName) -> Reason:
+    return Reason(
+        "older-epoch", vnfc, f"{turn.vnfc(vnfc).epoch}, and {name} is at {epoch_floor(turn, name)}", turn.seen
+    )
+
+
+def epoch_floor(turn: Turn, name: ServiceName) -> int:
+    """The next epoch of the service must be higher than this."""
+    vnfcs = turn.groups[turn.layout.services[name].group].vnfcs.values()
+    return max([turn.service(name).epoch, *(now.position.epoch for now in vnfcs if now.position is not None)])
+
+
+def _ready(turn: Turn, name: VnfcName) -> Reasons:
+    ready = turn.vnfc(name).ready
+    return (ready,) if ready is not None else ()
+
+
+def _first(turn: Turn, name: ServiceName, service: ServiceNow, able: list[VnfcName], unable: Reasons) -> Choice:
+    if not able:
+        return Choice(None, (Reason("no-successor", name, "", turn.seen), *unable))
+    if service.state == "waiting" and service.last is None:
+        return Choice(able[0], (Reason("declared", name, "", turn.seen), *_ready(turn, able[0])))
+    return Choice(able[0], (Reason("successor-is-first", able[0]), *_ready(turn, able[0])))
+
+
+def _with_state(turn: Turn, name: ServiceName, able: list[VnfcName], unable: Reasons) -> Choice:
+    service = turn.service(name)
+    vnfcs = turn.groups[turn.layout.services[name].group].vnfcs
+    if service.last is None:
+        blank = [one for one in able if turn.vnfc(one).position in (None, NOTHING)]
+        if blank and all(now.position in (None, NOTHING) for now in vnfcs.values()):
+            return Choice(blank[0], (Reason("declared", name, "", turn.seen), *_ready(turn, blank[0])))
+    else:
+        certain = [one for one in able if _is_certain(turn, name, one)]
+        kept = [one for one in certain if turn.vnfc(one).role != "none"]
+        if kept:
+            first = Reason("successor-is-first", kept[0])
+            return Choice(kept[0], (first, *_held_state(turn, service, kept[0]), *_ready(turn, kept[0])))
+        if certain:
+            return _newest(turn, name, certain)
+    if able and all(now.phase == "ready" for now in vnfcs.values()):
+        newest = max(now.position or NOTHING for now in vnfcs.values())
+        equal = [one for one in able if (turn.vnfc(one).position or NOTHING) == newest]
+        if equal:
+            return _newest(turn, name, equal)
+    return Choice(None, (*_lacking(turn, name, able), *unable))
+
+
+def _is_certain(turn: Turn, name: ServiceName, vnfc: VnfcName) -> bool:
+    """Whether the VNFC holds all acknowledged state, as far as our records and its own word go."""
+    service = turn.service(name)
+    now = turn.vnfc(vnfc)
+    if vnfc != service.last and vnfc not in service.in_sync:
+        return False
+    if now.role != "none":
+        return True
+    # Started again since: what it holds is what it kept on its disk.
+    component = turn.component(turn.group_of(vnfc))
+    if component.speaks and now.position in (None, NOTHING):
+        return False
+    periodic = component.replication is not None and component.replication.mode == "periodic"
+    return vnfc == service.last or not periodic
+
+
+def _held_state(turn: Turn, service: ServiceNow, vnfc: VnfcName) -> Reasons:
+    how = "it was active last" if vnfc == service.last else "it was in sync"
+    return (Reason("holds-newest-state", vnfc, how, turn.seen),)
+
+
+def _newest(turn: Turn, name: ServiceName, candidates: list[VnfcName]) -> Choice:
+    best = max(candidates, key=lambda one: (turn.vnfc(one).position or NOTHING, -candidates.index(one)))
+    position = turn.vnfc(best).position or NOTHING
+    how = f"epoch {position.epoch}, number {position.sequence}"
+    return Choice(best, (Reason("holds-newest-state", best, how, turn.seen), *_ready(turn, best)))
+
+
+def _lacking(turn: Turn, name: ServiceName, able: list[VnfcName]) -> Reasons:
+    """Why nobody may take a service with state over now."""
+    service = turn.service(name)
+    vnfcs = turn.groups[turn.layout.services[name].group].vnfcs
+    stale = tuple(Reason("standby-stale", one, "", turn.seen) for one in able if not _is_certain(turn, name, one))
+    missing = [one for one in (service.last, *service.in_sync) if one is not None and not _is_there(vnfcs[one])]
+    if not missing:
+        missing = [one for one, now in vnfcs.items() if not _is_there(now)]
+    if service.last is not None or able:
+        stale += tuple(Reason("newest-state-missing", one, "", turn.seen) for one in missing)
+    return stale if able else (Reason("no-successor", name, "", turn.seen), *stale)
+
+
+def _is_there(now: VnfcNow) -> bool:
+    return now.phase == "ready"

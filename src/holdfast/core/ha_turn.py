@@ -1,0 +1,169 @@
+"""One step of the HA manager under way: the state as it changes, and the decisions made so far.
+
+In: layout, state, the observed event, now. Out: the next state and the decisions. Intake writes the event into
+it, planning then adds what is to be done about the difference. Always holds: parts of the state that
+are not put anew stay the same objects; an action is recorded as outstanding in the moment it is decided.
+"""
+
+from msgspec.structs import replace
+
+from holdfast.core.ha_state import GroupNow, IncidentNow, Kind, ServiceNow, State, Task, VmNow, VnfcNow
+from holdfast.core.ledger import Desk
+from holdfast.model.actions import AgentAction, Note, Refuse
+from holdfast.model.events import Observed
+from holdfast.model.layout import Component, Group, Layout, Vnf
+from holdfast.model.messages import Message
+from holdfast.model.names import GroupName, IncidentId, Party, ServiceName, VmName, VnfcName, vnfm_party
+from holdfast.model.reasons import Reason
+
+Reasons = tuple[Reason, ...]
+Refusals = dict[str, tuple[Reasons, IncidentId | None]]
+
+
+class Turn:
+    def __init__(self, layout: Layout, state: State, observed: Observed, now: float) -> None:
+        self.layout = layout
+        self.now = now
+        self.seen = (observed.n,)
+        self.desk = Desk(state.ledger, now)
+        self.groups = dict(state.groups)
+        self.vms = dict(state.vms)
+        self.agents = dict(state.agents)
+        self.late = dict(state.late)
+        self.wakes = dict(state.wakes)
+        self.touched: dict[GroupName, None] = {}
+        """Groups still to be planned, in order."""
+        self.refusals: Refusals = {}
+        """Collected while one group is planned."""
+
+    def state(self) -> State:
+        return State(self.desk.ledger(), self.groups, self.vms, self.agents, self.late, self.wakes)
+
+    # Looking
+
+    def group_of(self, name: VnfcName) -> GroupName:
+        return self.layout.vnfcs[name].group
+
+    def vnfc(self, name: VnfcName) -> VnfcNow:
+        return self.groups[self.group_of(name)].vnfcs[name]
+
+    def service(self, name: ServiceName) -> ServiceNow:
+        return self.groups[self.layout.services[name].group].services[name]
+
+    def wanted(self, group: GroupName) -> Group:
+        return self.layout.groups[group]
+
+    def component(self, group: GroupName) -> Component:
+        return self.layout.components[group]
+
+    def vnf(self, group: GroupName) -> Vnf:
+        return self.layout.vnfs[self.layout.groups[group].vnf]
+
+    def vm_of(self, name: VnfcName) -> VmName | None:
+        return self.layout.vnfcs[name].vm
+
+    def is_ours(self, name: VnfcName) -> bool:
+        return name in self.layout.vnfcs and self.layout.vnfcs[name].group in self.groups
+
+    def held_by(self, name: VnfcName) -> tuple[ServiceName, ...]:
+        """Services that the VNFC provides, or may still provide."""
+        services = self.groups[self.group_of(name)].services
+        return tuple(service for service, now in services.items() if now.holder == name)
+
+    def incident_of(self, service: ServiceName) -> IncidentId | None:
+        """The incident that interrupted the service and is not over."""
+        incidents = self.groups[self.layout.services[service].group].incidents
+        return next((key for key, one in incidents.items() if one.service == service), None)
+
+    def in_vm(self, vm: VmName) -> tuple[VnfcName, ...]:
+        return tuple(vnfc.name for vnfc in self.layout.vnfcs.values() if vnfc.vm == vm and vnfc.group in self.groups)
+
+    def can_be_told(self, group: GroupName) -> bool:
+        """Whether a running component can learn another epoch than the one it was started with."""
+        component = self.component(group)
+        return component.speaks or component.become_active is not None
+
+    # Changing
+
+    def touch(self, group: GroupName) -> None:
+        self.touched[group] = None
+
+    def put_group(self, name: GroupName, now: GroupNow) -> None:
+        self.groups[name] = now
+        self.touch(name)
+
+    def put(self, name: VnfcName, now: VnfcNow) -> None:
+        group = self.group_of(name)
+        before = self.groups[group]
+        self.put_group(group, replace(before, vnfcs={**before.vnfcs, name: now}))
+
+    def put_service(self, name: ServiceName, now: ServiceNow) -> None:
+        group = self.layout.services[name].group
+        before = self.groups[group]
+        self.put_group(group, replace(before, services={**before.services, name: now}))
+
+    def put_incident(self, group: GroupName, name: IncidentId, now: IncidentNow | None) -> None:
+        before = self.groups[group]
+        incidents = {known: one for known, one in before.incidents.items() if known != name}
+        if now is not None:
+            incidents[name] = now
+        self.put_group(group, replace(before, incidents=incidents))
+
+    def put_vm(self, name: VmName, now: VmNow) -> None:
+        self.vms[name] = now
+        for vnfc in self.in_vm(name):
+            self.touch(self.group_of(vnfc))
+
+    def next_epoch(self, group: GroupName) -> int:
+        before = self.groups[group]
+        self.put_group(group, replace(before, epoch=before.epoch + 1))
+        return before.epoch + 1
+
+    # Deciding
+
+    def order(
+        self,
+        name: VnfcName,
+        kind: Kind,
+        action: AgentAction,
+        reasons: Reasons,
+        limit_s: float | None = None,
+        incident: IncidentId | None = None,
+    ) -> None:
+        """Decide an action on a VNFC; it is busy with it until the end is heard of."""
+        now = self.vnfc(name)
+        if now.doing is not None:
+            self.desk.settle(now.doing.id)
+        self.desk.order(action, reasons, incident or now.incident, limit_s)
+        self.put(name, replace(now, doing=Task(action.id, kind)))
+
+    def send(self, group: GroupName, message: Message, reasons: Reasons, incident: IncidentId) -> None:
+        self.desk.send(self.vnfm(group), message, reasons, incident)
+
+    def vnfm(self, group: GroupName) -> Party:
+        return vnfm_party(self.vnf(group).vnfm)
+
+    def note(self, action: Note, reasons: Reasons, incident: IncidentId | None = None) -> None:
+        self.desk.note(action, reasons, incident)
+
+    def refuse(self, what: str, about: str, reasons: Reasons, incident: IncidentId | None = None) -> None:
+        """Something one might expect now is not done; said once, as long as it rests on the same reasons."""
+        self.refusals[f"{what} {about}"] = (reasons, incident)
+
+    def say_refusals(self, group: GroupName) -> None:
+        """Let out those refusals of a planned group that are new, and remember the present ones."""
+        before = self.groups[group].refused
+        present: dict[str, Reasons] = {}
+        for key, (reasons, incident) in self.refusals.items():
+            same = _sense(reasons) == _sense(before.get(key, ()))
+            present[key] = before[key] if same else reasons
+            if not same:
+                what, _, about = key.rpartition(" ")
+                self.note(Refuse(what, about), reasons, incident)
+        if present != before:
+            self.groups[group] = replace(self.groups[group], refused=present)
+
+
+def _sense(reasons: Reasons) -> tuple[tuple[str, str, str], ...]:
+    """The reasons without the observations: one seen again says nothing new."""
+    return tuple((reason.code, reason.about, reason.detail) for reason in reasons)

@@ -31,7 +31,7 @@ def took_ms(act: Callable[[], object]) -> float:
 def show(what: str, times: list[float]) -> None:
     ordered = sorted(times)
     p95 = ordered[max(0, -(-len(ordered) * 95 // 100) - 1)]
-    print(f"| {what:22} | {statistics.median(ordered):8.3f} | {p95:8.3f} | {ordered[-1]:8.3f} |")
+    print(f"| {what:24} | {statistics.median(ordered):8.3f} | {p95:8.3f} | {ordered[-1]:8.3f} |")
 
 
 def namespace(stack: ExitStack) -> int:
@@ -51,13 +51,14 @@ def measure(repeats: int) -> None:
             ports.make_port(netlink, "hf0", f"hf-other-{n}", namespace(stack), guard=gate.guard)
         own = ["10.77.0.11/24", "fd00::11/64"]
         boot = partial(ports.make_port, netlink, "hf0", "hf-vm", vm, addresses=own, guard=gate.guard)
-        made, removed = [], []
+        made, cut, removed = [], [], []
         for _ in range(max(1, repeats // 10)):
             made.append(took_ms(boot))
+            cut.append(took_ms(partial(ports.cut_port, netlink, "hf-vm")))
             removed.append(took_ms(partial(ports.remove_port, netlink, "hf-vm")))
         boot()
         zone = stack.enter_context(Zone.open(vm, "eth0"))
-        print(f"| {'what':22} | {'median':>8} | {'p95':>8} | {'max':>8} |\n|---|---|---|---|")
+        print(f"| {'what':24} | {'median':>8} | {'p95':>8} | {'max':>8} |\n|---|---|---|---|")
         for version, vip in VIPS.items():
             acts: dict[str, Callable[[], object]] = {
                 "gate opened": partial(gate.open, "hf-vm", vip),
@@ -73,6 +74,7 @@ def measure(repeats: int) -> None:
             for name, measured in times.items():
                 show(f"{name}, {version}", measured)
         show("port made, with gate", made)
+        show("port cut", cut)
         show("port removed", removed)
 
 

@@ -11,8 +11,8 @@ from holdfast.drivers import addresses
 from holdfast.drivers.namespaces import inside
 from holdfast.drivers.zone import Zone
 from holdfast.errors import UserError, WorldError
-from tests.contract.fakes import FakeAddresses, FakeZone
 from tests.contract.network import V4, V6, Family, SmallNetwork, namespace
+from tests.contract.network_fakes import FakeAddresses, FakeZone
 
 both_families = pytest.mark.parametrize("family", [V4, V6], ids=["ipv4", "ipv6"])
 OWN = frozenset({V4.own(11), V6.own(11)})

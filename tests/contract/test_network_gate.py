@@ -9,8 +9,8 @@ import pytest
 from holdfast.drivers.gate import Gate
 from holdfast.drivers.netlink import Netlink
 from holdfast.errors import UserError, WorldError
-from tests.contract.fakes import FakeGate
 from tests.contract.network import V4, V6, namespace
+from tests.contract.network_fakes import FakeGate
 
 SERVICES = (V4.vip, V6.vip, "")
 PORT, OTHER = "hf-one", "hf-two"

@@ -107,6 +107,16 @@ def test_removing_the_port_takes_the_interface_out_of_the_vm(stack: ExitStack, n
 
 
 @pytest.mark.namespaces
+def test_port_is_cut_at_once_and_absent_ones_are_cut_already(stack: ExitStack, netlink: Netlink) -> None:
+    ports.make_port(netlink, BRIDGE, "hf-vm", namespace(stack))
+    assert netlink.is_up("hf-vm")
+    ports.cut_port(netlink, "hf-vm")
+    assert not netlink.is_up("hf-vm")
+    ports.cut_port(netlink, "hf-gone")
+    assert not netlink.exists("hf-gone")
+
+
+@pytest.mark.namespaces
 def test_guard_stands_before_the_port_is_on_the_bridge(stack: ExitStack, host: int, netlink: Netlink) -> None:
     seen: list[str] = []
 

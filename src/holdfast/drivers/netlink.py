@@ -45,7 +45,7 @@ IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_NOPREFIXROUTE = 0x02, 0x08,
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTA_GATEWAY = 0, 253, 254, 4, 1, 5
 FOR_EVER = 0xFFFFFFFF
 
-SIOCGIFHWADDR, SIOCGIFINDEX = 0x8927, 0x8933
+SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFINDEX = 0x8913, 0x8927, 0x8933
 
 Interface = IPv4Interface | IPv6Interface
 
@@ -183,6 +183,12 @@ class Netlink:
                 raise
             return False
         return True
+
+    def is_up(self, name: str) -> bool:
+        flags: int = struct.unpack_from("=H", self._ask_device(SIOCGIFFLAGS, name, "read the state of interface"), 16)[
+            0
+        ]
+        return bool(flags & IFF_UP)
 
     def veth(
         self,

@@ -3,6 +3,7 @@
 Deleting the outer end takes the VM's interface away with it, whatever the VM does.
 """
 
+import errno
 import hashlib
 import socket
 from collections.abc import Callable, Iterable
@@ -76,8 +77,24 @@ def make_port(
         raise
 
 
+def cut_port(netlink: Netlink, port: str) -> None:
+    """Let nothing more pass in either direction, and confirm it; absent is fine. Takes 0.3 ms."""
+    try:
+        netlink.down(port)
+        passes = netlink.is_up(port)
+    except KernelRefused as refused:
+        if refused.errno != errno.ENODEV:
+            raise
+        return
+    if passes:
+        raise WorldError(f"port {port} was set down but is up when read back", "somebody else sets it up again")
+
+
 def remove_port(netlink: Netlink, port: str) -> None:
-    """Remove the port and confirm that it is gone; absent is fine."""
+    """Remove the port and confirm that it is gone; absent is fine.
+
+    The kernel takes 15 to 40 ms for it, so call it in a thread with a Netlink of its own, after `cut_port`.
+    """
     _remove(netlink, port, "port")
 
 

@@ -11,7 +11,10 @@ from holdfast.errors import MachineLacks
 
 
 class Zone:
-    """Where a VNFC's address lives: `interface` in a namespace (a VM's `eth0`, or the host's bridge)."""
+    """Where a VNFC's address lives: `interface` in a namespace (a VM's `eth0`, or the host's bridge).
+
+    An open zone keeps its namespace alive even when all processes of the VM are gone: close it with the VM.
+    """
 
     def __init__(self, interface: str, netlink: Netlink, packets: socket.socket) -> None:
         self.interface = interface

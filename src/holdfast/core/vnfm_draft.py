@@ -81,7 +81,7 @@ class Draft:
             self.desk.note(ClearAlarm(f"vnfc:{vnfc}"), reasons, life.incident)
         service = self.charge.service_of.get(vnfc)
         if service is not None:
-            provider = vnfc if state == "provided" else None
+            provider = None if state == "held" else vnfc
             self.desk.note(NoteService(service, state, provider, life.epoch), reasons, life.incident)
         self.change(vnfc, noted=state)
 
@@ -147,7 +147,7 @@ class Draft:
         else:
             self.change(VnfcName(name), failures=escalation.Counter())
 
-    def point_to_vm(self, vnfc: VnfcName) -> None:
+    def point_to_vm(self, vnfc: VnfcName, is_certain: bool = False) -> None:
         """If the VM of this VNFC has seen too many failures, the fault is taken to be in it, and the VIM is told."""
         where = self.layout.vnfcs[vnfc]
         rule = escalation_of(self.layout, vnfc)
@@ -156,7 +156,7 @@ class Draft:
         view = self.view(where.vm)
         if view.told or view.condition not in ("unknown", "up"):
             return
-        if not escalation.exceeded(view.failures, rule, self.now):
+        if not (is_certain or escalation.exceeded(view.failures, rule, self.now)):
             return
         failures = view.failures
         detail = f"{failures.failures} failures in it within {rule.probation_s:g} s, {rule.maximum} are allowed"

@@ -130,10 +130,14 @@ def _error_reported(draft: Draft, report: ErrorReport) -> None:
         return
     if report.boot and report.boot < draft.view(report.vm).boot:
         return  # That life of the VM is over, and its failures with it.
-    if is_first and report.cause != "vm-gone" and not report.repair_vm:
+    if report.repair_vm and report.cause != "vm-gone":
+        # The HA manager has counted for itself, and points to the VM.
+        draft.count_failure(report.vnfc)
+        draft.point_to_vm(report.vnfc, is_certain=True)
+    elif is_first and report.cause != "vm-gone":
         draft.count_failure(report.vnfc)
         draft.point_to_vm(report.vnfc)
-    if report.isolate_vm or report.repair_vm:
+    if report.isolate_vm or (report.repair_vm and report.cause == "vm-gone"):
         _repair_wanted(draft, report, report.vm)
 
 

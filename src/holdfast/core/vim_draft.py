@@ -1,0 +1,135 @@
+"""The VIM's state while a step is being made, and the index of the layout that it works with.
+
+In: the frozen state. Out: the next one, and the decisions. Always holds: whatever changes is marked as
+touched, so that the plan looks at it and at nothing else.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from holdfast.core.ledger import Desk, Reasons
+from holdfast.core.vim_state import HostLife, Repair, State, VmLife
+from holdfast.model.actions import ClearAlarm, IsolateVm, Send, StartVm
+from holdfast.model.layout import Layout
+from holdfast.model.messages import VmFailed, VmIsolated, VmNotRepaired, VmUp
+from holdfast.model.names import HostName, Party, VmName, vnfm_party
+from holdfast.model.reasons import Code, Reason
+
+LAYOUTS_KEPT = 8
+NO_INCIDENT = ""
+"""A VM that starts for the first time belongs to no incident."""
+
+
+@dataclass(frozen=True)
+class Region:
+    vms_on: dict[HostName, tuple[VmName, ...]]
+    vnfms_of: dict[VmName, tuple[Party, ...]]
+    """VNFMs with VNFCs in the VM, in the order of the descriptor."""
+
+
+_KNOWN: list[tuple[Layout, Region]] = []
+
+
+def region_of(layout: Layout) -> Region:
+    """The index; worked out once for each layout."""
+    for known, region in _KNOWN:
+        if known is layout:
+            return region
+    vms_on: dict[HostName, list[VmName]] = {}
+    vnfms: dict[VmName, dict[Party, None]] = {}
+    for vm in layout.vms.values():
+        vms_on.setdefault(vm.host, []).append(vm.name)
+    for vnfc in layout.vnfcs.values():
+        if vnfc.vm is not None:
+            vnfms.setdefault(vnfc.vm, {})[vnfm_party(layout.vnfs[vnfc.vnf].vnfm)] = None
+    region = Region(
+        {host: tuple(names) for host, names in vms_on.items()}, {vm: tuple(names) for vm, names in vnfms.items()}
+    )
+    _KNOWN.append((layout, region))
+    del _KNOWN[:-LAYOUTS_KEPT]
+    return region
+
+
+class Draft:
+    def __init__(self, layout: Layout, state: State, n: int, now: float) -> None:
+        self.layout = layout
+        self.region = region_of(layout)
+        self.desk = Desk(state.ledger, now)
+        self.n = n
+        self.now = now
+        self.vms = dict(state.vms)
+        self.hosts = dict(state.hosts)
+        self.reports = dict(state.reports)
+        self.timers = dict(state.timers)
+        self.touched_vms: dict[VmName, None] = {}
+        self.touched_hosts: dict[HostName, None] = {}
+
+    def state(self) -> State:
+        return State(self.desk.ledger(), self.vms, self.hosts, self.reports, self.timers)
+
+    def reason(self, code: Code, about: str, detail: str = "") -> Reason:
+        """A reason that rests on what is being observed now."""
+        return Reason(code, about, detail, (self.n,))
+
+    def vm(self, vm: VmName) -> VmLife:
+        return self.vms.get(vm, VmLife())
+
+    def change(self, vm: VmName, **fields: object) -> VmLife:
+        changed = msgspec.structs.replace(self.vm(vm), **fields)
+        self.vms[vm] = changed
+        self.touched_vms[vm] = None
+        self.touched_hosts[self.layout.vms[vm].host] = None
+        return changed
+
+    def change_repair(self, vm: VmName, **fields: object) -> Repair:
+        repair = self.vm(vm).repair
+        assert repair is not None, f"{vm} is not in repair"
+        changed = msgspec.structs.replace(repair, **fields)
+        self.change(vm, repair=changed)
+        return changed
+
+    def host(self, host: HostName) -> HostLife:
+        return self.hosts.get(host, HostLife())
+
+    def change_host(self, host: HostName, **fields: object) -> HostLife:
+        changed = msgspec.structs.replace(self.host(host), **fields)
+        self.hosts[host] = changed
+        self.touched_hosts[host] = None
+        for vm in self.region.vms_on.get(host, ()):
+            self.touched_vms[vm] = None
+        return changed
+
+    def concerned(self, vm: VmName) -> tuple[Party, ...]:
+        return self.region.vnfms_of.get(vm, ())
+
+    def is_known(self, vm: VmName) -> bool:
+        """Whether the VNFMs know of the VM's present life, and may have something in it."""
+        life = self.vm(vm)
+        return life.boot > 0 and life.announced == life.boot
+
+    def tell(
+        self, to: tuple[Party, ...], message: VmFailed | VmIsolated | VmUp | VmNotRepaired, reasons: Reasons
+    ) -> None:
+        for vnfm in to:
+            self.desk.send(vnfm, message, reasons, message.incident or None)
+
+    def is_telling(self, to: Party, vm: VmName, kind: type[VmFailed] | type[VmUp]) -> bool:
+        """Whether such a message is on its way and not taken yet."""
+        return self.desk.awaits(
+            lambda action: (
+                isinstance(action, Send)
+                and action.to == to
+                and isinstance(action.message, kind)
+                and action.message.vm == vm
+            )
+        )
+
+    def forget_actions(self, vm: VmName) -> None:
+        self.desk.drop(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm == vm)
+
+    def clear_alarm(self, alarm: str, reasons: Reasons) -> None:
+        self.desk.note(ClearAlarm(alarm), reasons)
+
+    def has_fence(self, host: HostName) -> bool:
+        return self.layout.hosts[host].fence is not None

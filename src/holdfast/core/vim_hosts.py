@@ -1,0 +1,224 @@
+"""What becomes of hosts: their agents come and go, they are switched off and on.
+
+In: news of agents and of the power driver. Out: the draft changed. Always holds: a host counts as off only
+when its fence device has said so; then everything on it is isolated at once.
+"""
+
+from holdfast.core.escalation import Counter
+from holdfast.core.ledger import UNANSWERED_S, Reasons
+from holdfast.core.vim_draft import Draft
+from holdfast.core.vim_repair import RETRY_S, begin_repair, condemn, fault_in_vm, start_failed_again
+from holdfast.model.actions import IsolateVm, RaiseAlarm, Refuse, StartHost, StartVm
+from holdfast.model.events import AgentJoined, VmFact
+from holdfast.model.messages import VmIsolated
+from holdfast.model.names import HostName, VmName
+from holdfast.model.reasons import Reason
+
+AGENT_AWAY_LIMIT_S = 5.0
+"""An agent that dies is started again well within this; longer means that its host has failed."""
+
+
+# Agents.
+
+
+def agent_joined(draft: Draft, event: AgentJoined) -> None:
+    host = event.host
+    if host not in draft.layout.hosts:
+        return
+    life = draft.change_host(host, joined=True)
+    facts = {fact.vm: fact for fact in event.vms}
+    vms = draft.region.vms_on.get(host, ())
+    draft.desk.give_time(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm in vms)
+    if life.phase == "starting":
+        _host_is_back(draft, host)
+    elif life.phase == "fence-failed" and life.only_away:
+        _host_was_only_away(draft, host)
+    elif life.phase in ("condemned", "fencing", "fence-failed"):
+        return  # It is to be switched off all the same.
+    else:
+        _host_is_here(draft, host)
+    for vm in vms:
+        _reconcile(draft, vm, facts.get(vm, VmFact(vm, 0, "absent")))
+
+
+def agent_lost(draft: Draft, host: HostName) -> None:
+    """By itself no fault: agents are started again, and what runs on the host goes on without."""
+    if host not in draft.layout.hosts:
+        return
+    life = draft.change_host(host, joined=False)
+    if life.phase == "up":
+        draft.change_host(host, phase="away", why=(draft.reason("agent-away", host),))
+        draft.timers[f"away:{host}"] = draft.now + AGENT_AWAY_LIMIT_S
+
+
+def agent_away_too_long(draft: Draft, host: HostName) -> None:
+    life = draft.host(host)
+    if life.phase != "away":
+        return
+    late = draft.reason("time-limit-passed", host, f"its agent is away for {AGENT_AWAY_LIMIT_S:g} s")
+    reasons = (*life.why, late)
+    if draft.has_fence(host):
+        condemn(draft, host, "its agent is away", reasons, is_urgent=True, only_away=True)
+        return
+    draft.desk.note(RaiseAlarm(f"host:{host}", f"the agent of host {host} is away"), reasons)
+    draft.desk.note(Refuse("fence", host), (*reasons, Reason("zone-above-unknown", host)))
+    draft.change_host(host, is_alarmed=True)
+
+
+def _host_is_here(draft: Draft, host: HostName) -> None:
+    life = draft.host(host)
+    reasons = (draft.reason("host-up", host),)
+    if life.is_alarmed:
+        draft.clear_alarm(f"host:{host}", reasons)
+    draft.timers.pop(f"away:{host}", None)
+    draft.change_host(host, phase="up", why=reasons, is_alarmed=False)
+
+
+def _host_is_back(draft: Draft, host: HostName) -> None:
+    """It was off, and its agent runs again: its VMs may be started. Its incident ends with the last of them."""
+    draft.desk.drop(lambda action: isinstance(action, StartHost) and action.host == host)
+    draft.timers.pop(f"start:{host}", None)
+    _host_is_here(draft, host)
+    draft.change_host(host, is_urgent=False, only_away=False)
+
+
+def _host_was_only_away(draft: Draft, host: HostName) -> None:
+    """It could not be switched off, and there is nothing against it any more."""
+    life = draft.host(host)
+    reasons = (draft.reason("host-up", host),)
+    draft.timers.pop(f"fence:{host}", None)
+    if life.fence_alarmed:
+        draft.clear_alarm(f"fence:{host}", reasons)
+    if life.incident is not None:
+        draft.desk.close_incident(life.incident, reasons)
+    _host_is_here(draft, host)
+    draft.change_host(host, incident=None, is_urgent=False, only_away=False, fence_alarmed=False)
+    for vm in draft.region.vms_on.get(host, ()):
+        if draft.vm(vm).phase == "failed" and draft.vm(vm).repair is None:
+            draft.change(vm, phase="up")
+
+
+# VMs, as an agent sees them when it joins.
+
+
+def _reconcile(draft: Draft, vm: VmName, fact: VmFact) -> None:
+    """Compare what is believed of a VM with what its agent sees."""
+    life = draft.vm(vm)
+    draft.touched_vms[vm] = None
+    if fact.condition == "up" and fact.boot > life.boot:
+        vm_is_up(draft, vm, fact.boot)
+        return
+    is_same = fact.condition == "up" and fact.boot == life.boot
+    match life.phase:
+        case "up" if not is_same:
+            vm_died(draft, vm, life.boot, "absent when its agent joined")
+        case "down" if fact.condition == "up":
+            # It was confirmed gone, and is there: it has to go again before it may start.
+            draft.change(vm, phase="failed")
+        case "stuck":
+            draft.timers.pop(f"isolate:{vm}", None)
+            draft.change(vm, phase="failed")
+        case "given-up" if draft.layout.vms[vm].repair != "none":
+            draft.change(vm, phase="failed")
+        case _:
+            pass  # As believed, or an action about it is outstanding and is sent again.
+
+
+def vm_is_up(draft: Draft, vm: VmName, boot: int) -> None:
+    life = draft.vm(vm)
+    if boot < life.boot or (boot == life.boot and life.phase != "starting"):
+        return
+    draft.forget_actions(vm)
+    draft.change(vm, phase="up", boot=boot, why=(draft.reason("vm-up", vm),))
+
+
+def vm_died(draft: Draft, vm: VmName, boot: int, cause: str) -> None:
+    """Seen from the NFVI. News about an earlier life, or about what is being repaired, is no new fault."""
+    if vm not in draft.layout.vms:
+        return
+    life = draft.vm(vm)
+    if boot < life.boot or life.phase not in ("up", "starting"):
+        return
+    if life.phase == "starting":
+        start_failed(draft, vm, f"it died while it was starting ({cause})")
+        return
+    fault_in_vm(draft, vm, cause or "died", (draft.reason("vm-failed", vm, cause),))
+
+
+def start_failed(draft: Draft, vm: VmName, why: str) -> None:
+    """A start that failed leaves nobody to ask: no VNFM knows of this life yet."""
+    life = draft.vm(vm)
+    reasons = (draft.reason("start-failed", vm, why),)
+    draft.forget_actions(vm)
+    if life.repair is None:
+        fault_in_vm(draft, vm, "it could not be started", reasons)
+        return
+    draft.change(vm, phase="failed", why=reasons)
+    start_failed_again(draft, vm, reasons)
+
+
+# Switched off and on.
+
+
+def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
+    """Everything on it is isolated at once; whoever has something there is told."""
+    life = draft.host(host)
+    fenced = draft.reason("host-fenced", host, detail)
+    reasons = (*life.why, fenced)
+    draft.timers.pop(f"fence:{host}", None)
+    if life.fence_alarmed:
+        draft.clear_alarm(f"fence:{host}", reasons)
+    for vm in draft.region.vms_on.get(host, ()):
+        _goes_with_host(draft, vm, host, reasons)
+    draft.change_host(host, phase="starting", joined=False, why=reasons, errors=Counter(), fence_alarmed=False)
+    switch_on(draft, host)
+
+
+def _goes_with_host(draft: Draft, vm: VmName, host: HostName, reasons: Reasons) -> None:
+    life = draft.vm(vm)
+    incident = draft.host(host).incident
+    if life.phase == "down":
+        return
+    if life.repair is None and life.phase != "given-up":
+        begin_repair(draft, vm, f"host {host} was switched off", reasons, of_host=incident, negotiate=False)
+    draft.forget_actions(vm)
+    if life.phase != "given-up":
+        draft.change(vm, phase="down", why=reasons, failures=Counter())
+    repair = draft.vm(vm).repair
+    if repair is not None and draft.is_known(vm):
+        draft.tell(draft.concerned(vm), VmIsolated(repair.incident, vm, life.boot), reasons)
+
+
+def switch_on(draft: Draft, host: HostName) -> None:
+    life = draft.host(host)
+    action = StartHost(draft.desk.number(), host)
+    draft.desk.order(action, life.why, life.incident, power_limit(draft, host))
+
+
+def not_switched_on(draft: Draft, host: HostName, why: str) -> None:
+    """Its alarm is up already; try again in a while."""
+    if draft.host(host).phase != "starting":
+        return
+    reasons = (draft.reason("repair-failed", host, f"not switched on: {why}"),)
+    draft.desk.note(Refuse("restart", host), reasons, draft.host(host).incident)
+    draft.timers[f"start:{host}"] = draft.now + RETRY_S
+
+
+def not_switched_off(draft: Draft, host: HostName, why: str) -> None:
+    """Hold: nothing on it may be started elsewhere or again until its device says that it is off."""
+    life = draft.host(host)
+    if life.only_away and life.joined:
+        _host_was_only_away(draft, host)
+        return
+    reasons = (*life.why, draft.reason("repair-failed", host, f"not switched off: {why}"))
+    if not life.fence_alarmed:
+        draft.desk.note(RaiseAlarm(f"fence:{host}", f"host {host} could not be switched off: {why}"), reasons)
+        draft.desk.note(Refuse("restart", host), (*reasons, Reason("zone-above-unknown", host)), life.incident)
+    draft.change_host(host, phase="fence-failed", fence_alarmed=True)
+    draft.timers[f"fence:{host}"] = draft.now + RETRY_S
+
+
+def power_limit(draft: Draft, host: HostName) -> float:
+    fence = draft.layout.hosts[host].fence
+    assert fence is not None, f"{host} has no fence device"
+    return fence.limit_s + UNANSWERED_S

@@ -1,0 +1,127 @@
+"""What the VIM does about the difference between what is wanted and what is: the plan of one step.
+
+In: a draft after intake. Out: decisions, on what was touched and nothing else. Always holds: isolate, then start;
+where the repair is negotiated neither of them before the last acknowledgement; a VM begins empty; on a
+host that is to be switched off nothing is begun; what is outstanding is not decided again.
+"""
+
+from typing import Literal
+
+from holdfast.core.ledger import UNANSWERED_S, Reasons
+from holdfast.core.vim_draft import NO_INCIDENT, Draft
+from holdfast.core.vim_hosts import power_limit
+from holdfast.core.vim_repair import give_up
+from holdfast.core.vim_state import Repair
+from holdfast.model.actions import FenceHost, IsolateVm, StartVm
+from holdfast.model.layout import Vm
+from holdfast.model.messages import VmUp
+from holdfast.model.names import HostName, IncidentId, VmName
+from holdfast.model.reasons import Reason
+
+
+def plan(draft: Draft) -> None:
+    for host in tuple(draft.touched_hosts):
+        if draft.host(host).phase == "condemned":
+            _switch_off_when_allowed(draft, host)
+    for vm in tuple(draft.touched_vms):
+        _plan_vm(draft, vm)
+    for host in tuple(draft.touched_hosts):
+        _close_host(draft, host)
+
+
+def _switch_off_when_allowed(draft: Draft, host: HostName) -> None:
+    life = draft.host(host)
+    repairs = [repair for vm in draft.region.vms_on.get(host, ()) if (repair := draft.vm(vm).repair) is not None]
+    if not life.is_urgent and any(repair.waits for repair in repairs):
+        return
+    allowed = tuple(reason for repair in repairs for reason in repair.allowed)
+    fence = FenceHost(draft.desk.number(), host)
+    draft.desk.order(fence, life.why + allowed, life.incident, power_limit(draft, host))
+    draft.change_host(host, phase="fencing")
+
+
+def _plan_vm(draft: Draft, vm: VmName) -> None:
+    life = draft.vm(vm)
+    if draft.host(draft.layout.vms[vm].host).phase in ("condemned", "fencing", "fence-failed", "starting"):
+        return
+    match life.phase:
+        case "failed":
+            _isolate_when_allowed(draft, vm)
+        case "down":
+            _start_when_allowed(draft, vm)
+        case "up":
+            _announce(draft, vm)
+        case "starting" | "isolating" | "stuck" | "given-up":
+            pass
+
+
+def _isolate_when_allowed(draft: Draft, vm: VmName) -> None:
+    life = draft.vm(vm)
+    repair = life.repair
+    if repair is not None and repair.waits and not repair.isolate_first:
+        return
+    if repair is not None and not repair.isolate:
+        give_up(draft, vm, "its repair is not configured", (*repair.why, *repair.allowed))
+        return
+    reasons = life.why if repair is None else (*life.why, *repair.allowed)
+    action = IsolateVm(draft.desk.number(), vm, life.boot)
+    limit = draft.layout.vms[vm].isolate_limit_s + UNANSWERED_S
+    draft.desk.order(action, reasons, repair.incident if repair else None, limit)
+    draft.change(vm, phase="isolating")
+
+
+def _start_when_allowed(draft: Draft, vm: VmName) -> None:
+    life = draft.vm(vm)
+    place = draft.layout.vms[vm]
+    repair = life.repair
+    if repair is not None and repair.waits:
+        return
+    if repair is not None and not repair.restart:
+        give_up(draft, vm, "its repair is not configured", (*life.why, *repair.allowed))
+        return
+    host = draft.host(place.host)
+    if host.phase != "up":
+        return
+    reasons = (*life.why, *host.why) if life.why else (Reason("declared", vm, "", (draft.n,)), *host.why)
+    if repair is not None:
+        reasons += repair.allowed
+    boot = life.boot + 1
+    action = StartVm(draft.desk.number(), vm, boot, _how(place, repair))
+    draft.desk.order(action, reasons, repair.incident if repair else None, place.boot_limit_s + UNANSWERED_S)
+    draft.change(vm, phase="starting", boot=boot)
+
+
+def _how(place: Vm, repair: Repair | None) -> Literal["initial", "snapshot", "standby-vm"]:
+    """As the descriptor configures it; a first start has neither snapshot nor predecessor."""
+    if repair is None or place.repair in ("negotiated", "initial", "none"):
+        return "initial"
+    return place.repair
+
+
+def _announce(draft: Draft, vm: VmName) -> None:
+    """Tell every VNFM with something in it that the VM is up, and end its repair."""
+    life = draft.vm(vm)
+    if life.announced == life.boot:
+        return
+    repair = life.repair
+    incident = repair.incident if repair else IncidentId(NO_INCIDENT)
+    draft.tell(draft.concerned(vm), VmUp(incident, vm, life.boot), life.why)
+    draft.change(vm, announced=life.boot, repair=None)
+    if repair is not None:
+        draft.clear_alarm(f"vm:{vm}", life.why)
+        if not repair.is_of_host:
+            draft.desk.close_incident(repair.incident, life.why)
+
+
+def _close_host(draft: Draft, host: HostName) -> None:
+    """A host's incident ends when it is up and so are all VMs that failed with it."""
+    life = draft.host(host)
+    vms = draft.region.vms_on.get(host, ())
+    repairs = [repair for vm in vms if (repair := draft.vm(vm).repair) is not None]
+    if life.phase != "up" or life.incident is None:
+        return
+    if any(repair.incident == life.incident for repair in repairs):
+        return
+    reasons: Reasons = (*life.why, *(reason for vm in vms for reason in draft.vm(vm).why))
+    draft.desk.close_incident(life.incident, reasons)
+    draft.change_host(host, incident=None)

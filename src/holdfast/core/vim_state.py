@@ -1,0 +1,82 @@
+"""What the VIM remembers: of each VM, of the repair of one that has failed, of each host.
+
+Everything here is frozen and encodable; a VIM that starts again goes on from it.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from holdfast.core.escalation import Counter
+from holdfast.core.ledger import Ledger, Reasons
+from holdfast.model.names import HostName, IncidentId, Party, VmName
+
+VmPhase = Literal["down", "starting", "up", "failed", "isolating", "stuck", "given-up"]
+"""down: nothing of it runs, it is started as soon as it may be; failed: something of it may still run;
+stuck: that could not be ended, and nothing wider can be switched off from here; given-up: left alone."""
+
+HostPhase = Literal["unknown", "up", "away", "condemned", "fencing", "fence-failed", "starting"]
+"""away: its agent's link is broken; condemned: to be switched off; starting: off, or on and not joined yet."""
+
+
+class Repair(Struct, frozen=True):
+    """The repair in hand of one VM: one fault, one repair, however many ask for it."""
+
+    incident: IncidentId
+    cause: str
+    is_of_host: bool
+    """The incident is about the host of the VM, which closes it."""
+    why: Reasons
+    allowed: Reasons = ()
+    """Acknowledgements and requests so far, or the configured policy."""
+    waits: tuple[Party, ...] = ()
+    """VNFMs whose acknowledgement is missing."""
+    isolate_first: bool = False
+    """A take-over waits for the isolation; only the restart waits for acknowledgements."""
+    isolate: bool = True
+    restart: bool = True
+    reminded: bool = False
+    """The alarm about missing acknowledgements is up."""
+    held: bool = False
+    """The alarm about isolation that cannot be confirmed is up."""
+
+
+class VmLife(Struct, frozen=True):
+    phase: VmPhase = "down"
+    boot: int = 0
+    announced: int = 0
+    """The latest boot that the VNFMs were told about; one they do not know needs no acknowledgement."""
+    why: Reasons = ()
+    repair: Repair | None = None
+    failures: Counter = Counter()
+
+
+class HostLife(Struct, frozen=True):
+    phase: HostPhase = "unknown"
+    joined: bool = False
+    why: Reasons = ()
+    incident: IncidentId | None = None
+    is_urgent: bool = False
+    """Switch it off without acknowledgements: something of it may run that could not be ended otherwise."""
+    only_away: bool = False
+    """The one thing against it is that its agent is away."""
+    is_alarmed: bool = False
+    fence_alarmed: bool = False
+    errors: Counter = Counter()
+    """Different VMs of it in error."""
+
+
+class Reported(Struct, frozen=True):
+    """What a VNFM has reported under its incident and not yet cleared."""
+
+    sender: Party
+    vm: VmName
+
+
+class State(Struct, frozen=True):
+    ledger: Ledger
+    vms: dict[VmName, VmLife] = {}
+    hosts: dict[HostName, HostLife] = {}
+    reports: dict[IncidentId, Reported] = {}
+    timers: dict[str, float] = {}
+    """`<kind>:<name>` to the time when something has to be looked at again."""

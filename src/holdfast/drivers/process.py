@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.drivers import sandbox
-from holdfast.drivers.sandbox import Child, Json
+from holdfast.drivers.sandbox import Child, Json, Sandbox
 from holdfast.errors import WorldError
 
 ASK_LIMIT_S = 1.0
@@ -67,6 +67,7 @@ class Keeper:
         self._statuses: dict[int, int] = {}
         self._awaited: dict[int, asyncio.Future[int | None]] = {}
         self._open = True
+        self._is_connected = True
         self._loop.add_reader(self._sock, self._readable)
 
     @classmethod
@@ -86,6 +87,49 @@ class Keeper:
             raise
         keeper.name, keeper.notes, keeper.pidfd = reply["name"], reply["notes"], handles[0]
         keeper.found = _children(reply, handles[1:])
+        return keeper
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        folder: Path,
+        *,
+        namespaces: Sequence[str],
+        own_run: bool = False,
+        keep: Sequence[Path] = (),
+        first_pid: int = 0,
+        limit_s: float = sandbox.ANSWER_LIMIT_S,
+    ) -> "Keeper":
+        """Start a sandbox (see Sandbox.start) and connect to it. Broken off, it leaves nothing behind."""
+        starting = asyncio.ensure_future(
+            asyncio.to_thread(
+                Sandbox.start,
+                name,
+                folder,
+                namespaces=namespaces,
+                own_run=own_run,
+                keep=keep,
+                first_pid=first_pid,
+                limit_s=limit_s,
+            )
+        )
+        try:
+            started = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            started = await starting
+            started.kill()
+            started.close()
+            raise
+        try:
+            keeper = await cls.reach(folder)
+        except BaseException:
+            started.kill()
+            raise
+        finally:
+            started.close()
+        if keeper is None:
+            raise WorldError(f"{name} was ended while it was being started")
         return keeper
 
     def _readable(self) -> None:
@@ -119,6 +163,7 @@ class Keeper:
             del self._statuses[next(iter(self._statuses))]
 
     def _disconnected(self) -> None:
+        self._is_connected = False
         self._loop.remove_reader(self._sock)
         for answer in self._answers.values():
             if not answer.done():
@@ -167,8 +212,8 @@ class Keeper:
 
     async def status(self, child: Child, limit_s: float = STATUS_LIMIT_S) -> int | None:
         """The wait status of a child; None when nobody is left to tell it."""
-        if child.pid in self._statuses:
-            return self._statuses.pop(child.pid)
+        if child.pid in self._statuses or not self._is_connected:
+            return self._statuses.pop(child.pid, None)
         awaited = self._awaited.setdefault(child.pid, self._loop.create_future())
         try:
             async with asyncio.timeout(limit_s):
@@ -214,10 +259,11 @@ class Keeper:
         self.notes.update(notes)
         await self.ask({"op": "note", "notes": notes})
 
-    async def enclose(self, name: str, folder: Path) -> "Keeper":
+    async def enclose(self, name: str, folder: Path, first_pid: int = 0) -> "Keeper":
         """Make a capsule within this sandbox and connect to it."""
         folder.mkdir(parents=True, exist_ok=True)
-        _reply, handles = await self.ask({"op": "enclose", "name": name, "folder": str(folder)})
+        settings = {"name": name, "folder": str(folder), "first_pid": first_pid}
+        _reply, handles = await self.ask({"op": "enclose", "settings": settings})
         for handle in handles:
             os.close(handle)
         capsule = await Keeper.reach(folder)

@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -133,6 +134,7 @@ class Sandbox:
         namespaces: Sequence[str] = VM,
         own_run: bool = False,
         keep: Iterable[Path] = (),
+        first_pid: int = 0,
         bound: bool = False,
         limit_s: float = ANSWER_LIMIT_S,
     ) -> "Sandbox":
@@ -140,6 +142,7 @@ class Sandbox:
 
         Args:
             own_run: give it an empty /run of its own, in which only the folders in `keep` are visible.
+            first_pid: where its process numbers begin (behind process 1).
             bound: the kernel ends it when the process that called this ends (or calls `close`).
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +152,7 @@ class Sandbox:
             "namespaces": list(namespaces),
             "own_run": own_run,
             "keep": [str(path) for path in keep],
+            "first_pid": first_pid,
             "bound": bound,
         }
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -308,3 +312,13 @@ def _take_over(handover: socket.socket, name: str, limit_s: float) -> tuple[int,
             )
         if "ready" in message:
             return pid, pidfd
+
+
+def listener_in(folder: Path) -> int | None:
+    """A pidfd of the first process that lives in this folder, without asking it; None when there is none."""
+    try:
+        with connect(folder) as sock:
+            pid: int = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return os.pidfd_open(pid)
+    except OSError:
+        return None

@@ -134,12 +134,23 @@ def furnish(settings: Json) -> None:
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     if "pid" in namespaces:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if settings.get("first_pid"):
+        number_from(int(settings["first_pid"]))
     if settings.get("own_run"):
         own_run([os.path.realpath(path) for path in settings.get("keep", [])])
     if "uts" in namespaces:
         socket.sethostname(settings["name"])
     if "net" in namespaces:
         loopback_up()
+
+
+def number_from(first: int) -> None:
+    """Let process numbers begin here, so that a pid file of an earlier life names none of the present one's."""
+    try:
+        with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+            last.write(str(first - 1))
+    except OSError:
+        return  # not in every kernel, and only a precaution
 
 
 def own_run(keep: list[str]) -> None:
@@ -382,7 +393,7 @@ def become(argv: list[str], environment: dict[str, str], folder: str, log: str, 
 
 def enclose(house: House, _connection: Connection, request: Json, handles: list[int]) -> Json:
     """Make a capsule within this sandbox: a PID namespace of its own, everything else shared."""
-    settings = {"name": request["name"], "folder": request["folder"], "namespaces": ["pid", "mnt"]}
+    settings = {**request["settings"], "namespaces": ["pid", "mnt"]}
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     shim = os.fork()
     if shim == 0:

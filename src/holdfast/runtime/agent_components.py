@@ -1,0 +1,202 @@
+"""The component socket of a host: where components say who they are and are told their roles.
+
+In: connections and bytes (wire/component makes messages of them). Out: calls on the listener that a component's name
+belongs to. What always holds: each request ends within its limit, in an answer or a WorldError; a component
+that breaks the protocol or floods us loses its connection, and its listener hears why.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from holdfast.errors import PeerError, UserError, WorldError
+from holdfast.model.limits import COMPONENT_LINES_PER_S_MAX
+from holdfast.wire import component as wire
+
+SOCKET_PATH_BYTES_MAX = 107
+UNKNOWN_SESSIONS_MAX = 64
+"""Connections that have not said hello yet; more are closed at once."""
+
+
+class Listener(Protocol):
+    """Who a component belongs to."""
+
+    def joined(self, session: "Session", hello: wire.Hello) -> None: ...
+
+    def left(self, session: "Session") -> None: ...
+
+    def heard(self, message: wire.Unwell | wire.Lost | wire.Synced) -> None: ...
+
+    def broke_protocol(self, why: str) -> None: ...
+
+
+class Session(asyncio.Protocol):
+    """The connection of one component."""
+
+    def __init__(self, door: "ComponentDoor") -> None:
+        self._door = door
+        self._decoder = wire.from_component()
+        self._transport: asyncio.Transport | None = None
+        self._listener: Listener | None = None
+        self._number = 0
+        self._answers: dict[int, asyncio.Future[wire.Answer]] = {}
+        self._second = 0.0
+        self._lines = 0
+
+    # --- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._door.admit(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._decoder.feed(data):
+                self._count_line()
+                self._take(message)
+        except PeerError as error:
+            self._break(error.message)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(WorldError("the component has closed its connection"))
+        self._answers.clear()
+        self._door.dismiss(self)
+        if self._listener is not None:
+            self._listener.left(self)
+
+    # --- what components say
+
+    def _count_line(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._second >= 1.0:
+            self._second, self._lines = now, 0
+        self._lines += 1
+        if self._lines > COMPONENT_LINES_PER_S_MAX:
+            raise PeerError(f"more than {COMPONENT_LINES_PER_S_MAX} lines within a second")
+
+    def _take(self, message: wire.FromComponent) -> None:
+        if isinstance(message, wire.Hello):
+            self._greet(message)
+        elif self._listener is None:
+            raise PeerError("the first line must be hello")
+        elif isinstance(message, wire.Lost | wire.Synced) or (isinstance(message, wire.Unwell) and message.id is None):
+            self._listener.heard(message)
+        else:
+            answer = self._answers.pop(message.id or 0, None)
+            if answer is not None and not answer.done():  # else it came too late
+                answer.set_result(message)
+
+    def _greet(self, hello: wire.Hello) -> None:
+        if hello.version != wire.VERSION:
+            raise PeerError(f"the component speaks version {hello.version} of the protocol, expected {wire.VERSION}")
+        listener = self._door.recognise(hello.name, self.peer_pid())
+        if listener is None:
+            raise PeerError(f"nothing of the name {hello.name[:60]!r} runs here")
+        self._listener = listener
+        self._door.greeted(self)
+        self._send(wire.Welcome())
+        listener.joined(self, hello)
+
+    def peer_pid(self) -> int:
+        """Who connected, as the kernel says."""
+        assert self._transport is not None
+        sock = self._transport.get_extra_info("socket")
+        pid: int = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
+
+    def _break(self, why: str) -> None:
+        self.close()
+        if self._listener is not None:
+            self._listener.broke_protocol(why)
+        else:
+            self._door.refused(why)
+
+    # --- what the agent says
+
+    async def ask(self, make: Callable[[int], wire.Request], limit_s: float) -> wire.Ok:
+        """Send a request and wait for its `ok`; anything else is a WorldError."""
+        self._number += 1
+        request = make(self._number)
+        answer: asyncio.Future[wire.Answer] = asyncio.get_running_loop().create_future()
+        self._answers[self._number] = answer
+        word = type(request).__name__
+        try:
+            self._send(request)
+            async with asyncio.timeout(limit_s):
+                given = await answer
+        except TimeoutError:
+            raise WorldError(f"no answer to {word} within {limit_s:g} s") from None
+        finally:
+            self._answers.pop(request.id, None)
+        if not isinstance(given, wire.Ok):
+            raise WorldError(f"answered {word} with: {given.reason}")
+        return given
+
+    def _send(self, message: wire.FromAgent) -> None:
+        if self._transport is None or self._transport.is_closing():
+            raise WorldError("the component is not connected")
+        self._transport.write(wire.encode(message))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class ComponentDoor:
+    """Listens on the component socket."""
+
+    def __init__(
+        self, path: Path, recognise: Callable[[str, int], Listener | None], refused: Callable[[str], None]
+    ) -> None:
+        """
+        Args:
+            recognise: the listener for a component of this name whose process is this one; None for nobody of ours.
+            refused: hears why a connection without a name was closed.
+        """
+        self.path = path
+        self.recognise = recognise
+        self.refused = refused
+        self._sessions: set[Session] = set()
+        self._unknown: dict[Session, None] = {}
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        if len(os.fsencode(self.path)) > SOCKET_PATH_BYTES_MAX:
+            raise UserError(
+                f"the path {self.path} is too long for a socket (at most {SOCKET_PATH_BYTES_MAX} bytes)",
+                "choose a run folder with a shorter path (HOLDFAST_RUN)",
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Session(self), str(self.path))
+
+    def admit(self, session: Session) -> None:
+        self._sessions.add(session)
+        self._unknown[session] = None
+        if len(self._unknown) > UNKNOWN_SESSIONS_MAX:
+            session.close()
+
+    def greeted(self, session: Session) -> None:
+        self._unknown.pop(session, None)
+
+    def dismiss(self, session: Session) -> None:
+        self._sessions.discard(session)
+        self._unknown.pop(session, None)
+
+    async def close(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        for session in tuple(self._sessions):
+            session.close()
+        await self._server.wait_closed()
+        while self._sessions:
+            await asyncio.sleep(0)
+        self.path.unlink(missing_ok=True)

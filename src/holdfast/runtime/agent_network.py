@@ -1,0 +1,204 @@
+"""The network of one host, as its agent needs it: bridge, ports of VMs, gates, service addresses.
+
+In: VMs and VNFCs by name. Out: effects in the kernel, each read back by the drivers below. All calls take well below
+a millisecond and may be made in the event loop. What always holds: a VM's port has a closed gate before anything
+passes it, and a service address is taken in the order gate, then address; given in the opposite sense of safety:
+gate, then address, then announcement.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+
+from holdfast.drivers import addresses, ports
+from holdfast.drivers.gate import Gate
+from holdfast.drivers.netlink import Netlink
+from holdfast.drivers.zone import Zone
+from holdfast.errors import WorldError
+from holdfast.model.layout import Layout, Service, Vnfc
+from holdfast.model.names import HostName, VmName
+from holdfast.runtime.folder import RunFolder
+
+VM_INTERFACE = "eth0"
+Mark = Callable[[str, str, str], None]
+
+
+def bare(address: str) -> str:
+    """Without the prefix length."""
+    return address.partition("/")[0]
+
+
+class HostNetwork:
+    """Everything of the deployment that the kernel of this host forwards or answers."""
+
+    def __init__(self, layout: Layout, host: HostName, folder: RunFolder, mark: Mark) -> None:
+        self._layout = layout
+        self._host = layout.hosts[host]
+        self._made_bridge = folder.made_bridge(host)
+        self._mark = mark
+        self._table = "holdfast_" + re.sub(r"\W", "_", f"{layout.name}_{host}")
+        self._services = [service.address for service in layout.services.values() if service.address]
+        self._zones: dict[VmName, Zone] = {}
+        self._netlink: Netlink | None = None
+        self._gate: Gate | None = None
+        self._host_zone: Zone | None = None
+        self._announcers: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_needed(self) -> bool:
+        """False where nothing of this host is reached by an address, so that no privilege is needed either."""
+        if any(vm.host == self._host.name for vm in self._layout.vms.values()):
+            return True
+        here = {vnfc.group for vnfc in self._layout.vnfcs.values() if vnfc.host == self._host.name}
+        return any(service.address and service.group in here for service in self._layout.services.values())
+
+    def open(self) -> None:
+        """Make the bridge if it is absent, and the gates' table; adopt what is there."""
+        if not self.is_needed:
+            return
+        self._netlink = Netlink.open()
+        if not self._netlink.exists(self._host.bridge):
+            ports.make_bridge(self._netlink, self._host.bridge, self._host.addresses)
+            self._made_bridge.write_text(self._host.bridge)
+        self._gate = Gate(self._services, self._table)
+        self._host_zone = Zone.open(None, self._host.bridge)
+
+    # --- ports of VMs
+
+    def port(self, vm: VmName) -> str:
+        return ports.port_name(self._layout.name, vm)
+
+    def attach(self, vm: VmName, netns_fd: int) -> None:
+        """Give the VM its port, with a closed gate on it from the first moment."""
+        netlink, gate = self._opened()
+        self.detach(vm)
+        ports.make_port(
+            netlink,
+            self._host.bridge,
+            self.port(vm),
+            netns_fd,
+            inner=VM_INTERFACE,
+            addresses=self._layout.vms[vm].addresses,
+            guard=gate.guard,
+        )
+        self._zones[vm] = Zone.open(netns_fd, VM_INTERFACE)
+
+    def adopt(self, vm: VmName, netns_fd: int) -> None:
+        """Take a VM over that has its port already; its gate stays as it is."""
+        netlink, gate = self._opened()
+        port = self.port(vm)
+        if not ports.port_exists(netlink, port):
+            self.attach(vm, netns_fd)
+            return
+        if port not in gate.guarded():
+            gate.guard(port)
+        self._zones[vm] = Zone.open(netns_fd, VM_INTERFACE)
+
+    def detach(self, vm: VmName) -> None:
+        """Take the port away and confirm it: from now on nothing of the VM is heard."""
+        netlink, gate = self._opened()
+        ports.remove_port(netlink, self.port(vm))
+        gate.unguard(self.port(vm))
+        zone = self._zones.pop(vm, None)
+        if zone is not None:
+            zone.close()
+
+    def is_attached(self, vm: VmName) -> bool:
+        return self._netlink is not None and ports.port_exists(self._netlink, self.port(vm))
+
+    # --- service addresses
+
+    def open_gate(self, vnfc: Vnfc, service: Service) -> None:
+        if vnfc.vm is not None and service.address:
+            _netlink, gate = self._opened()
+            gate.open(self.port(vnfc.vm), service.address)
+            self._mark("gate-opened", service.name, vnfc.vm)
+
+    def assign(self, vnfc: Vnfc, service: Service) -> None:
+        """Add the address where the VNFC is, announce it, read it back."""
+        if service.address:
+            addresses.assign(self._zone(vnfc), service.address)
+            self._mark("address-assigned", service.name, f"{service.address} at {vnfc.name}")
+
+    def announce_again(self, vnfc: Vnfc, service: Service, still: Callable[[], bool]) -> None:
+        """Announce a few times more, because a neighbour may have missed the first one, while `still()`."""
+        if not service.address:
+            return
+        task = asyncio.get_running_loop().create_task(self._announce(vnfc, service, still))
+        self._announcers.add(task)
+        task.add_done_callback(self._announcers.discard)
+
+    async def _announce(self, vnfc: Vnfc, service: Service, still: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        for after_s in addresses.ANNOUNCE_AGAIN_AFTER_S:
+            await asyncio.sleep(max(0.0, begun + after_s - loop.time()))
+            if not still():
+                return
+            try:
+                if self.holds(vnfc, service):
+                    addresses.announce(self._zone(vnfc), service.address)
+            except WorldError as error:
+                self._mark("announcement-failed", service.name, error.message)
+                return
+        self._mark("address-announced", service.name, f"{service.address} at {vnfc.name}")
+
+    def holds(self, vnfc: Vnfc, service: Service) -> bool:
+        """Whether the address is where the VNFC is, usable, and (in a VM) heard outside."""
+        zone = self._known_zone(vnfc)
+        if zone is None or not service.address or not addresses.holds(zone, service.address):
+            return False
+        return vnfc.vm is None or self._gate_is_open(vnfc.vm, service)
+
+    def _gate_is_open(self, vm: VmName, service: Service) -> bool:
+        _netlink, gate = self._opened()
+        return bare(service.address) in gate.opened(self.port(vm))
+
+    def take(self, vnfc: Vnfc, service: Service) -> None:
+        """Shut the gate, then withdraw the address; both confirmed. Absent already is fine."""
+        if not service.address:
+            return
+        if vnfc.vm is not None:
+            _netlink, gate = self._opened()
+            gate.shut(self.port(vnfc.vm), service.address)
+        zone = self._known_zone(vnfc)
+        if zone is not None:
+            addresses.withdraw(zone, service.address)
+
+    def _zone(self, vnfc: Vnfc) -> Zone:
+        zone = self._known_zone(vnfc)
+        if zone is None:
+            raise WorldError(f"{vnfc.vm or self._host.name} has no interface for the addresses of {vnfc.name}")
+        return zone
+
+    def _known_zone(self, vnfc: Vnfc) -> Zone | None:
+        return self._zones.get(vnfc.vm) if vnfc.vm is not None else self._host_zone
+
+    def _opened(self) -> tuple[Netlink, Gate]:
+        if self._netlink is None or self._gate is None:
+            raise WorldError(f"the network of host {self._host.name} is not open")
+        return self._netlink, self._gate
+
+    # --- the end
+
+    async def close(self, *, end_all: bool) -> None:
+        """Let go; with `end_all` take away what this agent made, and confirm it."""
+        for task in tuple(self._announcers):
+            task.cancel()
+        await asyncio.gather(*self._announcers, return_exceptions=True)
+        for zone in [*self._zones.values(), *([self._host_zone] if self._host_zone else [])]:
+            zone.close()
+        self._zones.clear()
+        self._host_zone = None
+        if self._gate is not None:
+            if end_all:
+                self._gate.close_table()
+            self._gate.close()
+            self._gate = None
+        if self._netlink is not None:
+            if end_all and self._made_bridge.exists():
+                ports.remove_bridge(self._netlink, self._host.bridge)
+                os.unlink(self._made_bridge)
+            self._netlink.close()
+            self._netlink = None

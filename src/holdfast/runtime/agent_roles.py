@@ -1,0 +1,116 @@
+"""Roles: what a VNFC is told, and what its interface does, in the order that keeps one active.
+
+In: Activate, StandBy, Quiesce, ConfirmLoss for a VNFC that is ready. Out: done, or HoldfastError. What always holds: an
+address is given only after the component has confirmed the role, and taken before it may go to another.
+Where the component claims the address itself, the gate is opened first and the address is then seen at the
+component; whoever was active before has been isolated by then (the manager sees to that).
+"""
+
+import asyncio
+
+from holdfast.errors import WorldError
+from holdfast.model.actions import Activate, ConfirmLoss, Quiesce, StandBy
+from holdfast.model.layout import Service
+from holdfast.model.names import VnfcName
+from holdfast.runtime.agent_setting import replication_peer
+from holdfast.runtime.agent_vnfc import VnfcOnHost
+from holdfast.wire import component as wire
+
+LOOK_AGAIN_S = 0.002
+"""Pause between two looks for an address that the component claims."""
+
+
+async def activate(life: VnfcOnHost, action: Activate) -> str:
+    life.must_be_ready(action.run)
+    await serve(life, life.layout.services[action.service], action.epoch, action.in_sync)
+    await life.leave_notes()
+    return "active, told and read back"
+
+
+async def serve(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...] = ()) -> None:
+    """Make it active for the service, and confirm that it is."""
+    claims = service.assigned_by == "component"
+    try:
+        if claims:
+            life.network.open_gate(life.vnfc, service)
+        await life.while_it_lives(_tell_active(life, service, epoch, in_sync))
+        if claims and service.address:
+            await life.while_it_lives(_see_claimed(life, service))
+        else:
+            life.network.open_gate(life.vnfc, service)
+            life.network.assign(life.vnfc, service)
+        if service.address and not life.network.holds(life.vnfc, service):
+            raise WorldError(f"{service.address} is not at {life.vnfc.name} after it was given")
+    except BaseException:
+        life.network.take(life.vnfc, service)
+        raise
+    life.role, life.epoch = "active", epoch
+    life.provides = tuple(dict.fromkeys((*life.provides, service.name)))
+    life.network.announce_again(life.vnfc, service, lambda: service.name in life.provides)
+
+
+async def _tell_active(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...]) -> None:
+    component = life.component
+    if component.become_active is not None:
+        setting = life.setting.for_role("active", service, epoch, HOLDFAST_IN_SYNC=",".join(in_sync))
+        await life.run_operation(component.become_active, setting)
+    if component.speaks:
+        claim = service.assigned_by == "component"
+        await life.tell(
+            lambda number: wire.BecomeActive(number, service.name, epoch, in_sync, service.address, claim),
+            component.role_limit_s,
+        )
+
+
+async def _see_claimed(life: VnfcOnHost, service: Service) -> None:
+    limit_s = life.component.role_limit_s
+    try:
+        async with asyncio.timeout(limit_s):
+            while not life.network.holds(life.vnfc, service):
+                await asyncio.sleep(LOOK_AGAIN_S)
+    except TimeoutError:
+        raise WorldError(f"{life.vnfc.name} has not claimed {service.address} within {limit_s:g} s") from None
+
+
+async def stand_by(life: VnfcOnHost, action: StandBy) -> str:
+    life.must_be_ready(action.run)
+    service, component = life.layout.services[action.service], life.component
+    _give_up(life, service)
+    peer = replication_peer(life.layout, action.active)
+    if component.become_standby is not None:
+        more = {"HOLDFAST_ACTIVE": action.active, "HOLDFAST_PEER": peer}
+        setting = life.setting.for_role("standby", service, action.epoch, **more)
+        await life.while_it_lives(life.run_operation(component.become_standby, setting))
+    if component.speaks:
+        told = life.tell(
+            lambda number: wire.BecomeStandby(number, service.name, action.epoch, action.active, peer),
+            component.role_limit_s,
+        )
+        await life.while_it_lives(told)
+    life.role, life.epoch = "standby", action.epoch
+    await life.leave_notes()
+    return "standby, told"
+
+
+async def quiesce(life: VnfcOnHost, action: Quiesce) -> str:
+    life.must_be_ready(action.run)
+    service = life.layout.services[action.service]
+    if life.component.speaks:
+        told = life.tell(lambda number: wire.Quiesce(number, service.name, action.epoch), life.component.role_limit_s)
+        await life.while_it_lives(told)
+    _give_up(life, service)
+    life.role, life.epoch = "quiescing", action.epoch
+    await life.leave_notes()
+    return "quiesced, gate and address withdrawn"
+
+
+async def confirm_loss(life: VnfcOnHost, action: ConfirmLoss) -> str:
+    life.must_be_ready(action.run)
+    told = life.tell(lambda number: wire.Recorded(number, action.standby), life.component.role_limit_s)
+    await life.while_it_lives(told)
+    return "told"
+
+
+def _give_up(life: VnfcOnHost, service: Service) -> None:
+    life.provides = tuple(name for name in life.provides if name != service.name)
+    life.network.take(life.vnfc, service)

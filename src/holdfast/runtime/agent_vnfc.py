@@ -1,0 +1,501 @@
+"""One VNFC of this host: its present run, if any.
+
+In: start, stop, isolate (roles: agent_roles), and what detectors see. Out: VnfcReady, VnfcFailed, StandbyLost,
+StandbySynced. The processes of a run live in a capsule (a PID namespace), so that ending it is complete.
+
+What always holds: a failure is reported once a run; an end that was asked for is not reported as a failure; the death
+of the VNFC is seen on its own processes and never concluded from its VM's.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from holdfast.detect import checks
+from holdfast.detect.death import DeathWatch, how_it_ended
+from holdfast.drivers import ocf, sandbox
+from holdfast.drivers.files import fill_in, last_line, write_files
+from holdfast.drivers.process import Keeper, Surroundings, over_within
+from holdfast.drivers.sandbox import Child
+from holdfast.errors import HoldfastError, WorldError
+from holdfast.model.events import (
+    Event,
+    FailureCause,
+    Position,
+    StandbyLost,
+    StandbySynced,
+    VnfcFact,
+    VnfcFailed,
+    VnfcReady,
+)
+from holdfast.model.layout import Check, Layout, Operation, Service, Vnfc
+from holdfast.model.names import Role, ServiceName, VnfcName
+from holdfast.runtime.agent_components import Session
+from holdfast.runtime.agent_network import HostNetwork, Mark
+from holdfast.runtime.agent_setting import Setting
+from holdfast.runtime.agent_vm import VmOnHost, end_unreachable
+from holdfast.runtime.folder import RunFolder
+from holdfast.wire import component as wire
+
+Result = TypeVar("Result")
+FIRST_PIDS = 30_000
+PIDS_A_RUN = 1_000
+
+
+class VnfcOnHost:
+    """Starts, watches, asks and ends one VNFC."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        vnfc: Vnfc,
+        folder: RunFolder,
+        network: HostNetwork,
+        vm: VmOnHost | None,
+        emit: Callable[[Event], None],
+        mark: Mark,
+    ) -> None:
+        self.vnfc = vnfc
+        self.component = layout.components[vnfc.group]
+        self.services = [layout.services[name] for name in layout.groups[vnfc.group].services]
+        self.layout = layout
+        self.network = network
+        self.run = 0
+        self.epoch = 0
+        self.condition: Literal["absent", "starting", "ready", "failed"] = "absent"
+        self.role: Role = "none"
+        self.provides: tuple[ServiceName, ...] = ()
+        """Services that it was made active for."""
+        self.position: Position | None = None
+        self.setting = Setting.of_run(layout, folder, vnfc, 0, 0)
+        self.session: Session | None = None
+        self._folder = folder
+        self._vm = vm
+        self._emit = emit
+        self._mark = mark
+        self._keeper: Keeper | None = None
+        self._watches: dict[int, DeathWatch] = {}
+        self._checks: list[asyncio.Task[None]] = []
+        self._reports: set[asyncio.Task[None]] = set()
+        self._end_is_wanted = False
+        self._detail = ""
+        self._over = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._troubles: dict[str, str] = {}
+
+    # --- what others ask
+
+    @property
+    def vm_is_gone(self) -> bool:
+        if self._vm is None:
+            return False
+        self._vm.look()
+        return self._vm.is_gone
+
+    def fact(self) -> VnfcFact:
+        return VnfcFact(
+            self.vnfc.name,
+            self.run,
+            self.condition,
+            self.role,
+            self.epoch,
+            tuple(service.name for service in self.services if self._serves(service)),
+            self.position,
+            self._detail,
+        )
+
+    def _serves(self, service: Service) -> bool:
+        if not service.address:
+            return service.name in self.provides
+        try:
+            return self._keeper is not None and self.network.holds(self.vnfc, service)
+        except WorldError as error:
+            self._mark("address-not-read", service.name, error.message)
+            return False
+
+    def must_be_ready(self, run: int) -> None:
+        """WorldError unless this run is the present one, and well."""
+        if run != self.run:
+            raise WorldError(f"run {run} of {self.vnfc.name} is not its present one ({self.run})")
+        if self.condition != "ready":
+            raise WorldError(f"{self.vnfc.name} is {self.condition}{self._detail and f': {self._detail}'}")
+
+    def is_process_of(self, pid: int) -> bool:
+        """Whether a process of this number belongs to the present run."""
+        if self._keeper is None:
+            return False
+        try:
+            ours = os.stat(f"/proc/{sandbox.pid_of(self._keeper.pidfd)}/ns/pid")
+            theirs = os.stat(f"/proc/{pid}/ns/pid")
+        except OSError:
+            return False
+        return ours.st_ino == theirs.st_ino
+
+    # --- starting
+
+    async def start(self, run: int, epoch: int, then: Callable[[], Coroutine[Any, Any, None]]) -> str:
+        """Start it, wait until it is well, do `then`, report it ready. Otherwise HoldfastError, and it is ended."""
+        if self.condition == "ready" and run == self.run:
+            self._emit(VnfcReady(self.vnfc.name, run, self.position))
+            return "ran already"
+        if run < self.run:
+            raise WorldError(f"run {run} of {self.vnfc.name} is older than its present one ({self.run})")
+        await self.isolate(run, clean_up=False)
+        begun = asyncio.get_running_loop().time()
+        self._begin(run, epoch)
+        try:
+            await self._within_limit(then)
+        except (HoldfastError, OSError):
+            await self.isolate(run, clean_up=False)
+            raise
+        took_s = asyncio.get_running_loop().time() - begun
+        self.condition = "ready"
+        self._emit(VnfcReady(self.vnfc.name, run, self.position, took_s))
+        self._start_checks()
+        return f"took {took_s * 1000:.0f} ms"
+
+    def _begin(self, run: int, epoch: int) -> None:
+        self.run, self.epoch, self.condition = run, epoch, "starting"
+        self.setting = Setting.of_run(self.layout, self._folder, self.vnfc, run, epoch)
+        self.role, self.provides, self.position, self._detail = "none", (), None, ""
+        self._end_is_wanted = False
+        self._over.clear()
+        self._troubles.clear()
+
+    async def _within_limit(self, then: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        limit_s = self.component.start_limit_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._bring_up()
+                await self.while_it_lives(self._until_ready())
+                await then()
+                await self.leave_notes(ready=True)
+        except TimeoutError:
+            trouble = "; ".join(f"{check} {trouble}" for check, trouble in self._troubles.items())
+            raise WorldError(f"not ready within {limit_s:g} s: {trouble or 'its start had not ended'}") from None
+        if self._over.is_set():
+            raise WorldError(self._detail)
+
+    async def _bring_up(self) -> None:
+        """Make the capsule and start the component in it."""
+        setting, component = self.setting, self.component
+        setting.around.log.parent.mkdir(parents=True, exist_ok=True)
+        setting.folder.mkdir(parents=True, exist_ok=True)
+        if component.storage == "yes":
+            Path(setting.values["storage"]).mkdir(parents=True, exist_ok=True)
+        write_files(setting.folder, component.files, setting.values)
+        keeper = self._keeper = await self._make_capsule()
+        await self.leave_notes(ready=False)
+        if component.ocf is not None:
+            await self._ask_ocf("start", component.start_limit_s)
+            roots = await keeper.children()
+            if not roots and all(check.kind == "process" for check in component.checks):
+                raise WorldError("start succeeded, but left no process behind and no other check is declared")
+        elif component.start is not None:
+            roots = (await keeper.spawn(setting.words(component.start.command), setting.around, "main"),)
+        else:
+            raise WorldError(f"nothing says how component {component.name} is started")
+        self._watch(roots)
+
+    async def _make_capsule(self) -> Keeper:
+        first_pid = PIDS_A_RUN * (1 + self.run % (FIRST_PIDS // PIDS_A_RUN))
+        if self._vm is not None:
+            self._vm.look()
+            if self._vm.keeper is None or not self._vm.is_up:
+                raise WorldError(f"VM {self._vm.vm.name} is not up")
+            return await self._vm.keeper.enclose(self.vnfc.name, self.setting.folder, first_pid)
+        return await Keeper.start(self.vnfc.name, self.setting.folder, namespaces=sandbox.CAPSULE, first_pid=first_pid)
+
+    async def _ask_ocf(self, action: str, limit_s: float) -> None:
+        assert self.component.ocf is not None
+        agent, setting = self.component.ocf, self.setting
+        parameters = {name: fill_in(value, setting.values) for name, value in agent.parameters.items()}
+        env = ocf.environment(agent, self.vnfc.name, parameters, setting.folder, limit_s)
+        (setting.folder / "ocf").mkdir(exist_ok=True)
+        around = Surroundings({**setting.around.env, **env}, setting.around.cwd, setting.around.log)
+        assert self._keeper is not None
+        status = await self._keeper.run((str(ocf.program(agent)), action), around, limit_s)
+        if status != ocf.SUCCESS:
+            said = last_line(setting.around.log)
+            raise WorldError(f"OCF action {action} failed: {ocf.meaning(status)}{said and f'; it said: {said}'}")
+
+    def _watch(self, roots: tuple[Child, ...]) -> None:
+        for child in roots:
+            self._watches[child.pid] = DeathWatch(child.pidfd, lambda child=child: self._root_ended(child))  # type: ignore[misc]
+        if not roots and self._keeper is not None:
+            whole = Child(1, os.dup(self._keeper.pidfd), "capsule")
+            self._watches[1] = DeathWatch(whole.pidfd, lambda: self._root_ended(whole))
+
+    async def _until_ready(self) -> None:
+        target = self._target()
+        asking = [checks.until_well(check, target, self._still_wrong) for check in self.component.checks]
+        if self.component.speaks:
+            self._troubles["component protocol"] = "said no hello"
+            await self._connected.wait()
+            del self._troubles["component protocol"]
+        await asyncio.gather(*asking)
+
+    def _still_wrong(self, check: Check, trouble: str) -> None:
+        self._troubles[checks.words(check)] = trouble
+
+    def _target(self) -> checks.Target:
+        async def run(command: tuple[str, ...], limit_s: float) -> int:
+            if self._keeper is None:
+                raise WorldError("nothing of it runs")
+            return await self._keeper.run(self.setting.words(command), self.setting.around, limit_s)
+
+        async def ask(limit_s: float) -> None:
+            await self.tell(wire.Check, limit_s)
+
+        return checks.Target(self.setting.values["own_address"], run, ask)
+
+    # --- while it runs
+
+    def _start_checks(self) -> None:
+        listener = checks.Listener(self._missed, self._check_failed, self._doubted)
+        target = self._target()
+        for check in self.component.checks:
+            if check.kind != "process":
+                self._checks.append(asyncio.create_task(checks.keep_asking(check, target, listener)))
+
+    def _missed(self, check: Check, misses: int, trouble: str) -> None:
+        self._mark("check-missed", self.vnfc.name, f"{checks.words(check)} {trouble} ({misses} of {check.misses})")
+
+    def _check_failed(self, check: Check, trouble: str) -> None:
+        self._failed(self.run, "check", f"{checks.words(check)} {trouble}")
+
+    def _doubted(self, check: Check, late_s: float) -> None:
+        self._mark("late-ourselves", self.vnfc.name, f"{checks.words(check)} not counted: {late_s * 1000:.0f} ms late")
+
+    def _root_ended(self, child: Child) -> None:
+        report = asyncio.create_task(self._report_end(self.run, child))
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+    async def _report_end(self, run: int, child: Child) -> None:
+        if self.condition == "starting" and len(self._watches) > 1:
+            self._watches.pop(child.pid).close()  # it only helped at the start
+            return
+        status = await self._keeper.status(child) if self._keeper is not None else None
+        cause, detail = how_it_ended(status)
+        if self.condition == "starting":
+            said = last_line(self.setting.around.log)
+            detail += f" before it was ready{said and f'; it said: {said}'}"
+        self._failed(run, cause, f"ended {detail}" if status is None or cause == "exited" else f"killed {detail}")
+
+    def _failed(self, run: int, cause: FailureCause, detail: str) -> None:
+        """The first thing that goes wrong in a run; all later ones follow from it."""
+        if run != self.run or self.condition not in ("starting", "ready") or self._over.is_set():
+            return
+        self._detail = detail
+        self._over.set()
+        if self.condition == "ready" and not self._end_is_wanted:
+            self.condition = "failed"
+            self._emit(VnfcFailed(self.vnfc.name, run, cause, detail))
+        self._stop_checks()
+
+    def _stop_checks(self) -> None:
+        for task in self._checks:
+            task.cancel()
+        self._checks.clear()
+
+    async def while_it_lives(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something with it; WorldError as soon as it has failed."""
+        task, over = asyncio.ensure_future(work), asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise WorldError(self._detail)
+            return task.result()
+        finally:
+            task.cancel()
+            over.cancel()
+            await asyncio.gather(task, over, return_exceptions=True)
+
+    async def leave_notes(self, **more: object) -> None:
+        """What the next agent has to know lies with the capsule, and ends with it."""
+        if self._keeper is not None:
+            about = {"run": self.run, "epoch": self.epoch, "role": self.role, "provides": self.provides}
+            await self._keeper.note(**about, roots=list(self._watches), **more)
+
+    # --- what it is told and says (Listener of its session)
+
+    async def tell(self, make: Callable[[int], wire.Request], limit_s: float) -> None:
+        """Say something to the component and have it answered with ok."""
+        if self.session is None:
+            raise WorldError("the component is not connected")
+        answer = await self.session.ask(make, limit_s)
+        if answer.position is not None:
+            self.position = Position(*answer.position)
+
+    async def run_operation(self, operation: Operation, setting: Setting) -> None:
+        """Run a declared command where the component is; WorldError unless it succeeds."""
+        if self._keeper is None:
+            raise WorldError("nothing of it runs")
+        words = setting.words(operation.command)
+        status = await self._keeper.run(words, setting.around, operation.limit_s)
+        if status != 0:
+            said = last_line(setting.around.log)
+            raise WorldError(f"{words[0]} failed with status {status}{said and f'; it said: {said}'}")
+
+    def joined(self, session: Session, hello: wire.Hello) -> None:
+        if self.session is not None and self.session is not session:
+            self.session.close()
+        self.session = session
+        if hello.position is not None:
+            self.position = Position(*hello.position)
+        self._connected.set()
+
+    def left(self, session: Session) -> None:
+        if self.session is session:
+            self.session = None
+            self._connected.clear()
+
+    def heard(self, message: wire.Unwell | wire.Lost | wire.Synced) -> None:
+        match message:
+            case wire.Unwell(reason):
+                self._failed(self.run, "check", f"says that it is unwell: {reason}")
+            case wire.Lost(standby, epoch):
+                self._emit(StandbyLost(self.vnfc.name, self.run, epoch, VnfcName(standby)))
+            case wire.Synced(standby, epoch):
+                self._emit(StandbySynced(self.vnfc.name, self.run, epoch, VnfcName(standby)))
+
+    def broke_protocol(self, why: str) -> None:
+        self._failed(self.run, "role", f"broke the component protocol: {why}")
+
+    # --- ending
+
+    async def stop(self, run: int) -> str:
+        """End it in good order, or by isolation when it does not end by itself."""
+        if run < self.run or self._keeper is None:
+            return await self.isolate(run)
+        self._end_is_wanted = True
+        self._stop_checks()
+        self._cut_off()  # isolation below does it again and tells what went wrong
+        operation = self.component.stop
+        limit_s = operation.limit_s if operation is not None else self.component.role_limit_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._ask_to_end(limit_s)
+                for watch in tuple(self._watches.values()):
+                    await over_within(watch.pidfd, limit_s)
+        except (WorldError, TimeoutError) as error:
+            self._mark("stop-failed", self.vnfc.name, str(error) or f"had not ended after {limit_s:g} s")
+            return await self.isolate(run)
+        return await self.isolate(run, clean_up=False)
+
+    async def _ask_to_end(self, limit_s: float) -> None:
+        if self.component.stop is not None:
+            await self.run_operation(self.component.stop, self.setting)
+        elif self.component.ocf is not None:
+            await self._ask_ocf("stop", limit_s)
+        elif self.session is not None:
+            await self.tell(wire.Stop, limit_s)
+        else:
+            for watch in self._watches.values():
+                if not sandbox.gone(watch.pidfd):
+                    signal.pidfd_send_signal(watch.pidfd, signal.SIGTERM)
+
+    async def isolate(self, run: int, *, clean_up: bool = True) -> str:
+        """Gates shut, addresses gone, cleanup done, every process gone: all confirmed, or HoldfastError."""
+        if run < self.run:
+            return f"run {run} is over; the present one is {self.run}"
+        self._end_is_wanted = True
+        self._stop_checks()
+        troubles = self._cut_off()
+        was_there = self._keeper is not None
+        if was_there and clean_up and not self.vm_is_gone:
+            troubles += await self._clean_up()
+        if self._keeper is not None and not await self._keeper.end(self.component.cleanup_limit_s):
+            raise WorldError(f"not gone within {self.component.cleanup_limit_s:g} s of SIGKILL")
+        self._forget()
+        if self._vm is not None and self.vm_is_gone:
+            raise WorldError(f"VM {self._vm.vm.name} is gone")
+        if troubles:
+            raise WorldError("; ".join(troubles))
+        return "confirmed" if was_there else "nothing of it ran"
+
+    def _cut_off(self) -> list[str]:
+        """From here on nobody reaches it, whatever it still does."""
+        troubles = []
+        for service in self.services:
+            try:
+                self.network.take(self.vnfc, service)
+            except HoldfastError as error:
+                troubles.append(error.message)
+        self.provides = ()
+        return troubles
+
+    async def _clean_up(self) -> list[str]:
+        operation = self.component.cleanup
+        if operation is None:
+            return []
+        limit_s = min(operation.limit_s, self.component.cleanup_limit_s)
+        try:
+            if self._keeper is None or sandbox.gone(self._keeper.pidfd):
+                self._forget()
+                self._keeper = await self._make_capsule()
+            await self.run_operation(Operation(operation.command, limit_s), self.setting)
+        except HoldfastError as error:
+            return [f"cleanup: {error.message}"]
+        return []
+
+    def _forget(self) -> None:
+        """Nothing of it is left, so nothing is remembered but the number of its last run."""
+        self._let_go()
+        self.condition, self.role, self.provides, self.position = "absent", "none", (), None
+        self._over.set()
+
+    def _let_go(self) -> None:
+        self._stop_checks()
+        for watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    async def close(self) -> None:
+        """Let go of it; ends nothing."""
+        waited_for = [*self._checks, *self._reports]
+        self._let_go()
+        for task in waited_for:
+            task.cancel()
+        await asyncio.gather(*waited_for, return_exceptions=True)
+
+    # --- taking over from an earlier agent
+
+    async def adopt(self) -> None:
+        """Take over a run that an earlier agent started; one whose start was cut off is ended."""
+        folder = self._folder.vnfc(self.vnfc.name)
+        try:
+            keeper = await Keeper.reach(folder)
+        except WorldError:
+            await end_unreachable(folder, self.component.cleanup_limit_s)
+            keeper = None
+        if keeper is None or not keeper.notes.get("ready"):
+            if keeper is not None:
+                await keeper.end(self.component.cleanup_limit_s)
+                keeper.close()
+            self._cut_off()
+            return
+        self._begin(int(keeper.notes["run"]), int(keeper.notes["epoch"]))
+        self._keeper, self.condition = keeper, "ready"
+        self.role, self.provides = keeper.notes["role"], tuple(keeper.notes["provides"])
+        roots = tuple(child for child in keeper.found if child.pid in keeper.notes["roots"])
+        for child in set(keeper.found) - set(roots):
+            child.close()
+        keeper.found = ()
+        self._mark("vnfc-adopted", self.vnfc.name, f"run {self.run}")
+        self._watch(roots)
+        if len(roots) < len([pid for pid in keeper.notes["roots"] if pid != 1]):
+            self.condition, self._detail = "failed", "ended while no agent watched it"
+            self._over.set()
+        else:
+            self._start_checks()

@@ -1,10 +1,10 @@
 """The outside client: one request each millisecond in open loop, in a process of its own inside the client's network.
 
 In: address, port and kind of the service (arguments). Out: a file (`judges/probed.py` reads it), `ready` on standard
-output after the first good answer, and `up <time>` / `down <time>` lines on `--status-fd`. Requests go out on an absolute
-schedule and never wait for answers; the probe's own lateness is recorded as its noise floor. SIGTERM (or SIGINT) ends
-the load; the probe then waits for late answers, reads every acknowledged update back, writes the file and exits with 0.
-So the service must still be there when it is told to stop.
+output after the first good answer, and `up <time>` / `down <time>` lines on `--status-fd`. Requests go out on an
+absolute schedule and never wait for answers; the probe's own lateness is recorded as its noise floor. SIGTERM (or
+SIGINT) ends the load; the probe then waits for late answers, reads every acknowledged update back, writes the file
+and exits with 0. So the service must still be there when it is told to stop.
 """
 
 import argparse

@@ -1,0 +1,187 @@
+"""Events, actions and messages as parts of sentences, for people. In: the typed thing. Out: words, without a full stop."""
+
+from typing import assert_never
+
+from holdfast.model.actions import (
+    Action,
+    Activate,
+    ClearAlarm,
+    CloseIncident,
+    ConfirmLoss,
+    FenceHost,
+    IsolateVm,
+    IsolateVnfc,
+    NoteService,
+    OpenIncident,
+    Quiesce,
+    RaiseAlarm,
+    Refuse,
+    Send,
+    StandBy,
+    StartHost,
+    StartVm,
+    StartVnfc,
+    StopVnfc,
+)
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    AgentJoined,
+    AgentLost,
+    DeadlinePassed,
+    Event,
+    LossAccepted,
+    ManagerStarted,
+    Received,
+    StandbyLost,
+    StandbySynced,
+    SwitchoverAsked,
+    VmBooted,
+    VmDied,
+    VnfcFailed,
+    VnfcReady,
+)
+from holdfast.model.messages import (
+    ErrorCleared,
+    ErrorOnVm,
+    ErrorReport,
+    Message,
+    RepairAck,
+    RepairRequest,
+    VmFailed,
+    VmIsolated,
+    VmNotRepaired,
+    VmUp,
+)
+from holdfast.model.records import Ended
+
+
+def happened(event: Event) -> str:
+    match event:
+        case ManagerStarted():
+            return "the manager started"
+        case DeadlinePassed():
+            return "a time limit passed"
+        case VnfcReady(vnfc, run):
+            return f"{vnfc} is running and well (run {run})"
+        case VnfcFailed(vnfc, run, cause, detail):
+            return f"{vnfc} failed (run {run}, {cause}{': ' + detail if detail else ''})"
+        case StandbyLost(vnfc, _, _, standby):
+            return f"{vnfc} asks for leave to go on without standby {standby}"
+        case StandbySynced(vnfc, _, _, standby):
+            return f"{vnfc} has brought standby {standby} up to date"
+        case VmBooted(vm, boot):
+            return f"VM {vm} is up (boot {boot})"
+        case VmDied(vm, boot, cause):
+            return f"VM {vm} died (boot {boot}{', ' + cause if cause else ''})"
+        case AgentJoined(host):
+            return f"the agent of {host} told how things are there"
+        case AgentLost(host):
+            return f"the link to the agent of {host} broke"
+        case ActionDone(action, detail):
+            return f"{action} was done{' (' + detail + ')' if detail else ''}"
+        case ActionFailed(action, why):
+            return f"{action} failed ({why})"
+        case Received(_, sender, message):
+            return f"{sender} said: {said(message)}"
+        case SwitchoverAsked(vnf, _, to):
+            return f"an operator asked for a switchover of {vnf}{' to ' + to if to else ''}"
+        case LossAccepted(vnf):
+            return f"a person accepted the loss of state for {vnf}"
+        case _:
+            assert_never(event)
+
+
+def ordered(action: Action) -> str:
+    """What a manager did by this decision, after its name: `… orders the cleanup of x`."""
+    match action:
+        case StartVnfc(_, vnfc, run, epoch):
+            return f"starts {vnfc} (run {run}, epoch {epoch})"
+        case StopVnfc(_, vnfc):
+            return f"stops {vnfc} in good order"
+        case IsolateVnfc(_, vnfc):
+            return f"isolates {vnfc} (cleanup)"
+        case Activate(_, vnfc, _, service, epoch):
+            return f"gives {vnfc} the active role for {service} (epoch {epoch})"
+        case StandBy(_, vnfc, _, service, _, active):
+            return f"makes {vnfc} a standby of {active} for {service}"
+        case Quiesce(_, vnfc, _, service):
+            return f"tells {vnfc} to hand {service} over"
+        case ConfirmLoss(_, vnfc, _, standby):
+            return f"lets {vnfc} go on without standby {standby}"
+        case IsolateVm(_, vm):
+            return f"isolates VM {vm}"
+        case StartVm(_, vm, boot, how):
+            return f"starts VM {vm} (boot {boot}, {how})"
+        case FenceHost(_, host):
+            return f"fences host {host}"
+        case StartHost(_, host):
+            return f"switches host {host} on"
+        case Send(_, to, message):
+            return f"tells {to}: {said(message)}"
+        case OpenIncident(incident, about):
+            return f"opens incident {incident} about {about}"
+        case CloseIncident(incident, outcome):
+            return f"closes incident {incident} ({outcome})"
+        case RaiseAlarm(_, text):
+            return f"raises an alarm: {text}"
+        case ClearAlarm(alarm):
+            return f"clears the alarm {alarm}"
+        case Refuse(what, about):
+            return f"does not {what} {about}"
+        case NoteService(service, state, vnfc):
+            return f"notes that {service} is {state}{f' by {vnfc}' if vnfc else ''}"
+        case _:
+            assert_never(action)
+
+
+def said(message: Message) -> str:
+    match message:
+        case ErrorReport():
+            asks = " isolate its VM" if message.isolate_vm else " repair its VM" if message.repair_vm else ""
+            return f"error on {message.vnfc} ({message.cause}){';' if asks else ''}{asks}"
+        case ErrorCleared(incident):
+            return f"the error reported as {incident} is over"
+        case RepairRequest():
+            what = "isolate" if message.isolate_only else "repair"
+            return f"{what} VM {message.vm} ({message.why})"
+        case RepairAck(_, vm):
+            return f"restarting VM {vm} is safe"
+        case ErrorOnVm():
+            return f"error on VM {message.vm}: {message.failures} failures in it within {message.within_s:g} s"
+        case VmFailed():
+            return f"VM {message.vm} has failed ({message.cause}){'; is a restart safe?' if message.ack_wanted else ''}"
+        case VmIsolated(_, vm):
+            return f"VM {vm} is isolated"
+        case VmUp(_, vm, boot):
+            return f"VM {vm} is up (boot {boot})"
+        case VmNotRepaired():
+            return f"VM {message.vm} will not be repaired ({message.why})"
+        case _:
+            assert_never(message)
+
+
+WORK = {
+    "StartVnfc": "start of",
+    "StopVnfc": "stop of",
+    "IsolateVnfc": "isolation of",
+    "Activate": "active role for",
+    "StandBy": "standby role for",
+    "Quiesce": "handing over by",
+    "ConfirmLoss": "leave for",
+    "IsolateVm": "isolation of VM",
+    "StartVm": "start of VM",
+    "FenceHost": "fencing of host",
+    "StartHost": "switching on of host",
+}
+
+
+def did(record: Ended) -> str:
+    """The outcome of an action as its agent tells it."""
+    state = "confirmed" if record.ok else "NOT done"
+    detail = f" ({record.detail})" if record.detail else ""
+    return f"{record.by}: {WORK.get(record.what, record.what)} {record.about} {state}{detail}"
+
+
+def heard_of(by: str, received: Received) -> str:
+    return f"{by} heard from {received.sender}: {said(received.message)}"

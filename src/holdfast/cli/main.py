@@ -1,5 +1,61 @@
-"""Entry point of the `holdfast` command."""
+"""Entry point of the `holdfast` command: its groups, its exit statuses, and no traceback for what a person did.
+
+Each command imports what it needs when it is called, so that a quick question gets a quick answer.
+Exit status: 0 all well, 1 something failed, 2 the input is wrong, 3 the machine lacks something.
+"""
+
+import sys
+
+import typer
+
+from holdfast.cli import describe, operate, running, status, why
+from holdfast.errors import HoldfastError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keep network functions in service when a process, a VM or a host fails.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Show the version and end."),
+) -> None:
+    if version:
+        from holdfast import __version__
+
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+for group in (describe, running, status, why, operate):
+    group.register(app)
+
+
+def _with_lab() -> None:
+    """The lab is a group of commands of its own, loaded when it is asked for."""
+    if "lab" in sys.argv[1:2] or not sys.argv[1:] or sys.argv[1:2] == ["--help"]:
+        from holdfast.cli import lab
+
+        app.add_typer(lab.app, name="lab")
 
 
 def main() -> None:
-    raise SystemExit(0)
+    """Run the command line; end the process with its exit status."""
+    try:
+        _with_lab()
+        app(prog_name="holdfast")
+    except HoldfastError as error:
+        _say(error.message, error.hint)
+        raise SystemExit(error.exit_status) from None
+    except KeyboardInterrupt:
+        _say("interrupted", "")
+        raise SystemExit(1) from None
+
+
+def _say(message: str, hint: str) -> None:
+    sys.stderr.write(f"holdfast: {message}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")

@@ -48,3 +48,5 @@ END_LIMIT_S = 30.0
 """How long the end of a deployment may take before what is left is killed."""
 VM_NEWS_WAIT_S = 5.0
 """An HA manager that finds a VM gone asks for its repair itself if it hears nothing of it for this long."""
+UP_MARGIN_S = 20.0
+"""`up` waits for its services this much longer than its VMs and components may take to start."""

@@ -76,6 +76,7 @@ class AgentProcess:
         self._news_told = 0
         self._begun: OrderedDict[ActionId, None] = OrderedDict()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._is_ending = False
         self.agent = make(self.emit, self.mark)
         self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """Result: whether everything on the host has been ended."""
@@ -127,7 +128,7 @@ class AgentProcess:
             link.send(tell)
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
-        if isinstance(message, Do) and self._links.get(link.peer) is link:
+        if isinstance(message, Do) and self._links.get(link.peer) is link and not self._is_ending:
             task = asyncio.get_running_loop().create_task(self._perform(message.action), name=message.action.id)
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -172,6 +173,7 @@ class AgentProcess:
             return ActionFailed(action.id, f"a fault in the agent: {type(error).__name__}: {error}")
 
     async def _end_all(self, link: Link) -> None:
+        self._is_ending = True
         try:
             await self.agent.close(end_all=True)
         except HoldfastError as error:

@@ -1,0 +1,130 @@
+"""`holdfast status`: what the managers know at this moment."""
+
+from typing import Annotated, Any
+
+import typer
+
+FORMAT = 1
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="deployment, if there are several", show_default=False)] = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON (docs/status-json.md)")] = False,
+) -> None:
+    """Show services, their holders, components, incidents and alarms."""
+    from holdfast.errors import WorldError
+    from holdfast.runtime import deployment
+    from holdfast.runtime.given import load_layout
+
+    folder = deployment.folder_of(name)
+    parties = deployment.statuses(load_layout(folder), folder)
+    document = gathered(folder.root.name, str(folder.root), {str(party): part for party, part in parties.items()})
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+    elif all("away" in part for part in parties.values()):
+        lost = "the service goes on" if deployment.is_running(folder) else "its supervisor is gone, too"
+        raise WorldError(f"no manager of {folder.root.name} answers; {lost}", "see holdfast down, or wait a moment")
+    else:
+        show(document)
+
+
+def gathered(name: str, folder: str, parties: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One document out of the answers of all parties."""
+    present = [part for part in parties.values() if "away" not in part]
+    vnfs = {vnf: shown for part in present for vnf, shown in part["vnfs"].items()}
+    return {
+        "format": FORMAT,
+        "name": name,
+        "folder": folder,
+        "now": max((part["now"] for part in present), default=None),
+        "vnfs": vnfs,
+        "vms": {vm: shown for part in present for vm, shown in part["vms"].items()},
+        "incidents": [{"by": part["party"], **one} for part in present for one in part["incidents"]],
+        "alarms": {alarm: text for part in present for alarm, text in part["alarms"].items()},
+        "managers": {
+            party: {key: part[key] for key in ("away", "pid", "agents", "outstanding", "statistics") if key in part}
+            for party, part in parties.items()
+        },
+    }
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print the document for people."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_services(document))
+    console.print(_components(document))
+    if document["vms"]:
+        console.print(_vms(document))
+    for incident in document["incidents"]:
+        if incident["closed_at"] is None:
+            ago = document["now"] - incident["opened_at"]
+            what = f"{incident['about']}: {incident['cause']}"
+            console.print(f"open incident {incident['incident']} ({ago:.1f} s): {what}", style="yellow", markup=False)
+    for alarm, text in document["alarms"].items():
+        console.print(f"alarm {alarm}: {text}", style="red", markup=False)
+    for party, part in document["managers"].items():
+        if "away" in part:
+            console.print(f"manager {party} is away: {part['away']}", style="red", markup=False)
+            continue
+        for host, joined in part["agents"].items():
+            if not joined:
+                console.print(f"agent {host} is not joined with {party}", style="red", markup=False)
+        for action in part["outstanding"]:
+            console.print(f"{party} waits for {action['action']} of {action['about']} ({action['id']})", markup=False)
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    return Table(*columns, box=None, header_style="bold", pad_edge=False)
+
+
+def _services(document: dict[str, Any]) -> Any:
+    table = _table("service", "state", "for", "address", "active", "epoch", "in sync")
+    for vnf in document["vnfs"].values():
+        for name, service in vnf["services"].items():
+            provided = service["state"] == "provided"
+            since = "" if service["since"] is None else f"{document['now'] - service['since']:.0f} s"
+            port = f" port {service['port']}" if service["port"] else ""
+            table.add_row(
+                name,
+                f"[{'green' if provided else 'red'}]{service['state']}[/]",
+                since,
+                service["address"].partition("/")[0] + port,
+                service["vnfc"] or "-",
+                str(service["epoch"]),
+                ", ".join(service["in_sync"]),
+            )
+    return table
+
+
+def _components(document: dict[str, Any]) -> Any:
+    table = _table("component", "condition", "role", "run", "host", "vm", "")
+    for vnf in document["vnfs"].values():
+        for name, vnfc in vnf["vnfcs"].items():
+            style = {"ready": "green", "failed": "red"}.get(vnfc["condition"], "yellow")
+            table.add_row(
+                name,
+                f"[{style}]{vnfc['condition']}[/]",
+                vnfc["role"],
+                str(vnfc["run"]),
+                vnfc["host"],
+                vnfc["vm"] or "-",
+                vnfc["detail"],
+            )
+    return table
+
+
+def _vms(document: dict[str, Any]) -> Any:
+    table = _table("vm", "condition", "boot")
+    for name, vm in document["vms"].items():
+        table.add_row(name, f"[{'green' if vm['condition'] == 'up' else 'red'}]{vm['condition']}[/]", str(vm["boot"]))
+    return table

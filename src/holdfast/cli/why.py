@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from holdfast.core.explain import Incident
+    from holdfast.model.layout import Layout
     from holdfast.model.records import Record
     from holdfast.runtime.folder import RunFolder
 
@@ -15,18 +17,64 @@ def register(app: typer.Typer) -> None:
 
 
 def why(
-    about: Annotated[str | None, typer.Argument(help="incident, VNF, VNFC or VM", show_default=False)] = None,
+    about: Annotated[str | None, typer.Argument(help="incident, VNF, VNFC, service or VM", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
     name: Annotated[str | None, typer.Option(help="deployment, if there are several")] = None,
-    folder: Annotated[Path | None, typer.Option(help="run folder of an earlier run or of the lab")] = None,
+    folder: Annotated[Path | None, typer.Option(help="folder of an earlier run, or of one of the lab")] = None,
 ) -> None:
-    """Tell the last incident, or the one that is meant."""
-    from holdfast.errors import UserError
+    """Tell what happened and for which reasons: the last incident, or the one that is meant."""
+    from holdfast.core import explain
+    from holdfast.runtime.given import load_layout
 
     place = _place(name, folder)
+    layout = load_layout(place) if place.layout.exists() else None
     records = read_journals(place)
-    if not records:
-        raise UserError(f"there is no journal in {place.root}", "give the folder of a run: --folder")
+    incidents = explain.incidents(records, layout)
+    chosen = _chosen(about, incidents, layout)
+    stands: list[str] = []
+    if about is not None and layout is not None and about in layout.vnfs:
+        stands = explain.why_runs_where(about, records)
+    told = [(one, explain.tell(one, records, layout)) for one in chosen]
+    if json:
+        _print_json(told, stands)
+        return
+    for line in stands:
+        typer.echo(line)
+    for _, lines in told:
+        for line in lines:
+            typer.echo(line)
+    if not told:
+        typer.echo("nothing has failed so far" if about is None else f"nothing has happened to {about} so far")
+    elif about is None and len(incidents) > 1:
+        earlier = ", ".join(one.id for one in incidents[:-1][-8:])
+        typer.echo(f"earlier incidents: {earlier} (holdfast why INCIDENT)")
+
+
+def _chosen(about: str | None, incidents: "list[Incident]", layout: "Layout | None") -> "list[Incident]":
+    """The incidents that are meant, oldest first."""
+    from holdfast.errors import UserError
+
+    if about is None:
+        return incidents[-1:]
+    by_id = [one for one in incidents if about in one.ids]
+    if by_id:
+        return by_id
+    names = {about}
+    if layout is not None:
+        names |= {vnfc.name for vnfc in layout.vnfcs.values() if about == vnfc.vnf}
+        known = {*layout.vnfs, *layout.vnfcs, *layout.vms, *layout.services, *layout.hosts}
+        if about not in known:
+            ids = ", ".join(one.id for one in incidents[-8:]) or "none so far"
+            raise UserError(f"nothing here is called {about}", f"incidents: {ids}; VNFs: {', '.join(layout.vnfs)}")
+    return [one for one in incidents if names & {*one.about, *one.services}]
+
+
+def _print_json(told: "list[tuple[Incident, list[str]]]", stands: list[str]) -> None:
+    import msgspec
+
+    shown = [{**msgspec.to_builtins(one), "incident": one.id, "told": lines} for one, lines in told]
+    document = {"format": 1, "incidents": shown, "stands": stands}
+    typer.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
 
 
 def _place(name: str | None, folder: Path | None) -> "RunFolder":
@@ -46,10 +94,11 @@ def _place(name: str | None, folder: Path | None) -> "RunFolder":
 
 
 def read_journals(folder: "RunFolder") -> "list[Record]":
-    """All records of a run, of whichever party, in the order in which they were written."""
+    """All records of a run, of whichever party."""
+    from holdfast.errors import UserError
     from holdfast.store.journal import read
 
     paths = sorted((folder.root / "journal").glob("*.jsonl"))
-    return sorted(
-        (record for path in paths for record in read(path)), key=lambda record: (record.at, record.by, record.n)
-    )
+    if not paths:
+        raise UserError(f"there is no journal in {folder.root}", "give the folder of a run: --folder")
+    return [record for path in paths for record in read(path)]

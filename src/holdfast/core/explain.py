@@ -167,11 +167,13 @@ def tell(incident: Incident, records: Iterable[Record], layout: Layout | None = 
     ordered_records = by_time(records)
     mine = [record for record in ordered_records if isinstance(record, Decided) and _belongs(record, incident)]
     seen = _seen_for(mine, ordered_records)
-    begin = min((record.at for record in seen), default=incident.opened_at)
+    begin = _begin(incident, mine, seen)
     lines = [_headline(incident, begin)]
     numbers = {record.action.id for record in mine if hasattr(record.action, "id")}
     told: list[tuple[float, int, str]] = [
-        (record.at, 0, f"{record.by} saw: {happened(record.event)}") for record in seen if _is_news(record)
+        (record.at, 0, f"{record.by} saw: {happened(record.event)}")
+        for record in seen
+        if record.at >= begin and _is_news(record)
     ]
     told += [(record.at, 2, text) for record in mine if (text := _decision(record))]
     for record in ordered_records:
@@ -185,6 +187,12 @@ def tell(incident: Incident, records: Iterable[Record], layout: Layout | None = 
     lines += _counters(mine)
     lines += _open_ends(mine, ordered_records, incident)
     return list(dict.fromkeys(lines))
+
+
+def _begin(incident: Incident, decisions: Sequence[Decided], seen: Sequence[Seen]) -> float:
+    """When the fault was first observed. What was known before it (a successor ready for hours) is no part of it."""
+    answered = {(d.by, d.on) for d in decisions if isinstance(d.action, OpenIncident)}
+    return min((one.at for one in seen if (one.by, one.n) in answered), default=incident.opened_at)
 
 
 def _belongs(record: Decided, incident: Incident) -> bool:

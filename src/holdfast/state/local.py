@@ -36,6 +36,8 @@ class Recovered(NamedTuple):
     entries: list[Entry]
     fence: int
     """Newest epoch that was known."""
+    put_aside: str = ""
+    """Where a damaged snapshot was put; this component then begins without state, and so as a stale one."""
 
     @property
     def position(self) -> Position:
@@ -130,9 +132,9 @@ class LocalLog:
                 self._generation = generation
                 self._snapshot_bytes = len(state)
                 return Recovered(state, Position(epoch, sequence), [], fence)
-        raise WorldError(
-            f"the snapshot in {self._folder} is damaged", "remove the folder: the state is fetched from the active"
-        )
+        aside = self._path("snapshot.broken")
+        os.rename(self._path("snapshot"), aside)
+        return Recovered(None, Position(), [], 0, aside)
 
     def _read_log(self, base: Position, fence: int) -> tuple[list[Entry], int, int]:
         """Entries, newest epoch known, and the length of what is whole."""

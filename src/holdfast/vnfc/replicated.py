@@ -197,6 +197,8 @@ class ReplicatedState:
     def _recover(self, folder: str) -> None:
         self._log = LocalLog(folder)
         recovered = self._log.recover()
+        if recovered.put_aside:
+            print(f"damaged state put aside as {recovered.put_aside}", file=sys.stderr, flush=True)
         if recovered.snapshot is not None:
             self._content.restore(recovered.snapshot)
         for entry in recovered.entries:

@@ -33,6 +33,8 @@ class Nft:
         self._library.nft_ctx_buffer_error(context)
         # The first command fetches what libnftables keeps about the namespace; its socket is made here, too.
         self._library.nft_run_cmd_from_buffer(context, b"list tables")
+        # Fetching empties the buffer: what is printed now must not stand before the first answer.
+        self._library.nft_ctx_get_output_buffer(context)
         return context
 
     def run(self, commands: str) -> None:

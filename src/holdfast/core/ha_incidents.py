@@ -49,16 +49,10 @@ def fail(turn: Turn, name: VnfcName, cause: FailureCause, detail: str) -> None:
 
 
 def _open(turn: Turn, name: VnfcName, service: ServiceName | None, cause: str, failure: Reason) -> None:
-    now = turn.vnfc(name)
-    group = turn.group_of(name)
-    if now.incident is None:
-        incident = turn.desk.open_incident(name, service, cause, (failure,))
-        turn.put_incident(group, incident, IncidentNow(name, service))
-        turn.put(name, replace(turn.vnfc(name), incident=incident))
-    elif service is not None:
-        # It fails again before its repair was over, and takes a service with it this time.
-        before = turn.groups[group].incidents[now.incident]
-        turn.put_incident(group, now.incident, replace(before, service=service))
+    # One that fails again before its repair was over has another incident, so that each failure is counted.
+    incident = turn.desk.open_incident(name, service, cause, (failure,))
+    turn.put_incident(turn.group_of(name), incident, IncidentNow(name, service))
+    turn.put(name, replace(turn.vnfc(name), incident=incident))
 
 
 def interrupt(turn: Turn, name: ServiceName, reasons: Reasons) -> None:
@@ -130,7 +124,7 @@ def report(
     now = turn.vnfc(name)
     group = turn.group_of(name)
     incident = now.incident
-    if incident is None:
+    if incident is None:  # Nothing is wrong with it that was not cleared already.
         return
     known = turn.groups[group].incidents[incident]
     message = ErrorReport(
@@ -181,7 +175,7 @@ def provided(turn: Turn, name: ServiceName, told: Reason) -> None:
     back = Reason("service-back", name, f"{holder} is active, epoch {service.epoch}", turn.seen)
     turn.put_service(
         name,
-        replace(service, state="provided", back=back, lost=None, tried=0, loss_accepted=None, interruption=0),
+        replace(service, state="provided", back=back, lost=None, tried=0, unfit=(), loss_accepted=None, interruption=0),
     )
     over = {key: one for key, one in turn.groups[group].incidents.items() if one.service == name}
     turn.note(NoteService(name, "provided", holder, service.epoch), (told,), next(iter(over), None))

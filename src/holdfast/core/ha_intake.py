@@ -132,6 +132,9 @@ def _time_is_up(turn: Turn) -> None:
 def _hangs(turn: Turn, pending: Pending) -> None:
     """The answer is overdue. An isolation may still succeed and stays outstanding; anything else has failed."""
     action = pending.action
+    if isinstance(action, StandBy | StopVnfc) and not _is_reachable(turn, action.vnfc):
+        turn.desk.give_time(lambda other: other.id == action.id)  # It can wait for the agent, which gets it again.
+        return
     turn.desk.settle(action.id)
     why = f"no answer within {pending.limit_s:g} s"
     if isinstance(action, IsolateVnfc):
@@ -205,6 +208,8 @@ def _action_failed(turn: Turn, action: AgentAction, why: str) -> None:
         case StopVnfc():
             fail(turn, action.vnfc, "role", f"could not be stopped: {why}")
         case Activate():
+            service = turn.service(action.service)
+            turn.put_service(action.service, replace(service, unfit=_with(service.unfit, action.vnfc)))
             fail(turn, action.vnfc, "role", f"could not become active: {why}")
         case StandBy():
             fail(turn, action.vnfc, "role", f"could not become standby: {why}")
@@ -216,9 +221,12 @@ def _action_failed(turn: Turn, action: AgentAction, why: str) -> None:
 
 def _not_isolated(turn: Turn, name: VnfcName, why: str) -> None:
     now = turn.vnfc(name)
-    away = turn.agents.get(turn.layout.vnfcs[name].host) is False
-    detail = f"{why}; its agent is away" if away else why
+    detail = why if _is_reachable(turn, name) else f"{why}; its agent is away"
     turn.put(name, replace(now, doing=None, stuck=True, proof=Reason("vnfc-not-isolated", name, detail, turn.seen)))
+
+
+def _is_reachable(turn: Turn, name: VnfcName) -> bool:
+    return turn.agents.get(turn.layout.vnfcs[name].host) is not False
 
 
 def _standby_lost(turn: Turn, event: StandbyLost) -> None:

@@ -16,6 +16,7 @@ from holdfast.core.ha_roles import (
     plan_standbys,
     take_over_under_way,
 )
+from holdfast.core.ha_successor import blind_reserve
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.core.ha_vms import ask_for_repair
 from holdfast.core.ledger import UNANSWERED_S
@@ -123,7 +124,7 @@ def _obstacles(turn: Turn, group: GroupName, name: VnfcName) -> Reasons:
     for before in turn.wanted(group).after:
         services = turn.groups[before].services.values() if before in turn.groups else ()
         if any(service.state != "provided" for service in services):
-            return (Reason("dependency-missing", before),)
+            return (Reason("dependency-missing", before, "", turn.seen),)
     vm = turn.vm_of(name)
     if vm is None:
         host = turn.layout.vnfcs[name].host
@@ -131,13 +132,13 @@ def _obstacles(turn: Turn, group: GroupName, name: VnfcName) -> Reasons:
         if escalation.exceeded(now.failures, rule, turn.now):
             detail = f"{now.failures.failures} within {rule.probation_s:g} s"
             return (Reason("too-many-failures", name, detail, now.failures.seen),)
-        return () if turn.agents.get(host) else (Reason("agent-away", host),)
+        return () if turn.agents.get(host) else (Reason("agent-away", host, "", turn.seen),)
     known = turn.vms[vm]
     if known.condemned is not None:
-        return (known.condemned, Reason("vm-needed", vm))
+        return (known.condemned, Reason("vm-needed", vm, "", turn.seen))
     if known.up:
         return ()
-    return (*((known.news,) if known.news else ()), Reason("vm-needed", vm))
+    return (known.given_up or Reason("vm-needed", vm, "", known.news.seen if known.news else ()),)
 
 
 def _start(turn: Turn, group: GroupName, name: VnfcName) -> None:
@@ -162,7 +163,9 @@ def _why_start(turn: Turn, group: GroupName, name: VnfcName) -> Reasons:
         reasons.append(Reason("declared", name, "", turn.seen))
     vm = turn.vm_of(name)
     news = turn.vms[vm].news if vm is not None and turn.vms[vm].boot != now.boot else None
-    backs = [service.back for service in turn.groups[group].services.values()]
+    incidents = turn.groups[group].incidents
+    suffered = {one.service for one in incidents.values() if one.about == name}
+    backs = [service.back for key, service in turn.groups[group].services.items() if key in suffered]
     lost = [service.lost for service in turn.groups[group].services.values() if service.state != "provided"]
     for reason in (now.failure, now.proof, *backs, *lost, news):
         if reason is not None and reason not in reasons:
@@ -171,10 +174,10 @@ def _why_start(turn: Turn, group: GroupName, name: VnfcName) -> Reasons:
 
 
 def _plan_renewal(turn: Turn, group: GroupName) -> None:
-    """Start a spare again whose reserved epoch is used up, before it is needed."""
+    """Start one again to give it a fresh epoch before it is needed, or to learn what state it holds."""
     if take_over_under_way(turn, group):
         return
-    found = outdated_reserve(turn, group)
+    found = outdated_reserve(turn, group) or blind_reserve(turn, group)
     if found is None:
         return
     name, reason = found

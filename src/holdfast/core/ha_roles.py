@@ -51,7 +51,8 @@ def _give(turn: Turn, name: ServiceName, choice: Choice) -> None:
     group = turn.layout.services[name].group
     before = turn.vnfc(vnfc)
     epoch = before.epoch if before.epoch > epoch_floor(turn, name) else turn.next_epoch(group)
-    in_sync = _still_in_sync(turn.groups[group], service, vnfc) if choice.certain else ()
+    keeps = choice.certain and turn.wanted(group).state == "internal"
+    in_sync = _still_in_sync(turn.groups[group], service, vnfc) if keeps else ()
     given = replace(service, holder=vnfc, last=vnfc, epoch=epoch, in_sync=in_sync, tried=service.tried + 1, move=None)
     turn.put(vnfc, replace(before, epoch=epoch, role="none"))
     turn.put_service(name, given)
@@ -62,12 +63,17 @@ def _give(turn: Turn, name: ServiceName, choice: Choice) -> None:
 
 
 def _still_in_sync(group: GroupNow, service: ServiceNow, chosen: VnfcName) -> tuple[VnfcName, ...]:
-    """Standbys that need not be brought up to date first: they followed the former active to its end."""
-    return tuple(
-        one
-        for one in service.in_sync
-        if one != chosen and group.vnfcs[one].phase == "ready" and group.vnfcs[one].role == "standby"
-    )
+    """Standbys that need not be brought up to date first.
+
+    They followed the former active to its end, or were the active and gave the service up in good order: so the
+    service can go back to it should the chosen one fail.
+    """
+
+    def has_all(one: VnfcName) -> bool:
+        role = group.vnfcs[one].role
+        return (role == "standby" and one in service.in_sync) or (role == "quiescing" and one == service.last)
+
+    return tuple(one for one, now in group.vnfcs.items() if one != chosen and now.phase == "ready" and has_all(one))
 
 
 def why_free(turn: Turn, service: ServiceNow, successor: VnfcName | None = None) -> Reasons:

@@ -84,6 +84,8 @@ class ServiceNow(Struct, frozen=True):
     in_sync: tuple[VnfcName, ...] = ()
     tried: int = 0
     """Promotions tried for this interruption."""
+    unfit: tuple[VnfcName, ...] = ()
+    """Who could not become active in this interruption: others are tried before they are again."""
     interruption: int = 0
     """Number of the observation that interrupted it: the longest outage is served first."""
     lost: Reason | None = None

@@ -53,13 +53,14 @@ def _able(turn: Turn, group: GroupName, name: ServiceName) -> tuple[list[VnfcNam
             continue
         host = turn.layout.vnfcs[vnfc].host
         if turn.agents.get(host) is False:
-            unable.append(Reason("agent-away", host))
+            unable.append(Reason("agent-away", host, "", turn.seen))
         elif not turn.can_be_told(group) and now.epoch <= epoch_floor(turn, name):
             unable.append(outdated(turn, vnfc, name))
         else:
             able.append(vnfc)
-    # The one that has just given the service up comes last, so that others are tried first.
-    able.sort(key=lambda one: turn.vnfc(one).role == "quiescing")
+    # The one that has just given the service up comes after the others, those that have failed to take it last of all.
+    unfit = turn.service(name).unfit
+    able.sort(key=lambda one: (one in unfit, turn.vnfc(one).role == "quiescing"))
     return able, tuple(unable)
 
 
@@ -91,24 +92,35 @@ def _first(turn: Turn, name: ServiceName, service: ServiceNow, able: list[VnfcNa
 def _with_state(turn: Turn, name: ServiceName, able: list[VnfcName], unable: Reasons) -> Choice:
     service = turn.service(name)
     vnfcs = turn.groups[turn.layout.services[name].group].vnfcs
-    if service.last is None:
-        blank = [one for one in able if turn.vnfc(one).position in (None, NOTHING)]
-        if blank and all(now.position in (None, NOTHING) for now in vnfcs.values()):
-            return Choice(blank[0], (Reason("declared", name, "", turn.seen), *_ready(turn, blank[0])))
-    else:
-        certain = [one for one in able if _is_certain(turn, name, one)]
-        kept = [one for one in certain if turn.vnfc(one).role != "none"]
-        if kept:
-            first = Reason("successor-is-first", kept[0])
-            return Choice(kept[0], (first, *_held_state(turn, service, kept[0]), *_ready(turn, kept[0])))
-        if certain:
-            return _newest(turn, name, certain)
-    if able and all(now.phase == "ready" for now in vnfcs.values()):
-        newest = max(now.position or NOTHING for now in vnfcs.values())
-        equal = [one for one in able if (turn.vnfc(one).position or NOTHING) == newest]
-        if equal:
-            return _newest(turn, name, equal)
+    blank = all(now.position in (None, NOTHING) for now in vnfcs.values())
+    if service.last is None and blank and able:
+        return Choice(able[0], (Reason("declared", name, "", turn.seen), *_ready(turn, able[0])))
+    certain = [one for one in able if _is_certain(turn, name, one)]
+    kept = [one for one in certain if turn.vnfc(one).role != "none"]
+    if kept:
+        first = Reason("successor-is-first", kept[0])
+        return Choice(kept[0], (first, *_held_state(turn, service, kept[0]), *_ready(turn, kept[0])))
+    if all(is_known(now) for now in vnfcs.values()):
+        certain = _newest_of_all(turn, service, able, vnfcs)
+    if certain:
+        return _newest(turn, certain)
     return Choice(None, (*_lacking(turn, name, able), *unable))
+
+
+def is_known(now: VnfcNow) -> bool:
+    """Whether its position is known as it is now: it was told when it was ready, and nothing was added since."""
+    return now.phase == "ready" and now.role == "none"
+
+
+def _newest_of_all(
+    turn: Turn, service: ServiceNow, able: list[VnfcName], vnfcs: dict[VnfcName, VnfcNow]
+) -> list[VnfcName]:
+    """All positions are known, so the newest wins; unless those that must have state say that they have none."""
+    newest = max(now.position or NOTHING for now in vnfcs.values())
+    recorded = [one for one in (service.last, *service.in_sync) if one is not None]
+    if newest != NOTHING and recorded and all(vnfcs[one].position in (None, NOTHING) for one in recorded):
+        return []
+    return [one for one in able if (turn.vnfc(one).position or NOTHING) == newest]
 
 
 def _is_certain(turn: Turn, name: ServiceName, vnfc: VnfcName) -> bool:
@@ -132,7 +144,8 @@ def _held_state(turn: Turn, service: ServiceNow, vnfc: VnfcName) -> Reasons:
     return (Reason("holds-newest-state", vnfc, how, turn.seen),)
 
 
-def _newest(turn: Turn, name: ServiceName, candidates: list[VnfcName]) -> Choice:
+def _newest(turn: Turn, candidates: list[VnfcName]) -> Choice:
+    """The newest of the candidates; among equals the first (they come in the order in which they are to be tried)."""
     best = max(candidates, key=lambda one: (turn.vnfc(one).position or NOTHING, -candidates.index(one)))
     position = turn.vnfc(best).position or NOTHING
     how = f"epoch {position.epoch}, number {position.sequence}"
@@ -144,13 +157,26 @@ def _lacking(turn: Turn, name: ServiceName, able: list[VnfcName]) -> Reasons:
     service = turn.service(name)
     vnfcs = turn.groups[turn.layout.services[name].group].vnfcs
     stale = tuple(Reason("standby-stale", one, "", turn.seen) for one in able if not _is_certain(turn, name, one))
-    missing = [one for one in (service.last, *service.in_sync) if one is not None and not _is_there(vnfcs[one])]
+    if service.holder is not None:
+        return stale or (Reason("no-successor", name, "", turn.seen),)
+    missing = [one for one in (service.last, *service.in_sync) if one is not None and vnfcs[one].phase != "ready"]
     if not missing:
-        missing = [one for one, now in vnfcs.items() if not _is_there(now)]
+        missing = [one for one, now in vnfcs.items() if not is_known(now)]
     if service.last is not None or able:
         stale += tuple(Reason("newest-state-missing", one, "", turn.seen) for one in missing)
     return stale if able else (Reason("no-successor", name, "", turn.seen), *stale)
 
 
-def _is_there(now: VnfcNow) -> bool:
-    return now.phase == "ready"
+def blind_reserve(turn: Turn, group: GroupName) -> tuple[VnfcName, Reason] | None:
+    """A standby whose position must be asked anew (by starting it again) to find out who has the newest state."""
+    vnfcs = turn.groups[group].vnfcs
+    if turn.wanted(group).state != "internal" or any(now.phase != "ready" for now in vnfcs.values()):
+        return None
+    for name, service in turn.groups[group].services.items():
+        if service.holder is not None or choose(turn, name).vnfc is not None:
+            continue
+        for vnfc, now in vnfcs.items():
+            known = is_known(now) or _is_certain(turn, name, vnfc)
+            if not known and now.doing is None and not turn.held_by(vnfc):
+                return vnfc, Reason("newest-state-missing", vnfc, "", turn.seen)
+    return None

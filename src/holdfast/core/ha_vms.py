@@ -19,9 +19,15 @@ from holdfast.model.reasons import Reason
 def vm_message(turn: Turn, message: Message) -> None:
     match message:
         case VmFailed():
-            _down(turn, message.vm, message.boot, Reason("vm-failed", message.vm, message.cause, turn.seen))
+            reason = Reason("vm-failed", message.vm, message.cause, turn.seen)
+            if _take_down(turn, message.vm, message.boot, reason):
+                # It may be an error on a VM that still runs, so each VNFC is cleaned up before it is succeeded.
+                for name in turn.in_vm(message.vm):
+                    fail(turn, name, "vm-gone", message.cause)
         case VmIsolated():
-            _down(turn, message.vm, message.boot, Reason("vm-isolated", message.vm, "", turn.seen))
+            reason = Reason("vm-isolated", message.vm, "", turn.seen)
+            if _take_down(turn, message.vm, message.boot, reason):
+                _take_along(turn, message.vm, reason)
         case VmUp():
             _up(turn, message)
         case VmNotRepaired():
@@ -33,17 +39,19 @@ def vm_message(turn: Turn, message: Message) -> None:
             pass  # Other messages are for VNFM and VIM.
 
 
-def _down(turn: Turn, vm: VmName, boot: int, reason: Reason) -> None:
-    """The NFVI level says that nothing in this VM runs any more."""
+def _take_down(turn: Turn, vm: VmName, boot: int, reason: Reason) -> bool:
+    """Take note that nothing can be started in this life of the VM any more; False if it is an earlier one."""
     known = turn.vms.get(vm)
     if known is None or 0 < boot < known.boot:
-        return
+        return False
     turn.wakes.pop(vm, None)
-    turn.put_vm(vm, replace(known, up=False, told=True, boot=max(boot, known.boot), news=reason))
-    _take_along(turn, vm, reason)
+    news = replace(known, up=False, told=True, boot=max(boot, known.boot), news=reason, given_up=None)
+    turn.put_vm(vm, news)
+    return True
 
 
 def _take_along(turn: Turn, vm: VmName, proof: Reason) -> None:
+    """Nothing in this VM runs any more: what was in it has failed and is isolated at the same moment."""
     for name in turn.in_vm(vm):
         if turn.vnfc(name).phase == "stopping":
             isolated(turn, name, proof)

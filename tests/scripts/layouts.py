@@ -1,0 +1,268 @@
+"""Small deployments that the stories play in, built in code so that a story shows only what happens.
+
+Each function returns a resolved Layout; `LAYOUTS` names them for the `layout` command.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec.structs import replace
+
+from holdfast.model.layout import (
+    Component,
+    Escalation,
+    FenceDevice,
+    Group,
+    Host,
+    Layout,
+    Operation,
+    Replication,
+    Service,
+    Vm,
+    Vnf,
+    Vnfc,
+)
+from holdfast.model.names import (
+    GroupName,
+    HostName,
+    Redundancy,
+    Reserve,
+    ServiceName,
+    StateKind,
+    VmName,
+    VnfcName,
+    VnfmName,
+    VnfName,
+)
+
+Repair = Literal["negotiated", "initial", "snapshot", "standby-vm", "none"]
+
+
+def machines(places: dict[str, str], repair: Repair = "negotiated", fenced: bool = False) -> Layout:
+    """Hosts and VMs: VM name to host name; a VM named "" makes a host without one."""
+    hosts = {
+        HostName(host): Host(HostName(host), fence=FenceDevice("fence_test") if fenced else None)
+        for host in dict.fromkeys(places.values())
+    }
+    vms = {
+        VmName(vm): Vm(VmName(vm), HostName(host), (f"10.77.0.{number}/24",), repair)
+        for number, (vm, host) in enumerate(places.items(), start=11)
+        if not vm.startswith("bare")
+    }
+    return Layout(name="story", hosts=hosts, vms=vms)
+
+
+def with_vnf(
+    layout: Layout,
+    name: str,
+    places: tuple[str, ...],
+    redundancy: Redundancy = "2N",
+    reserve: Reserve = "standby",
+    state: StateKind = "internal",
+    actives: int = 1,
+    speaks: bool = True,
+    report: bool = True,
+    vnfm: str = "core",
+    after: tuple[str, ...] = (),
+    group: str = "",
+    maximum: int = 3,
+) -> Layout:
+    """Add a group of VNFCs, one in each of the places (VMs, or hosts for VNFCs without a VM)."""
+    group_name = GroupName(f"{name}.{group}" if group else name)
+    stem = f"{name}-{group}" if group else name
+    vnfcs = tuple(VnfcName(f"{stem}-{number}") for number in range(1, len(places) + 1))
+    services = tuple(ServiceName(group_name if actives == 1 else f"{group_name}#{n}") for n in range(1, actives + 1))
+    known = layout.vnfs.get(VnfName(name))
+    vnf = Vnf(
+        name=VnfName(name),
+        vnfm=VnfmName(vnfm),
+        sal=1,
+        report=report,
+        groups=(*(known.groups if known else ()), group_name),
+        vnfc_escalation=Escalation(maximum=maximum, probation_s=60.0),
+    )
+    component = Component(
+        name=group or name,
+        vnf=vnf.name,
+        group=group_name,
+        start=Operation((stem,)),
+        speaks=speaks,
+        replication=Replication(port=7000) if state == "internal" else None,
+    )
+    added = {
+        vnfc: Vnfc(
+            vnfc,
+            vnf.name,
+            component.name,
+            group_name,
+            layout.vms[VmName(place)].host if VmName(place) in layout.vms else HostName(place),
+            VmName(place) if VmName(place) in layout.vms else None,
+        )
+        for vnfc, place in zip(vnfcs, places, strict=True)
+    }
+    return replace(
+        layout,
+        vnfs={**layout.vnfs, vnf.name: vnf},
+        components={**layout.components, group_name: component},
+        groups={
+            **layout.groups,
+            group_name: Group(
+                name=group_name,
+                vnf=vnf.name,
+                component=component.name,
+                redundancy=redundancy,
+                reserve=reserve,
+                state=state,
+                services=services,
+                vnfcs=vnfcs,
+                after=tuple(GroupName(one) for one in after),
+            ),
+        },
+        services={
+            **layout.services,
+            **{
+                service: Service(service, group_name, f"10.77.0.{100 + len(layout.services) + place}/24", 80, "tcp")
+                for place, service in enumerate(services)
+            },
+        },
+        vnfcs={**layout.vnfcs, **added},
+    )
+
+
+TWO = {"vm1": "host1", "vm2": "host2"}
+THREE = {"vm1": "host1", "vm2": "host2", "vm3": "host3"}
+
+
+def registry() -> Layout:
+    """A stateful VNF: active and standby, each in a VM on a host of its own; errors are reported."""
+    return with_vnf(machines(TWO), "registry", ("vm1", "vm2"))
+
+
+def registry_three() -> Layout:
+    """A stateful VNF with two standbys."""
+    return with_vnf(machines(THREE), "registry", ("vm1", "vm2", "vm3"))
+
+
+def registry_bare() -> Layout:
+    """The stateful VNF on two hosts, without VMs."""
+    return with_vnf(machines({"bare1": "host1", "bare2": "host2"}), "registry", ("host1", "host2"), maximum=2)
+
+
+def registry_configured() -> Layout:
+    """The stateful VNF in VMs whose repair is configured (restart in initial state) instead of negotiated."""
+    return with_vnf(machines(TWO, repair="initial"), "registry", ("vm1", "vm2"))
+
+
+def registry_no_repair() -> Layout:
+    """The stateful VNF in VMs that nobody repairs."""
+    return with_vnf(machines(TWO, repair="none"), "registry", ("vm1", "vm2"))
+
+
+def registry_fenced() -> Layout:
+    """The stateful VNF in VMs on hosts that can be switched off."""
+    return with_vnf(machines(TWO, fenced=True), "registry", ("vm1", "vm2"))
+
+
+def registry_two_vnfms() -> Layout:
+    """The stateful VNF shares VM 1 with a DNS of another VNFM."""
+    layout = with_vnf(machines(TWO), "registry", ("vm1", "vm2"))
+    return with_vnf(layout, "dns", ("vm1",), "no-redundancy", "spare", "none", speaks=False, report=False, vnfm="edge")
+
+
+def dns() -> Layout:
+    """A stateless VNF: a program that cannot be told an epoch once it runs, and a spare; no error reports."""
+    return with_vnf(machines(TWO), "dns", ("vm1", "vm2"), reserve="spare", state="none", speaks=False, report=False)
+
+
+def dns_reported() -> Layout:
+    """The stateless VNF with error reports."""
+    return with_vnf(machines(TWO), "dns", ("vm1", "vm2"), reserve="spare", state="none", speaks=False)
+
+
+def dns_late() -> Layout:
+    """A stateless VNF whose spare is instantiated after a failure only."""
+    return with_vnf(
+        machines(TWO), "dns", ("vm1", "vm2"), reserve="late-spare", state="none", speaks=False, report=False
+    )
+
+
+def shared_spare() -> Layout:
+    """N+M: two actives, and one spare that protects both."""
+    return with_vnf(
+        machines(THREE),
+        "dns",
+        ("vm1", "vm2", "vm3"),
+        redundancy="N+M",
+        reserve="spare",
+        state="none",
+        actives=2,
+        speaks=False,
+        report=False,
+    )
+
+
+def external() -> Layout:
+    """State on shared storage, an active and a spare that must not act on it at the same time."""
+    return with_vnf(machines(TWO), "billing", ("vm1", "vm2"), reserve="spare", state="external", speaks=True)
+
+
+def two_groups() -> Layout:
+    """A VNF of two component types: a store with a standby, and a front without one that is started after it."""
+    layout = with_vnf(machines(TWO), "shop", ("vm1", "vm2"), group="store")
+    return with_vnf(
+        layout,
+        "shop",
+        ("vm2",),
+        "no-redundancy",
+        "spare",
+        "none",
+        speaks=False,
+        group="front",
+        after=("shop.store",),
+    )
+
+
+def nginx() -> Layout:
+    """A stateless VNF of one VNFC: no redundancy, so its VNFM is in charge."""
+    return with_vnf(machines({"vm1": "host1"}), "nginx", ("vm1",), "no-redundancy", "spare", "none", speaks=False)
+
+
+def ledger() -> Layout:
+    """A VNF of one VNFC whose state is on external storage."""
+    return with_vnf(machines({"vm1": "host1"}), "ledger", ("vm1",), "no-redundancy", "spare", "external")
+
+
+def two_vnfms_one_vm() -> Layout:
+    """Two VNFs without redundancy, of two VNFMs, in the same VM."""
+    layout = with_vnf(
+        machines({"vm1": "host1"}), "nginx", ("vm1",), "no-redundancy", "spare", "none", speaks=False, vnfm="web"
+    )
+    return with_vnf(layout, "dns", ("vm1",), "no-redundancy", "spare", "none", speaks=False, report=False, vnfm="edge")
+
+
+def escalation_hosts() -> Layout:
+    """Two VMs of two VNFMs on a host that can be fenced, a third VM on another host."""
+    layout = machines({"vm1": "host1", "vm2": "host1", "vm3": "host2"}, fenced=True)
+    layout = with_vnf(layout, "nginx", ("vm1",), "no-redundancy", "spare", "none", speaks=False, vnfm="web", maximum=1)
+    return with_vnf(layout, "dns", ("vm2",), "no-redundancy", "spare", "none", speaks=False, vnfm="edge", maximum=1)
+
+
+LAYOUTS: dict[str, Callable[[], Layout]] = {
+    "registry": registry,
+    "registry-three": registry_three,
+    "registry-bare": registry_bare,
+    "registry-configured": registry_configured,
+    "registry-no-repair": registry_no_repair,
+    "registry-fenced": registry_fenced,
+    "registry-two-vnfms": registry_two_vnfms,
+    "dns": dns,
+    "dns-reported": dns_reported,
+    "dns-late": dns_late,
+    "shared-spare": shared_spare,
+    "external": external,
+    "two-groups": two_groups,
+    "nginx": nginx,
+    "ledger": ledger,
+    "two-vnfms": two_vnfms_one_vm,
+    "escalation-hosts": escalation_hosts,
+}

@@ -118,6 +118,8 @@ def test_the_death_of_a_vm_takes_its_port_away_and_is_seen_on_both_levels(tmp_pa
         os.kill(vm_pid(host), signal.SIGKILL)
         died = await host.event(VmDied)
         assert (died.vm, died.boot) == (VM, 1)
+        assert not host.agent._network.is_reachable(VM)
+        await host.until(lambda: bool(host.marked("port-removed")))
         assert port not in interfaces()
         failed = await host.event(VnfcFailed)
         assert (failed.run, failed.cause) == (1, "killed")

@@ -133,7 +133,7 @@ def test_a_death_during_the_activation_ends_it_at_once(tmp_path: Path) -> None:
     async def scenario(host: HostUnderTest) -> None:
         await host.started()
         activating = asyncio.create_task(host.agent.perform(activation(host)))
-        while "heard" not in host.log():
+        while "heard @1" not in host.log():
             await asyncio.sleep(0)
         os.kill(pid_of_component(host), signal.SIGKILL)
         outcome = await activating

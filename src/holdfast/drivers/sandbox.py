@@ -28,6 +28,8 @@ from holdfast.guest import init
 
 SOCKET_NAME = "init.sock"
 ANSWER_LIMIT_S = 5.0
+TITLE_ROOM = " " * 128
+"""So that the settings of a capsule fit where those of its VM stand in the list of processes."""
 VM = ("pid", "net", "mnt", "uts", "ipc")
 CAPSULE = ("pid", "mnt")
 
@@ -158,7 +160,7 @@ class Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, (folder / "console.log").open("ab") as console:
             shim = subprocess.Popen(
-                [sys.executable, "-I", "-S", init.__file__, str(theirs.fileno()), json.dumps(settings)],
+                [sys.executable, "-I", "-S", init.__file__, str(theirs.fileno()), json.dumps(settings) + TITLE_ROOM],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -322,3 +324,26 @@ def listener_in(folder: Path) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
+
+
+def members(folder: Path) -> tuple[int, ...]:
+    """All processes of the sandbox in this folder but its first one, as numbers of ours, the oldest first.
+
+    Those of a sandbox within it (a VM's capsules) are not among them: each has a folder of its own.
+    """
+    handle = listener_in(folder)
+    if handle is None:
+        return ()
+    first = pid_of(handle)
+    os.close(handle)
+    namespace = _pid_namespace(first)
+    numbers = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return tuple(pid for pid in numbers if pid != first and namespace and _pid_namespace(pid) == namespace)
+
+
+def _pid_namespace(pid: int) -> int:
+    """Identity of the PID namespace a process lives in; 0 when it is gone."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return 0

@@ -418,6 +418,7 @@ def leave_house(house: House, settings: Json, ours: socket.socket, theirs: socke
         sock.close()
     os.close(house.wake_read)
     try:
+        retitle(settings)
         create(settings, theirs)
     except OSError as error:
         tell_failure(theirs, error)
@@ -425,6 +426,17 @@ def leave_house(house: House, settings: Json, ours: socket.socket, theirs: socke
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(0)
+
+
+def retitle(settings: Json) -> None:
+    """Show our own settings in the list of processes in place of those of the sandbox we were forked from."""
+    with open("/proc/self/cmdline", "rb") as words, open("/proc/self/stat") as stat:
+        before = words.read().index(b"{")
+        first, end = (int(number) for number in stat.read().rpartition(")")[2].split()[45:47])
+    title = json.dumps(settings).encode()
+    room = end - first - before
+    if first > 0 and len(title) < room:
+        ctypes.memmove(first + before, title.ljust(room, b"\0"), room)
 
 
 OPERATIONS = {"describe": describe, "note": note, "kill": kill, "spawn": spawn, "enclose": enclose}

@@ -80,7 +80,14 @@ class Agent:
     # --- life of the agent itself
 
     async def open(self) -> None:
-        """Make what the host needs, and adopt the VMs and VNFCs that already run."""
+        """Make what the host needs, and adopt the VMs and VNFCs that already run. What fails leaves nothing open."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
         self._network.open()
         for vm in self._vms.values():
             await vm.adopt()
@@ -100,7 +107,7 @@ class Agent:
         for life in self._vnfcs.values():
             await life.close()
         for vm in self._vms.values():
-            vm.close()
+            await vm.close()
         await self._network.close(end_all=end_all)
         if troubles:
             raise WorldError(f"host {self.host}: not everything could be ended: {'; '.join(troubles)}")

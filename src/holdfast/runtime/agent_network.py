@@ -1,9 +1,8 @@
 """The network of one host, as its agent needs it: bridge, ports of VMs, gates, service addresses.
 
-In: VMs and VNFCs by name. Out: effects in the kernel, each read back by the drivers below. All calls take well below
-a millisecond and may be made in the event loop. What always holds: a VM's port has a closed gate before anything
-passes it, and a service address is taken in the order gate, then address; given in the opposite sense of safety:
-gate, then address, then announcement.
+In: VMs and VNFCs by name. Out: effects in the kernel, each read back by the drivers below. What is on the path of a
+take-over takes well below a millisecond and is done in the event loop. What always holds: a VM's port has a closed
+gate before anything passes it; an address is given behind an open gate, and taken from behind a gate that was shut.
 """
 
 import asyncio
@@ -22,6 +21,13 @@ from holdfast.runtime.folder import RunFolder
 
 VM_INTERFACE = "eth0"
 Mark = Callable[[str, str, str], None]
+
+
+def _remove(port: str, zone: Zone | None) -> None:
+    if zone is not None:
+        zone.close()
+    with Netlink.open() as netlink:
+        ports.remove_port(netlink, port)
 
 
 def bare(address: str) -> str:
@@ -59,8 +65,9 @@ class HostNetwork:
             return
         self._netlink = Netlink.open()
         if not self._netlink.exists(self._host.bridge):
-            ports.make_bridge(self._netlink, self._host.bridge, self._host.addresses)
+            self._made_bridge.parent.mkdir(parents=True, exist_ok=True)
             self._made_bridge.write_text(self._host.bridge)
+            ports.make_bridge(self._netlink, self._host.bridge, self._host.addresses)
         self._gate = Gate(self._services, self._table)
         self._host_zone = Zone.open(None, self._host.bridge)
 
@@ -69,43 +76,66 @@ class HostNetwork:
     def port(self, vm: VmName) -> str:
         return ports.port_name(self._layout.name, vm)
 
-    def attach(self, vm: VmName, netns_fd: int) -> None:
+    async def attach(self, vm: VmName, netns_fd: int) -> None:
         """Give the VM its port, with a closed gate on it from the first moment."""
-        netlink, gate = self._opened()
-        self.detach(vm)
-        ports.make_port(
-            netlink,
-            self._host.bridge,
-            self.port(vm),
-            netns_fd,
-            inner=VM_INTERFACE,
-            addresses=self._layout.vms[vm].addresses,
-            guard=gate.guard,
-        )
-        self._zones[vm] = Zone.open(netns_fd, VM_INTERFACE)
+        _netlink, gate = self._opened()
+        loop = asyncio.get_running_loop()
 
-    def adopt(self, vm: VmName, netns_fd: int) -> None:
+        def guard(port: str) -> None:  # libnftables is spoken to in the event loop only
+            async def in_loop() -> None:
+                gate.guard(port)
+
+            asyncio.run_coroutine_threadsafe(in_loop(), loop).result()
+
+        def attach() -> Zone:
+            with Netlink.open() as netlink:
+                ports.make_port(
+                    netlink,
+                    self._host.bridge,
+                    self.port(vm),
+                    netns_fd,
+                    inner=VM_INTERFACE,
+                    addresses=self._layout.vms[vm].addresses,
+                    guard=guard,
+                )
+            return Zone.open(netns_fd, VM_INTERFACE)
+
+        attaching = asyncio.ensure_future(asyncio.to_thread(attach))
+        try:
+            self._zones[vm] = await asyncio.shield(attaching)
+        except asyncio.CancelledError:
+            self._zones[vm] = await attaching
+            raise
+
+    async def adopt(self, vm: VmName, netns_fd: int) -> None:
         """Take a VM over that has its port already; its gate stays as it is."""
         netlink, gate = self._opened()
         port = self.port(vm)
         if not ports.port_exists(netlink, port):
-            self.attach(vm, netns_fd)
+            await self.attach(vm, netns_fd)
             return
         if port not in gate.guarded():
             gate.guard(port)
         self._zones[vm] = Zone.open(netns_fd, VM_INTERFACE)
 
-    def detach(self, vm: VmName) -> None:
-        """Take the port away and confirm it: from now on nothing of the VM is heard."""
-        netlink, gate = self._opened()
-        ports.remove_port(netlink, self.port(vm))
-        gate.unguard(self.port(vm))
-        zone = self._zones.pop(vm, None)
-        if zone is not None:
-            zone.close()
+    def cut(self, vm: VmName) -> None:
+        """Let nothing of the VM be heard from now on, confirmed; quick enough for the event loop."""
+        netlink, _gate = self._opened()
+        ports.cut_port(netlink, self.port(vm))
 
-    def is_attached(self, vm: VmName) -> bool:
-        return self._netlink is not None and ports.port_exists(self._netlink, self.port(vm))
+    async def detach(self, vm: VmName) -> None:
+        """Take the port and its gate away and confirm it. The kernel takes its time, so it is done in a thread."""
+        self.cut(vm)
+        zone = self._zones.pop(vm, None)
+        await asyncio.to_thread(_remove, self.port(vm), zone)
+        _netlink, gate = self._opened()
+        gate.unguard(self.port(vm))
+
+    def is_reachable(self, vm: VmName) -> bool:
+        """Whether anything can pass the VM's port."""
+        if self._netlink is None or not ports.port_exists(self._netlink, self.port(vm)):
+            return False
+        return self._netlink.is_up(self.port(vm))
 
     # --- service addresses
 

@@ -53,7 +53,7 @@ async def _tell_active(life: VnfcOnHost, service: Service, epoch: int, in_sync: 
     component = life.component
     if component.become_active is not None:
         setting = life.setting.for_role("active", service, epoch, HOLDFAST_IN_SYNC=",".join(in_sync))
-        await life.run_operation(component.become_active, setting)
+        await life.capsule.operate(component.become_active, setting)
     if component.speaks:
         claim = service.assigned_by == "component"
         await life.tell(
@@ -80,7 +80,7 @@ async def stand_by(life: VnfcOnHost, action: StandBy) -> str:
     if component.become_standby is not None:
         more = {"HOLDFAST_ACTIVE": action.active, "HOLDFAST_PEER": peer}
         setting = life.setting.for_role("standby", service, action.epoch, **more)
-        await life.while_it_lives(life.run_operation(component.become_standby, setting))
+        await life.while_it_lives(life.capsule.operate(component.become_standby, setting))
     if component.speaks:
         told = life.tell(
             lambda number: wire.BecomeStandby(number, service.name, action.epoch, action.active, peer),

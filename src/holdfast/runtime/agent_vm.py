@@ -1,7 +1,7 @@
 """One VM of this host: its present boot, if any.
 
 In: start and isolate. Out: VmBooted, VmDied. What always holds: when the VM's first process is gone, its port is
-gone before anybody is told; a VM that was asked to end is not reported as dead.
+cut before anybody is told (and removed right after); a VM that was asked to end is not reported as dead.
 """
 
 import asyncio
@@ -35,12 +35,13 @@ class VmOnHost:
         self._watch: DeathWatch | None = None
         self._is_up = False
         self._end_is_wanted = False
+        self._removals: set[asyncio.Task[None]] = set()
 
     @property
     def is_gone(self) -> bool:
-        """Whether neither its first process nor its port is left (looked at now, not remembered)."""
+        """Whether nothing of it runs and nothing of it can be heard (looked at now, not remembered)."""
         lives = self.keeper is not None and not sandbox.gone(self.keeper.pidfd)
-        return not lives and not self._network.is_attached(self.vm.name)
+        return not lives and not self._network.is_reachable(self.vm.name)
 
     @property
     def is_up(self) -> bool:
@@ -68,12 +69,12 @@ class VmOnHost:
             if keeper is not None:  # its start was cut off
                 await keeper.end(self.vm.isolate_limit_s)
                 keeper.close()
-            self._network.detach(self.vm.name)
+            await self._network.detach(self.vm.name)
             return
         self._take_up(keeper, int(keeper.notes["boot"]))
         netns_fd = namespace_of(keeper)
         try:
-            self._network.adopt(self.vm.name, netns_fd)
+            await self._network.adopt(self.vm.name, netns_fd)
         finally:
             os.close(netns_fd)
         self._is_up = True
@@ -109,7 +110,7 @@ class VmOnHost:
         self._take_up(keeper, boot)
         netns_fd = namespace_of(keeper)
         try:
-            self._network.attach(self.vm.name, netns_fd)
+            await self._network.attach(self.vm.name, netns_fd)
         finally:
             os.close(netns_fd)
         await keeper.note(boot=boot)
@@ -125,15 +126,25 @@ class VmOnHost:
         self._watch = DeathWatch(os.dup(keeper.pidfd), self._died)
 
     def _died(self) -> None:
-        """Its first process is gone: the port at once, then the news."""
+        """Its first process is gone: the port is cut at once, then the news, then the port is removed."""
         was_up, self._is_up = self._is_up, False
         try:
-            self._network.detach(self.vm.name)
+            self._network.cut(self.vm.name)
         except HoldfastError as error:
-            self._mark("port-not-removed", self.vm.name, error.message)
+            self._mark("port-not-cut", self.vm.name, error.message)
         self._let_go()
         if was_up and not self._end_is_wanted:
             self._emit(VmDied(self.vm.name, self.boot, "its first process ended"))
+        removal = asyncio.create_task(self._remove_port())
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+
+    async def _remove_port(self) -> None:
+        try:
+            await self._network.detach(self.vm.name)
+            self._mark("port-removed", self.vm.name, "")
+        except HoldfastError as error:
+            self._mark("port-not-removed", self.vm.name, error.message)
 
     def _let_go(self) -> None:
         if self._watch is not None:
@@ -147,7 +158,7 @@ class VmOnHost:
         """End it. On return its processes and its port are gone; HoldfastError when that cannot be confirmed."""
         self._end_is_wanted = True
         self._is_up = False
-        self._network.detach(self.vm.name)
+        self._network.cut(self.vm.name)
         if self.keeper is not None:
             handle = os.dup(self.keeper.pidfd)
             try:
@@ -157,12 +168,13 @@ class VmOnHost:
             finally:
                 os.close(handle)
         self._let_go()
-        if not self.is_gone:
-            raise WorldError(f"the port of VM {self.vm.name} is still there")
+        await asyncio.gather(*self._removals)
+        await self._network.detach(self.vm.name)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of it; ends nothing."""
         self._let_go()
+        await asyncio.gather(*self._removals)
 
 
 def namespace_of(keeper: Keeper) -> int:

@@ -8,17 +8,12 @@ of the VNFC is seen on its own processes and never concluded from its VM's.
 """
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from holdfast.detect import checks
-from holdfast.detect.death import DeathWatch, how_it_ended
-from holdfast.drivers import ocf, sandbox
-from holdfast.drivers.files import fill_in, last_line, write_files
-from holdfast.drivers.process import Keeper, Surroundings, over_within
+from holdfast.detect.death import how_it_ended
+from holdfast.drivers.files import last_line
 from holdfast.drivers.sandbox import Child
 from holdfast.errors import HoldfastError, WorldError
 from holdfast.model.events import (
@@ -33,16 +28,15 @@ from holdfast.model.events import (
 )
 from holdfast.model.layout import Check, Layout, Operation, Service, Vnfc
 from holdfast.model.names import Role, ServiceName, VnfcName
+from holdfast.runtime.agent_capsule import Capsule
 from holdfast.runtime.agent_components import Session
 from holdfast.runtime.agent_network import HostNetwork, Mark
 from holdfast.runtime.agent_setting import Setting
-from holdfast.runtime.agent_vm import VmOnHost, end_unreachable
+from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.folder import RunFolder
 from holdfast.wire import component as wire
 
 Result = TypeVar("Result")
-FIRST_PIDS = 30_000
-PIDS_A_RUN = 1_000
 
 
 class VnfcOnHost:
@@ -76,8 +70,7 @@ class VnfcOnHost:
         self._vm = vm
         self._emit = emit
         self._mark = mark
-        self._keeper: Keeper | None = None
-        self._watches: dict[int, DeathWatch] = {}
+        self._capsule: Capsule | None = None
         self._checks: list[asyncio.Task[None]] = []
         self._reports: set[asyncio.Task[None]] = set()
         self._end_is_wanted = False
@@ -111,10 +104,17 @@ class VnfcOnHost:
         if not service.address:
             return service.name in self.provides
         try:
-            return self._keeper is not None and self.network.holds(self.vnfc, service)
+            return self._capsule is not None and self.network.holds(self.vnfc, service)
         except WorldError as error:
             self._mark("address-not-read", service.name, error.message)
             return False
+
+    @property
+    def capsule(self) -> Capsule:
+        """Where its processes are; WorldError when there is nothing of it."""
+        if self._capsule is None:
+            raise WorldError(f"nothing of {self.vnfc.name} runs")
+        return self._capsule
 
     def must_be_ready(self, run: int) -> None:
         """WorldError unless this run is the present one, and well."""
@@ -125,14 +125,7 @@ class VnfcOnHost:
 
     def is_process_of(self, pid: int) -> bool:
         """Whether a process of this number belongs to the present run."""
-        if self._keeper is None:
-            return False
-        try:
-            ours = os.stat(f"/proc/{sandbox.pid_of(self._keeper.pidfd)}/ns/pid")
-            theirs = os.stat(f"/proc/{pid}/ns/pid")
-        except OSError:
-            return False
-        return ours.st_ino == theirs.st_ino
+        return self._capsule is not None and self._capsule.holds(pid)
 
     # --- starting
 
@@ -181,53 +174,9 @@ class VnfcOnHost:
 
     async def _bring_up(self) -> None:
         """Make the capsule and start the component in it."""
-        setting, component = self.setting, self.component
-        setting.around.log.parent.mkdir(parents=True, exist_ok=True)
-        setting.folder.mkdir(parents=True, exist_ok=True)
-        if component.storage == "yes":
-            Path(setting.values["storage"]).mkdir(parents=True, exist_ok=True)
-        write_files(setting.folder, component.files, setting.values)
-        keeper = self._keeper = await self._make_capsule()
+        self._capsule = await Capsule.make(self.component, self.setting, self.run, self._vm, self._root_ended)
         await self.leave_notes(ready=False)
-        if component.ocf is not None:
-            await self._ask_ocf("start", component.start_limit_s)
-            roots = await keeper.children()
-            if not roots and all(check.kind == "process" for check in component.checks):
-                raise WorldError("start succeeded, but left no process behind and no other check is declared")
-        elif component.start is not None:
-            roots = (await keeper.spawn(setting.words(component.start.command), setting.around, "main"),)
-        else:
-            raise WorldError(f"nothing says how component {component.name} is started")
-        self._watch(roots)
-
-    async def _make_capsule(self) -> Keeper:
-        first_pid = PIDS_A_RUN * (1 + self.run % (FIRST_PIDS // PIDS_A_RUN))
-        if self._vm is not None:
-            self._vm.look()
-            if self._vm.keeper is None or not self._vm.is_up:
-                raise WorldError(f"VM {self._vm.vm.name} is not up")
-            return await self._vm.keeper.enclose(self.vnfc.name, self.setting.folder, first_pid)
-        return await Keeper.start(self.vnfc.name, self.setting.folder, namespaces=sandbox.CAPSULE, first_pid=first_pid)
-
-    async def _ask_ocf(self, action: str, limit_s: float) -> None:
-        assert self.component.ocf is not None
-        agent, setting = self.component.ocf, self.setting
-        parameters = {name: fill_in(value, setting.values) for name, value in agent.parameters.items()}
-        env = ocf.environment(agent, self.vnfc.name, parameters, setting.folder, limit_s)
-        (setting.folder / "ocf").mkdir(exist_ok=True)
-        around = Surroundings({**setting.around.env, **env}, setting.around.cwd, setting.around.log)
-        assert self._keeper is not None
-        status = await self._keeper.run((str(ocf.program(agent)), action), around, limit_s)
-        if status != ocf.SUCCESS:
-            said = last_line(setting.around.log)
-            raise WorldError(f"OCF action {action} failed: {ocf.meaning(status)}{said and f'; it said: {said}'}")
-
-    def _watch(self, roots: tuple[Child, ...]) -> None:
-        for child in roots:
-            self._watches[child.pid] = DeathWatch(child.pidfd, lambda child=child: self._root_ended(child))  # type: ignore[misc]
-        if not roots and self._keeper is not None:
-            whole = Child(1, os.dup(self._keeper.pidfd), "capsule")
-            self._watches[1] = DeathWatch(whole.pidfd, lambda: self._root_ended(whole))
+        await self._capsule.bring_up()
 
     async def _until_ready(self) -> None:
         target = self._target()
@@ -243,9 +192,7 @@ class VnfcOnHost:
 
     def _target(self) -> checks.Target:
         async def run(command: tuple[str, ...], limit_s: float) -> int:
-            if self._keeper is None:
-                raise WorldError("nothing of it runs")
-            return await self._keeper.run(self.setting.words(command), self.setting.around, limit_s)
+            return await self.capsule.run(command, limit_s)
 
         async def ask(limit_s: float) -> None:
             await self.tell(wire.Check, limit_s)
@@ -276,10 +223,12 @@ class VnfcOnHost:
         report.add_done_callback(self._reports.discard)
 
     async def _report_end(self, run: int, child: Child) -> None:
-        if self.condition == "starting" and len(self._watches) > 1:
-            self._watches.pop(child.pid).close()  # it only helped at the start
-            return
-        status = await self._keeper.status(child) if self._keeper is not None else None
+        capsule = self._capsule
+        if capsule is None or run != self.run:
+            return  # isolated meanwhile
+        if self.condition == "starting" and capsule.forget_root(child):
+            return  # it only helped at the start
+        status = await capsule.status_of(child)
         cause, detail = how_it_ended(status)
         if self.condition == "starting":
             said = last_line(self.setting.around.log)
@@ -316,10 +265,8 @@ class VnfcOnHost:
             await asyncio.gather(task, over, return_exceptions=True)
 
     async def leave_notes(self, **more: object) -> None:
-        """What the next agent has to know lies with the capsule, and ends with it."""
-        if self._keeper is not None:
-            about = {"run": self.run, "epoch": self.epoch, "role": self.role, "provides": self.provides}
-            await self._keeper.note(**about, roots=list(self._watches), **more)
+        """Tell the capsule what the next agent has to know."""
+        await self.capsule.note(run=self.run, epoch=self.epoch, role=self.role, provides=self.provides, **more)
 
     # --- what it is told and says (Listener of its session)
 
@@ -330,16 +277,6 @@ class VnfcOnHost:
         answer = await self.session.ask(make, limit_s)
         if answer.position is not None:
             self.position = Position(*answer.position)
-
-    async def run_operation(self, operation: Operation, setting: Setting) -> None:
-        """Run a declared command where the component is; WorldError unless it succeeds."""
-        if self._keeper is None:
-            raise WorldError("nothing of it runs")
-        words = setting.words(operation.command)
-        status = await self._keeper.run(words, setting.around, operation.limit_s)
-        if status != 0:
-            said = last_line(setting.around.log)
-            raise WorldError(f"{words[0]} failed with status {status}{said and f'; it said: {said}'}")
 
     def joined(self, session: Session, hello: wire.Hello) -> None:
         if self.session is not None and self.session is not session:
@@ -370,34 +307,35 @@ class VnfcOnHost:
 
     async def stop(self, run: int) -> str:
         """End it in good order, or by isolation when it does not end by itself."""
-        if run < self.run or self._keeper is None:
+        if run < self.run or self._capsule is None:
             return await self.isolate(run)
         self._end_is_wanted = True
         self._stop_checks()
         self._cut_off()  # isolation below does it again and tells what went wrong
-        operation = self.component.stop
-        limit_s = operation.limit_s if operation is not None else self.component.role_limit_s
+        limit_s = self._stop_limit_s()
         try:
             async with asyncio.timeout(limit_s):
                 await self._ask_to_end(limit_s)
-                for watch in tuple(self._watches.values()):
-                    await over_within(watch.pidfd, limit_s)
+                await self.capsule.roots_over_within(limit_s)
         except (WorldError, TimeoutError) as error:
             self._mark("stop-failed", self.vnfc.name, str(error) or f"had not ended after {limit_s:g} s")
             return await self.isolate(run)
         return await self.isolate(run, clean_up=False)
 
+    def _stop_limit_s(self) -> float:
+        if self.component.stop is not None:
+            return self.component.stop.limit_s
+        return self.component.start_limit_s if self.component.ocf is not None else self.component.role_limit_s
+
     async def _ask_to_end(self, limit_s: float) -> None:
         if self.component.stop is not None:
-            await self.run_operation(self.component.stop, self.setting)
+            await self.capsule.operate(self.component.stop)
         elif self.component.ocf is not None:
-            await self._ask_ocf("stop", limit_s)
+            await self.capsule.ask_ocf("stop", limit_s)
         elif self.session is not None:
             await self.tell(wire.Stop, limit_s)
         else:
-            for watch in self._watches.values():
-                if not sandbox.gone(watch.pidfd):
-                    signal.pidfd_send_signal(watch.pidfd, signal.SIGTERM)
+            self.capsule.ask_roots_to_end()
 
     async def isolate(self, run: int, *, clean_up: bool = True) -> str:
         """Gates shut, addresses gone, cleanup done, every process gone: all confirmed, or HoldfastError."""
@@ -406,10 +344,10 @@ class VnfcOnHost:
         self._end_is_wanted = True
         self._stop_checks()
         troubles = self._cut_off()
-        was_there = self._keeper is not None
+        was_there = self._capsule is not None
         if was_there and clean_up and not self.vm_is_gone:
             troubles += await self._clean_up()
-        if self._keeper is not None and not await self._keeper.end(self.component.cleanup_limit_s):
+        if self._capsule is not None and not await self._capsule.end(self.component.cleanup_limit_s):
             raise WorldError(f"not gone within {self.component.cleanup_limit_s:g} s of SIGKILL")
         self._forget()
         if self._vm is not None and self.vm_is_gone:
@@ -435,10 +373,10 @@ class VnfcOnHost:
             return []
         limit_s = min(operation.limit_s, self.component.cleanup_limit_s)
         try:
-            if self._keeper is None or sandbox.gone(self._keeper.pidfd):
+            if self.capsule.is_over:
                 self._forget()
-                self._keeper = await self._make_capsule()
-            await self.run_operation(Operation(operation.command, limit_s), self.setting)
+                self._capsule = await Capsule.make(self.component, self.setting, self.run, self._vm, self._root_ended)
+            await self.capsule.operate(Operation(operation.command, limit_s))
         except HoldfastError as error:
             return [f"cleanup: {error.message}"]
         return []
@@ -451,15 +389,12 @@ class VnfcOnHost:
 
     def _let_go(self) -> None:
         self._stop_checks()
-        for watch in self._watches.values():
-            watch.close()
-        self._watches.clear()
         if self.session is not None:
             self.session.close()
             self.session = None
-        if self._keeper is not None:
-            self._keeper.close()
-            self._keeper = None
+        if self._capsule is not None:
+            self._capsule.close()
+            self._capsule = None
 
     async def close(self) -> None:
         """Let go of it; ends nothing."""
@@ -472,30 +407,20 @@ class VnfcOnHost:
     # --- taking over from an earlier agent
 
     async def adopt(self) -> None:
-        """Take over a run that an earlier agent started; one whose start was cut off is ended."""
-        folder = self._folder.vnfc(self.vnfc.name)
-        try:
-            keeper = await Keeper.reach(folder)
-        except WorldError:
-            await end_unreachable(folder, self.component.cleanup_limit_s)
-            keeper = None
-        if keeper is None or not keeper.notes.get("ready"):
-            if keeper is not None:
-                await keeper.end(self.component.cleanup_limit_s)
-                keeper.close()
+        """Take over a run that an earlier agent started; where none is left, its addresses are taken away."""
+        adopted = await Capsule.adopt(self.component, self.setting, self._root_ended)
+        if adopted is None:
             self._cut_off()
             return
-        self._begin(int(keeper.notes["run"]), int(keeper.notes["epoch"]))
-        self._keeper, self.condition = keeper, "ready"
-        self.role, self.provides = keeper.notes["role"], tuple(keeper.notes["provides"])
-        roots = tuple(child for child in keeper.found if child.pid in keeper.notes["roots"])
-        for child in set(keeper.found) - set(roots):
-            child.close()
-        keeper.found = ()
+        capsule, notes, lives = adopted
+        self._begin(int(notes["run"]), int(notes["epoch"]))
+        self._capsule = capsule
+        capsule.surround(self.setting)
+        self.role, self.provides = notes["role"], tuple(notes["provides"])
         self._mark("vnfc-adopted", self.vnfc.name, f"run {self.run}")
-        self._watch(roots)
-        if len(roots) < len([pid for pid in keeper.notes["roots"] if pid != 1]):
+        if lives:
+            self.condition = "ready"
+            self._start_checks()
+        else:
             self.condition, self._detail = "failed", "ended while no agent watched it"
             self._over.set()
-        else:
-            self._start_checks()

@@ -1,0 +1,205 @@
+"""The capsule of one run of a VNFC: a PID namespace that holds all its processes, and the commands run among them.
+
+In: what the component's descriptor says about starting, stopping and asking it. Out: effects, exit statuses in words,
+and a call for each *root* that ends. Roots are the processes the run stands on: the started program itself, or
+what an OCF agent's start left behind. Ending the capsule ends everything in it, confirmed.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from holdfast.detect.death import DeathWatch
+from holdfast.drivers import ocf, sandbox
+from holdfast.drivers.files import fill_in, last_line, write_files
+from holdfast.drivers.process import Keeper, Surroundings, over_within
+from holdfast.drivers.sandbox import Child, Json
+from holdfast.errors import WorldError
+from holdfast.model.layout import Component, Operation
+from holdfast.runtime.agent_setting import Setting
+from holdfast.runtime.agent_vm import VmOnHost, end_unreachable
+
+FIRST_PIDS = 30_000
+PIDS_A_RUN = 1_000
+WHOLE = 1
+"""Process 1 of the capsule: watched in place of roots where a start leaves none."""
+
+
+class Capsule:
+    """Lives as long as the run; outlives its agent."""
+
+    def __init__(
+        self, keeper: Keeper, component: Component, setting: Setting, root_ended: Callable[[Child], None]
+    ) -> None:
+        self._keeper = keeper
+        self._component = component
+        self._setting = setting
+        self._root_ended = root_ended
+        self._watches: dict[int, DeathWatch] = {}
+
+    @classmethod
+    async def make(
+        cls, component: Component, setting: Setting, run: int, vm: VmOnHost | None, root_ended: Callable[[Child], None]
+    ) -> "Capsule":
+        """An empty one, in the VM or (None) on the host itself."""
+        setting.around.log.parent.mkdir(parents=True, exist_ok=True)
+        setting.folder.mkdir(parents=True, exist_ok=True)
+        name = setting.vnfc.name
+        first_pid = PIDS_A_RUN * (1 + run % (FIRST_PIDS // PIDS_A_RUN))
+        if vm is None:
+            keeper = await Keeper.start(name, setting.folder, namespaces=sandbox.CAPSULE, first_pid=first_pid)
+        else:
+            vm.look()
+            if vm.keeper is None or not vm.is_up:
+                raise WorldError(f"VM {vm.vm.name} is not up")
+            keeper = await vm.keeper.enclose(name, setting.folder, first_pid)
+        return cls(keeper, component, setting, root_ended)
+
+    @property
+    def is_over(self) -> bool:
+        return sandbox.gone(self._keeper.pidfd)
+
+    @property
+    def roots(self) -> list[int]:
+        return list(self._watches)
+
+    def holds(self, pid: int) -> bool:
+        """Whether the process of this number (as we see it) lives in here."""
+        try:
+            ours = os.stat(f"/proc/{sandbox.pid_of(self._keeper.pidfd)}/ns/pid")
+            theirs = os.stat(f"/proc/{pid}/ns/pid")
+        except OSError:
+            return False
+        return ours.st_ino == theirs.st_ino
+
+    def surround(self, setting: Setting) -> None:
+        """From now on commands find this around them."""
+        self._setting = setting
+
+    # --- starting
+
+    async def bring_up(self) -> None:
+        """Write the component's files and start it."""
+        setting, component = self._setting, self._component
+        if component.storage == "yes":
+            Path(setting.values["storage"]).mkdir(parents=True, exist_ok=True)
+        write_files(setting.folder, component.files, setting.values)
+        if component.ocf is not None:
+            await self.ask_ocf("start", component.start_limit_s)
+            roots = await self._keeper.children()
+            if not roots and all(check.kind == "process" for check in component.checks):
+                raise WorldError("start succeeded, but left no process behind and no other check is declared")
+            self.watch(roots)
+        elif component.start is not None:
+            words = setting.words(component.start.command)
+            self.watch([await self._keeper.spawn(words, setting.around, "main")])
+        else:
+            raise WorldError(f"nothing says how component {component.name} is started")
+
+    def watch(self, roots: Iterable[Child]) -> None:
+        """From now on the end of each of these is called out."""
+        for child in roots:
+            self._watch(child)
+        if not self._watches:
+            self._watch(Child(WHOLE, os.dup(self._keeper.pidfd), "capsule"))
+
+    def _watch(self, child: Child) -> None:
+        self._watches[child.pid] = DeathWatch(child.pidfd, lambda: self._root_ended(child))
+
+    def forget_root(self, child: Child) -> bool:
+        """Drop a root that has ended, if others remain to stand on."""
+        if len(self._watches) < 2 or child.pid not in self._watches:
+            return False
+        self._watches.pop(child.pid).close()
+        return True
+
+    async def status_of(self, child: Child) -> int | None:
+        """How a root ended, if anybody is left who knows."""
+        return await self._keeper.status(child)
+
+    # --- commands
+
+    async def run(self, command: tuple[str, ...], limit_s: float) -> int:
+        """Run a command among the component's processes; its exit status."""
+        return await self._keeper.run(self._setting.words(command), self._setting.around, limit_s)
+
+    async def operate(self, operation: Operation, setting: Setting | None = None) -> None:
+        """Run a declared command; WorldError unless it succeeds within its limit."""
+        setting = setting or self._setting
+        words = setting.words(operation.command)
+        status = await self._keeper.run(words, setting.around, operation.limit_s)
+        if status != 0:
+            said = last_line(setting.around.log)
+            raise WorldError(f"{words[0]} failed with status {status}{said and f'; it said: {said}'}")
+
+    async def ask_ocf(self, action: str, limit_s: float) -> None:
+        """Have the OCF agent do something; WorldError unless it reports success."""
+        agent, setting = self._component.ocf, self._setting
+        if agent is None:
+            raise WorldError(f"component {self._component.name} has no OCF agent")
+        parameters = {name: fill_in(value, setting.values) for name, value in agent.parameters.items()}
+        env = ocf.environment(agent, setting.vnfc.name, parameters, setting.folder, limit_s)
+        (setting.folder / "ocf").mkdir(exist_ok=True)
+        around = Surroundings({**setting.around.env, **env}, setting.around.cwd, setting.around.log)
+        status = await self._keeper.run((str(ocf.program(agent)), action), around, limit_s)
+        if status != ocf.SUCCESS:
+            said = last_line(setting.around.log)
+            raise WorldError(f"OCF action {action} failed: {ocf.meaning(status)}{said and f'; it said: {said}'}")
+
+    async def note(self, **notes: object) -> None:
+        """What the next agent has to know lies with the capsule, and ends with it."""
+        await self._keeper.note(roots=self.roots, **notes)
+
+    # --- ending
+
+    def ask_roots_to_end(self) -> None:
+        for watch in self._watches.values():
+            if not sandbox.gone(watch.pidfd):
+                signal.pidfd_send_signal(watch.pidfd, signal.SIGTERM)
+
+    async def roots_over_within(self, limit_s: float) -> bool:
+        return all([await over_within(watch.pidfd, limit_s) for watch in tuple(self._watches.values())])
+
+    async def end(self, limit_s: float) -> bool:
+        """Kill everything in it. True when it is confirmed that nothing is left."""
+        return await self._keeper.end(limit_s)
+
+    def close(self) -> None:
+        """Let go of it; ends nothing."""
+        for watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+        self._keeper.close()
+
+    # --- taking over from an earlier agent
+
+    @classmethod
+    async def adopt(
+        cls, component: Component, setting: Setting, root_ended: Callable[[Child], None]
+    ) -> tuple["Capsule", Json, bool] | None:
+        """The one that lives in the folder, its notes, and whether all its roots still live.
+
+        None when there is none. One whose start was cut off, or that does not answer, is ended.
+        """
+        try:
+            keeper = await Keeper.reach(setting.folder)
+        except WorldError:
+            await end_unreachable(setting.folder, component.cleanup_limit_s)
+            return None
+        if keeper is None:
+            return None
+        notes = keeper.notes
+        found, keeper.found = keeper.found, ()
+        noted = notes.get("roots", [])
+        roots = [child for child in found if notes.get("ready") and child.pid in noted]
+        for child in found:
+            if child not in roots:
+                child.close()
+        capsule = cls(keeper, component, setting, root_ended)
+        if not notes.get("ready"):
+            await capsule.end(component.cleanup_limit_s)
+            capsule.close()
+            return None
+        capsule.watch(roots)
+        return capsule, notes, noted == [WHOLE] or len(roots) == len(noted)

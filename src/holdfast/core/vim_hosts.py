@@ -7,7 +7,7 @@ when its fence device has said so; then everything on it is isolated at once.
 from holdfast.core.escalation import Counter
 from holdfast.core.ledger import UNANSWERED_S, Reasons
 from holdfast.core.vim_draft import Draft
-from holdfast.core.vim_repair import RETRY_S, begin_repair, condemn, fault_in_vm, start_failed_again
+from holdfast.core.vim_repair import RETRY_S, begin_repair, condemn, fault_in_vm, start_failed_again, try_again
 from holdfast.model.actions import IsolateVm, RaiseAlarm, Refuse, StartHost, StartVm
 from holdfast.model.events import AgentJoined, VmFact
 from holdfast.model.messages import VmIsolated
@@ -118,8 +118,8 @@ def _reconcile(draft: Draft, vm: VmName, fact: VmFact) -> None:
         case "stuck":
             draft.timers.pop(f"isolate:{vm}", None)
             draft.change(vm, phase="failed")
-        case "given-up" if draft.layout.vms[vm].repair != "none":
-            draft.change(vm, phase="failed")
+        case "given-up" if draft.layout.vms[vm].repair != "none" and not draft.is_known(vm):
+            try_again(draft, vm)
         case _:
             pass  # As believed, or an action about it is outstanding and is sent again.
 
@@ -176,15 +176,13 @@ def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
 
 def _goes_with_host(draft: Draft, vm: VmName, host: HostName, reasons: Reasons) -> None:
     life = draft.vm(vm)
-    incident = draft.host(host).incident
-    if life.phase == "down":
+    if life.phase == "down" or (life.phase == "given-up" and draft.layout.vms[vm].repair == "none"):
         return
-    if life.repair is None and life.phase != "given-up":
+    if life.repair is None:
+        incident = draft.host(host).incident
         begin_repair(draft, vm, f"host {host} was switched off", reasons, of_host=incident, negotiate=False)
     draft.forget_actions(vm)
-    if life.phase != "given-up":
-        draft.change(vm, phase="down", why=reasons, failures=Counter())
-    repair = draft.vm(vm).repair
+    repair = draft.change(vm, phase="down", why=reasons, failures=Counter()).repair
     if repair is not None and draft.is_known(vm):
         draft.tell(draft.concerned(vm), VmIsolated(repair.incident, vm, life.boot), reasons)
 

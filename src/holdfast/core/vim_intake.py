@@ -21,7 +21,7 @@ from holdfast.core.vim_hosts import (
     vm_is_up,
 )
 from holdfast.core.vim_messages import message_received
-from holdfast.core.vim_repair import not_isolated, remind
+from holdfast.core.vim_repair import not_isolated, remind, try_again
 from holdfast.model.actions import FenceHost, IsolateVm, StartHost, StartVm
 from holdfast.model.events import (
     ActionDone,
@@ -154,6 +154,8 @@ def _due(draft: Draft, kind: str, name: str) -> None:
     match kind:
         case "ack":
             remind(draft, VmName(name))
+        case "again":
+            try_again(draft, VmName(name))
         case "isolate":
             if draft.vm(VmName(name)).phase == "stuck":
                 draft.change(VmName(name), phase="failed")

@@ -93,9 +93,9 @@ def _start_when_allowed(draft: Draft, vm: VmName) -> None:
 
 def _how(place: Vm, repair: Repair | None) -> Literal["initial", "snapshot", "standby-vm"]:
     """As the descriptor configures it; a first start has neither snapshot nor predecessor."""
-    if repair is None or place.repair in ("negotiated", "initial", "none"):
-        return "initial"
-    return place.repair
+    if repair is not None and (place.repair == "snapshot" or place.repair == "standby-vm"):
+        return place.repair
+    return "initial"
 
 
 def _announce(draft: Draft, vm: VmName) -> None:

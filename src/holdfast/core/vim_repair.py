@@ -41,8 +41,12 @@ def fault_in_vm(
         if draft.has_fence(host):
             condemn(draft, host, cause, (*why, wider), vm=vm, heard=heard)
             return
-        unknown = Reason("zone-above-unknown", vm)
-        draft.desk.note(Refuse("fence", host), (*why, wider, unknown))
+        reasons = (*why, wider, Reason("zone-above-unknown", vm))
+        draft.desk.note(Refuse("fence", host), reasons)
+        if is_error and wider.code == "too-many-failures":
+            # The VM is well, repairing it has not helped, and there is nothing wider to repair.
+            hold(draft, vm, cause, reasons)
+            return
     begin_repair(draft, vm, cause, why, heard=heard, is_error=is_error, isolate_first=isolate_first)
 
 
@@ -104,6 +108,7 @@ def begin_repair(
         restart=policy != "none",
     )
     draft.forget_actions(vm)
+    draft.timers.pop(f"again:{vm}", None)
     draft.change(vm, phase="failed", why=why, repair=repair)
     draft.tell(told, VmFailed(incident, vm, cause, asks, draft.vm(vm).boot), why)
     if waits:
@@ -178,17 +183,36 @@ def start_failed_again(draft: Draft, vm: VmName, reasons: Reasons) -> None:
         give_up(draft, vm, "it does not start", (*reasons, wider, Reason("zone-above-unknown", vm)))
 
 
+def hold(draft: Draft, vm: VmName, cause: str, reasons: Reasons) -> None:
+    """Repair the VM no more for a while, and tell so."""
+    incident = draft.desk.open_incident(vm, None, cause, reasons)
+    draft.desk.note(RaiseAlarm(f"vm:{vm}", f"VM {vm} is in error and not repaired: {cause}"), reasons, incident)
+    draft.change(vm, why=reasons, repair=Repair(incident, cause, False, reasons))
+    give_up(draft, vm, cause, reasons)
+
+
 def give_up(draft: Draft, vm: VmName, why: str, reasons: Reasons) -> None:
-    """Leave the VM alone: the alarm stays."""
+    """Leave the VM alone: the alarm stays. Where repair is configured at all, it is tried again in a while."""
     life = draft.vm(vm)
     draft.change(vm, phase="given-up", repair=None)
     draft.timers.pop(f"ack:{vm}", None)
+    if draft.layout.vms[vm].repair != "none":
+        ends = escalation.ends_at(life.failures, draft.layout.vms[vm].escalation)
+        draft.timers[f"again:{vm}"] = max(ends or 0.0, draft.now + RETRY_S)
     if life.repair is None:
         return
     draft.desk.note(Refuse("restart", vm), reasons, life.repair.incident)
     draft.tell(draft.concerned(vm), VmNotRepaired(life.repair.incident, vm, why, life.boot), reasons)
     if not life.repair.is_of_host:
         draft.desk.close_incident(life.repair.incident, reasons, repaired=False)
+
+
+def try_again(draft: Draft, vm: VmName) -> None:
+    """The VM was left alone for long enough."""
+    if draft.vm(vm).phase != "given-up":
+        return
+    why = (draft.reason("time-limit-passed", vm, "it was left alone for its probation"),)
+    begin_repair(draft, vm, "tried again", why)
 
 
 # A host.
@@ -231,12 +255,12 @@ def _condemn_vm(
 ) -> None:
     """What was going on for a VM of the host stops; the VNFMs are asked unless there is no time for that."""
     life = draft.vm(vm)
-    if life.phase in ("down", "given-up") and life.repair is None:
+    if life.repair is None and life.phase == "down":
         return
-    if life.repair is None and not is_urgent:
+    if life.repair is None and draft.is_known(vm) and not is_urgent:
         begin_repair(draft, vm, cause, why, heard=heard, of_host=incident)
-    else:
-        draft.forget_actions(vm)
-        draft.timers.pop(f"isolate:{vm}", None)
-        if life.phase in ("starting", "isolating", "stuck", "up"):
-            draft.change(vm, phase="failed")
+        return
+    draft.forget_actions(vm)
+    draft.timers.pop(f"isolate:{vm}", None)
+    if life.phase != "down":
+        draft.change(vm, phase="failed")

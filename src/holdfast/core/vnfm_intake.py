@@ -30,7 +30,7 @@ from holdfast.model.events import (
     VnfcReady,
 )
 from holdfast.model.layout import in_charge
-from holdfast.model.names import HostName, VnfcName
+from holdfast.model.names import HostName, VmName, VnfcName
 
 
 def take_in(draft: Draft, event: Event) -> None:
@@ -81,8 +81,17 @@ def vnfc_failed(draft: Draft, event: VnfcFailed) -> None:
     reasons = (draft.reason("vnfc-failed", event.vnfc, _cause(event)),)
     draft.interrupted(event.vnfc, event.cause, reasons)
     draft.change(event.vnfc, phase="failed", run=event.run, why=reasons)
+    vm = draft.layout.vnfcs[event.vnfc].vm
     if event.cause != "vm-gone":
         draft.count_failure(event.vnfc)
+    elif vm is not None:
+        _vm_is_gone(draft, vm)
+
+
+def _vm_is_gone(draft: Draft, vm: VmName) -> None:
+    """Seen from this side: nothing is started in it before the VIM says that it is up again."""
+    if draft.view(vm).condition in ("unknown", "up"):
+        draft.change_vm(vm, condition="gone", why=(draft.reason("vm-gone", vm),))
 
 
 def _cause(event: VnfcFailed) -> str:
@@ -112,6 +121,10 @@ def _agent_joined(draft: Draft, event: AgentJoined) -> None:
     concerned = draft.charge.on_host.get(event.host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVnfc | IsolateVnfc) and action.vnfc in concerned)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
+    for vm in event.vms:
+        view = draft.view(vm.vm)
+        if view.condition == "up" and (vm.boot > view.boot or (vm.boot == view.boot and vm.condition == "absent")):
+            _vm_is_gone(draft, vm.vm)
     for vnfc in concerned:
         draft.touched_vnfcs[vnfc] = None
         _reconcile(draft, event.host, vnfc, facts.get(vnfc, VnfcFact(vnfc, 0, "absent")))
@@ -181,7 +194,8 @@ def _start_failed(draft: Draft, vnfc: VnfcName, why: str, vm_gone: bool) -> None
 
 def _isolated(draft: Draft, vnfc: VnfcName, detail: str) -> None:
     life = draft.life(vnfc)
-    draft.change(vnfc, phase="down", why=(*life.why, draft.reason("vnfc-isolated", vnfc, detail)))
+    reasons = (*life.why, draft.reason("vnfc-isolated", vnfc, detail))
+    draft.change(vnfc, phase="down", why=reasons, unconfirmed="")
     draft.point_to_vm(vnfc)
 
 
@@ -200,9 +214,9 @@ def _vm_gone(draft: Draft, vnfc: VnfcName) -> None:
     gone = draft.reason("vm-gone", where.vm or where.host)
     reasons: Reasons = (*draft.life(vnfc).why, gone)
     draft.interrupted(vnfc, "vm-gone", reasons)
-    draft.change(vnfc, phase="down", why=reasons)
-    if where.vm and draft.view(where.vm).condition in ("unknown", "up"):
-        draft.change_vm(where.vm, condition="gone", why=(gone,))
+    draft.change(vnfc, phase="down", why=reasons, unconfirmed="")
+    if where.vm is not None:
+        _vm_is_gone(draft, where.vm)
     draft.need_repair(vnfc, f"VM {where.vm} is gone", reasons)
 
 

@@ -5,6 +5,7 @@ Always holds: a message about an earlier life of a VM changes nothing; the VIM h
 or one request for each failure of a VM, never both (those that cross each other excepted).
 """
 
+from holdfast.core.ledger import Reasons
 from holdfast.core.vnfm_draft import Draft
 from holdfast.core.vnfm_state import Need, Report, VmView
 from holdfast.model.actions import Refuse
@@ -62,7 +63,7 @@ def _vm_failed(draft: Draft, failed: VmFailed) -> None:
         return
     view = draft.view(failed.vm)
     reasons = (draft.reason("vm-failed", failed.vm, failed.cause),)
-    if view.condition not in ("failed", "isolated", "not-repaired"):
+    if view.condition not in ("failed", "isolated"):
         draft.change_vm(failed.vm, condition="failed", why=reasons)
     _fall_with(draft, failed.vm, reasons[0])
     _pass_on(draft, "failed", failed, reasons[0])
@@ -89,6 +90,7 @@ def _vm_up(draft: Draft, up: VmUp) -> None:
         return
     reason = draft.reason("vm-up", up.vm)
     _fall_with(draft, up.vm, reason)
+    _clear_the_way(draft, up.vm, view.told != "")
     renewed = VmView(boot=up.boot, condition="up", why=(reason,), claims=view.claims, incident=view.incident)
     draft.views[up.vm] = renewed
     draft.end_probation(f"vm:{up.vm}")
@@ -100,13 +102,26 @@ def _vm_not_repaired(draft: Draft, given_up: VmNotRepaired) -> None:
     if not _of_a_later_life(draft, given_up.vm, given_up.boot):
         return
     reason = draft.reason("vm-not-repaired", given_up.vm, given_up.why)
-    draft.change_vm(given_up.vm, condition="not-repaired", why=(reason,))
+    # What was asked is answered, so a later repair is asked about anew.
+    draft.change_vm(given_up.vm, condition="not-repaired", why=(reason,), told="", need=None)
     _pass_on(draft, "not-repaired", given_up, reason)
 
 
 def _fall_with(draft: Draft, vm: VmName, reason: Reason) -> None:
     for vnfc in draft.charge.in_vm.get(vm, ()):
         draft.down(vnfc, (reason,))
+
+
+def _clear_the_way(draft: Draft, vm: VmName, was_asked: bool) -> None:
+    """Have cleaned up again what may have got into the new life of the VM.
+
+    A VM that is restarted without asking (configured repair, host switched off) may be up before its failure
+    is heard of here; what was started meanwhile then runs in the new life already.
+    """
+    for vnfc in draft.charge.in_vm.get(vm, ()):
+        life = draft.life(vnfc)
+        if life.unconfirmed == "start" or (life.unconfirmed == "run" and not was_asked):
+            draft.change(vnfc, phase="failed")
 
 
 def _pass_on(draft: Draft, kind: str, news: VmNews, reason: Reason) -> None:
@@ -143,7 +158,7 @@ def _error_reported(draft: Draft, report: ErrorReport) -> None:
 
 def _repair_wanted(draft: Draft, report: ErrorReport, vm: VmName) -> None:
     why = "cleanup failed" if report.isolate_vm else f"VM {vm} is gone"
-    reasons = (draft.reason("error-reported", report.vnfc, f"{report.cause}, {why}"),)
+    reasons: Reasons = (draft.reason("error-reported", report.vnfc, f"{report.cause}, {why}"),)
     view = draft.view(vm)
     if view.told or view.need or view.condition in ("failed", "isolated", "not-repaired"):
         reasons += (Reason("already-in-repair", vm, view.condition),)

@@ -178,7 +178,7 @@ def _start(draft: Draft, vnfc: VnfcName) -> None:
     limit = draft.layout.components[where.group].start_limit_s + START_GRACE_S
     action = StartVnfc(draft.desk.number(), vnfc, life.run + 1, epoch, draft.charge.service_of.get(vnfc))
     draft.desk.order(action, _why_start(draft, vnfc), life.incident, limit)
-    draft.change(vnfc, phase="starting", run=life.run + 1, epoch=epoch, refused="")
+    draft.change(vnfc, phase="starting", run=life.run + 1, epoch=epoch, refused="", unconfirmed="")
 
 
 def _why_start(draft: Draft, vnfc: VnfcName) -> Reasons:

@@ -88,6 +88,11 @@ class Loop:
         heappush(self._timers, (timer.due, self._timers_made, timer))
         return timer
 
+    @property
+    def has_timers(self) -> bool:
+        """Whether anything is still to be called later."""
+        return bool(self._timers)
+
     def call_soon(self, callback: Callback) -> None:
         """Call back when all that is ready now has been dealt with (to write once for many events)."""
         self._soon.append(callback)

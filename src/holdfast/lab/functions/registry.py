@@ -302,6 +302,9 @@ class Registry(vnfc.Component):
 
 
 def main() -> None:
+    if "--help" in sys.argv:
+        print(USAGE)
+        return
     try:
         chosen = options(sys.argv[1:], os.environ)
     except HoldfastError as error:

@@ -1,7 +1,7 @@
 """Faults, done to real processes from outside of Holdfast, each one checked to have taken effect.
 
-Processes are found in /proc by what they are, not by asking Holdfast: a VNFC's by the HOLDFAST_VNFC in their
-environment, a VM by the settings of its first process, a manager by its command line.
+Processes are found in /proc by what they are, not by asking Holdfast: a VNFC's by the PID namespace whose first
+process lives in the VNFC's folder, a VM by the settings of its first process, a manager by its command line.
 
 Every function raises `FaultFailed` when the world did not change as it should: the run is then `unknown`, because
 a recovery from a fault that never was proves nothing.
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from holdfast.drivers.sandbox import Sandbox
 from holdfast.errors import WorldError
 
 EFFECT_LIMIT_S = 2.0
@@ -24,15 +25,15 @@ class FaultFailed(WorldError):
     """The fault did not take effect."""
 
 
-def kill_vnfc(name: str) -> list[int]:
+def kill_vnfc(folder: Path) -> list[int]:
     """SIGKILL to every process of the VNFC; returns their numbers."""
-    return _signal_all(vnfc_processes(name), signal.SIGKILL, f"VNFC {name}")
+    return _signal_all(vnfc_processes(folder), signal.SIGKILL, f"VNFC {folder.name}")
 
 
-def freeze_vnfc(name: str) -> list[int]:
-    pids = _signal_all(vnfc_processes(name), signal.SIGSTOP, f"VNFC {name}")
+def freeze_vnfc(folder: Path) -> list[int]:
+    pids = _signal_all(vnfc_processes(folder), signal.SIGSTOP, f"VNFC {folder.name}")
     for pid in pids:
-        _expect_state(pid, "Tt", f"VNFC {name}")
+        _expect_state(pid, "Tt", f"VNFC {folder.name}")
     return pids
 
 
@@ -58,9 +59,15 @@ def release(what: str, pids: list[int]) -> list[int]:
     return pids
 
 
-def vnfc_processes(name: str) -> list[int]:
-    wanted = f"HOLDFAST_VNFC={name}".encode()
-    return [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0") and _state(pid) not in "ZX"]
+def vnfc_processes(folder: Path) -> list[int]:
+    """Everything in the VNFC's capsule but its first process, which is Holdfast's own."""
+    capsule = Sandbox.attach(folder)
+    if capsule is None:
+        return []
+    first = capsule.pid
+    capsule.close()
+    inside = _namespace(first)
+    return [pid for pid in _pids() if pid != first and inside and _namespace(pid) == inside and _state(pid) not in "ZX"]
 
 
 def sandbox_first_process(name: str) -> list[int]:
@@ -139,6 +146,13 @@ def _read(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
 
 
 def _state(pid: int) -> str:

@@ -31,6 +31,7 @@ class Probing:
         with (out / "probe.log").open("wb") as log:
             self._owners = world.as_client(
                 [sys.executable, "-m", "holdfast.lab.owners", "--address", address, "--out", str(self.owners_file)],
+                stdout=subprocess.DEVNULL,
                 stderr=log,
             )
             os.set_inheritable(status_write, True)

@@ -7,7 +7,9 @@ Errors: `Stuck` when something that a step waits for does not happen in time; `F
 The lab only ever does things to processes and files; it never asks the product to pretend.
 """
 
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,7 +66,9 @@ class Stage:
         return layout.groups[GroupName(layout.services[ServiceName(self.scenario.service)].group)]
 
     def vnfc(self, word: str) -> VnfcName:
-        """`active` and `standby` of the scenario's service, or a VNFC's own name."""
+        """`active` and `standby` of the scenario's service, `same` as in the last step with a file, or a VNFC's name."""
+        if word == "same":
+            return VnfcName(next(fault.entity for fault in reversed(self.faults) if fault.kind == "put-file"))
         self.tail.read()
         active = self.tail.providers.get(ServiceName(self.scenario.service))
         if word == "active":
@@ -104,7 +108,7 @@ def _load(stage: Stage, step: Step) -> None:
 
 def _kill_vnfc(stage: Stage, step: Step) -> None:
     name = stage.vnfc(step.words[0])
-    stage.hurt(step, name, lambda: faults.kill_vnfc(name))
+    stage.hurt(step, name, lambda: faults.kill_vnfc(stage.world.folder.vnfc(name)))
 
 
 def _kill_vm(stage: Stage, step: Step) -> None:
@@ -114,7 +118,7 @@ def _kill_vm(stage: Stage, step: Step) -> None:
 
 def _freeze_vnfc(stage: Stage, step: Step) -> None:
     name = stage.vnfc(step.words[0])
-    stage.hurt(step, name, lambda: faults.freeze_vnfc(name))
+    stage.hurt(step, name, lambda: faults.freeze_vnfc(stage.world.folder.vnfc(name)))
 
 
 def _kill_manager(stage: Stage, step: Step) -> None:
@@ -148,15 +152,15 @@ def _take_file(stage: Stage, step: Step) -> None:
 
 
 def _wear_out(stage: Stage, step: Step) -> None:
-    """Kill the VNFC again and again, each time as soon as it serves; the first time begins the episode."""
+    """Kill the VNFC again and again, each time as soon as it serves."""
     name = stage.vnfc(step.words[0])
     vnfc = stage.world.layout.vnfcs[name]
     service = stage.world.layout.groups[vnfc.group].services[0]
     measured = service == stage.scenario.service
-    for time_number in range(int(step.words[1])):
+    for _ in range(int(step.words[1])):
         stage.until(f"{name} serving again", lambda: stage.tail.providers.get(service) == name)
-        stage.until(f"processes of {name}", lambda: bool(faults.vnfc_processes(name)))
-        stage.hurt(step, name, lambda: faults.kill_vnfc(name), starts=measured and time_number == 0)
+        stage.until(f"processes of {name}", lambda: bool(faults.vnfc_processes(stage.world.folder.vnfc(name))))
+        stage.hurt(step, name, lambda: faults.kill_vnfc(stage.world.folder.vnfc(name)), starts=measured)
         stage.until(f"failure of {name} being noticed", lambda: stage.tail.providers.get(service) is None)
 
 
@@ -167,10 +171,9 @@ def _switchover(stage: Stage, step: Step) -> None:
 
 def ask_switchover(stage: Stage, vnf: VnfName) -> None:
     """By the same command as a person would."""
-    import sys
-
     done = subprocess.run(
-        [sys.executable, "-m", "holdfast", "switchover", vnf, "--folder", str(stage.world.folder.root)],
+        [sys.executable, "-m", "holdfast", "switchover", vnf, "--name", stage.world.layout.name],
+        env=os.environ | {"HOLDFAST_RUN": str(stage.world.folder.root.parent)},
         capture_output=True,
         text=True,
         timeout=AWAIT_LIMIT_S,

@@ -123,7 +123,7 @@ class LiveWorld:
             os.close(namespace)
         self._hosts[name] = sandbox
         self._host_supervisors[name] = sandbox.spawn(
-            [*_supervisor(self.folder), "--agents", name, "--managers", "none"],
+            [*_supervisor(self.folder), "--agents", name, "--managers", "none", "--name", name],
             _environment(),
             self.folder.root,
             self.folder.log(f"supervisor-{name}"),

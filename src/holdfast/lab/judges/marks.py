@@ -71,7 +71,7 @@ def episodes(evidence: Evidence, all_facts: Sequence[Fact]) -> list[Episode]:
     ends = [fault.at for fault in faults[1:]] + [float("inf")]
     return [
         episode(evidence.layout, evidence.run.service, fault, until, all_facts)
-        for fault, until in zip(faults, ends, strict=True)
+        for fault, until in zip(faults, ends, strict=False)
     ]
 
 

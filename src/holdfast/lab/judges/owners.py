@@ -14,6 +14,8 @@ from holdfast.lab.judges.probed import ProbeRun
 
 ANSWER_AGE_MAX_S = 0.010
 """How old a question may be that an answer is taken for, when its sender has left some unanswered."""
+FRESH_S = 0.0025
+"""An answer within this time is one to the newest question: the watcher reads all answers before it asks again."""
 GONE_AFTER_S = 0.050
 """A MAC that leaves all questions of this time unanswered has given the address up; it may come back in good order."""
 
@@ -57,8 +59,9 @@ def covered(spans: Iterable[TwoOwners]) -> float:
 class _Reply(NamedTuple):
     at: float
     asked_at: float
-    question: int
     mac: str
+    fresh: int | None
+    """The newest question, where the answer came too soon after it to belong to an earlier one."""
 
 
 def _replies(run: OwnersRun) -> list[_Reply]:
@@ -66,7 +69,8 @@ def _replies(run: OwnersRun) -> list[_Reply]:
 
     An owner answers every question once and in order, so an answer belongs to the first question its sender has not
     answered yet; one that had left questions out (it did not own the address then) is taken to answer one of the
-    last 10 ms. Both choices are the earliest possible ones, so they never make an overlap longer than it was.
+    last 10 ms. Both choices are the earliest possible ones, so they never make an overlap longer than it was. Whether
+    two answered the *same* question is judged by `fresh` alone, where there is no choice.
     """
     next_of: dict[str, int] = defaultdict(int)
     found: list[_Reply] = []
@@ -81,7 +85,8 @@ def _replies(run: OwnersRun) -> list[_Reply]:
             question += 1
         question = min(question, newest)
         next_of[answer.mac] = question + 1
-        found.append(_Reply(answer.at, run.asked_at[question], question, answer.mac))
+        fresh = newest if answer.at - run.asked_at[newest] < FRESH_S else None
+        found.append(_Reply(answer.at, run.asked_at[question], answer.mac, fresh))
     return found
 
 
@@ -94,7 +99,8 @@ def by_mac(run: OwnersRun) -> list[TwoOwners]:
 def _same_question(run: OwnersRun, replies: list[_Reply]) -> list[TwoOwners]:
     by_question: dict[int, dict[str, float]] = defaultdict(dict)
     for reply in replies:
-        by_question[reply.question].setdefault(reply.mac, reply.at)
+        if reply.fresh is not None:
+            by_question[reply.fresh].setdefault(reply.mac, reply.at)
     return [
         TwoOwners(
             run.asked_at[question],

@@ -1,7 +1,8 @@
 """Entry point of the `holdfast` command: its groups, its exit statuses, and no traceback for what a person did.
 
 Each command imports what it needs when it is called, so that a quick question gets a quick answer.
-Exit status: 0 all well, 1 something failed, 2 the input is wrong, 3 the machine lacks something.
+Exit status: 0 all well, 1 something failed, 2 the input is wrong, 3 the machine lacks something,
+130 interrupted.
 """
 
 import sys
@@ -10,6 +11,9 @@ import typer
 
 from holdfast.cli import describe, operate, running, status, why
 from holdfast.errors import HoldfastError
+
+INTERRUPTED = 130
+"""What shells expect of a command that Ctrl-C has ended."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,9 +54,11 @@ def main() -> None:
     except HoldfastError as error:
         _say(error.message, error.hint)
         raise SystemExit(error.exit_status) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
         _say("interrupted", "")
-        raise SystemExit(1) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _say(message: str, hint: str) -> None:

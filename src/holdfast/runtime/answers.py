@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from holdfast.model.actions import Action, Decision, Refuse
-from holdfast.model.layout import Layout, in_charge
+from holdfast.model.layout import Layout, Vnfc, in_charge
 from holdfast.model.names import VIM, HostName
 from holdfast.model.reasons import sentence
 from holdfast.runtime.seat import Seat
@@ -49,6 +49,15 @@ def _vm(view: VmView) -> dict[str, Any]:
     return dict(msgspec.to_builtins(view))
 
 
+def _vnfc(layout: Layout, vnfc: Vnfc, view: VnfcView) -> dict[str, Any]:
+    shown = dict(msgspec.to_builtins(view))
+    group = layout.groups[vnfc.group]
+    # A spare is told no role: it waits, and that is its role.
+    if group.role_is_assigned and group.reserve != "standby" and (view.condition, view.role) == ("ready", "none"):
+        shown["role"] = "spare"
+    return shown
+
+
 def _vnfs(layout: Layout, seat: Seat) -> dict[str, Any]:
     """Every VNF this party is in charge of, with its services and components."""
     view = seat.view
@@ -76,7 +85,7 @@ def _vnfs(layout: Layout, seat: Seat) -> dict[str, Any]:
                 vnfc.name: {
                     "host": vnfc.host,
                     "vm": vnfc.vm,
-                    **msgspec.to_builtins(view.vnfcs.get(vnfc.name, VnfcView())),
+                    **_vnfc(layout, vnfc, view.vnfcs.get(vnfc.name, VnfcView())),
                 }
                 for vnfc in layout.vnfcs.values()
                 if vnfc.vnf == vnf.name

@@ -193,7 +193,7 @@ def _wait_provided(
             trouble = _alarms(layout, folder) or _last_lines(folder.log("supervisor"))
             raise WorldError(
                 f"not provided in time: {', '.join(missing)}; {trouble}",
-                f"`holdfast why` in the ended run: {folder.root}{_ENDED}",
+                f"see {folder.root}{_ENDED}/log, and: holdfast why --folder {folder.root}{_ENDED}",
             )
         time.sleep(_POLL_S)
 

@@ -45,7 +45,7 @@ class Links:
         self._key = key
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
-        self._managers: dict[tuple[Party, Party], _ToManager] = {}
+        self._managers: dict[tuple[Party, Party], _ToPeer] = {}
         self._servers: list[asyncio.Server] = []
         self._accepted: list[_FromOthers] = []
 
@@ -61,11 +61,11 @@ class Links:
                 self._agents[seat.party, host] = agent
             for party in parties_of(self._layout):
                 if party not in pump.seats:
-                    manager = _ToManager(pump, seat)
+                    manager = _ToPeer(pump, seat)
                     manager.kept = self._kept(seat.party, party, manager)
                     self._managers[seat.party, party] = manager
 
-    def _kept(self, me: Party, to: Party, owner: "_ToAgent | _ToManager") -> KeptLink:
+    def _kept(self, me: Party, to: Party, owner: "_ToAgent | _ToPeer") -> KeptLink:
         return KeptLink(self._folder.socket(to), self._key, me, to, owner)
 
     def _to_agent(self, seat: Seat, host: HostName, action: Action) -> bool:
@@ -91,7 +91,7 @@ class Links:
             server.close()
         for others in self._accepted:
             await others.close()
-        called: list[_ToAgent | _ToManager] = [*self._agents.values(), *self._managers.values()]
+        called: list[_ToAgent | _ToPeer] = [*self._agents.values(), *self._managers.values()]
         for other in called:
             if other.kept is not None:
                 await other.kept.close()
@@ -131,7 +131,7 @@ class _ToAgent:
         self._pump.push(self._seat, AgentLost(self._host), time.monotonic())
 
 
-class _ToManager:
+class _ToPeer:
     """A party's link to a manager in another process; it only asks, answers come as Taken."""
 
     def __init__(self, pump: Pump, seat: Seat) -> None:

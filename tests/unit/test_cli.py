@@ -1,0 +1,97 @@
+"""The command line: exit statuses, messages with a hint, never a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from holdfast.cli.status import gathered
+from holdfast.model.layout import Layout
+from holdfast.model.names import HA
+from holdfast.runtime.folder import RunFolder
+from holdfast.store.journal import Journal
+
+
+def holdfast(base: Path, *words: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "HOLDFAST_RUN": str(base), "NO_COLOR": "1"},
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_mistake_in_a_descriptor_has_exit_status_2_and_its_line(tmp_path: Path) -> None:
+    descriptor = tmp_path / "wrong.yaml"
+    descriptor.write_text("holdfast: 1\nname: x\nvnfz: {}\n")
+    status, output, error = holdfast(tmp_path, "validate", str(descriptor))
+    assert status == 2
+    assert "wrong.yaml:3" in output
+    assert "vnfs" in output
+    assert "mistake" in error
+    assert holdfast(tmp_path, "up", str(descriptor))[0] == 2
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    status, _, error = holdfast(tmp_path, "up", str(tmp_path / "none.yaml"))
+    assert status == 2
+    assert "none.yaml" in error
+    assert "hint:" in error
+
+
+@pytest.mark.parametrize("words", [("status",), ("down",), ("why",), ("switchover", "dns")])
+def test_without_a_deployment_commands_say_how_to_start_one(tmp_path: Path, words: tuple[str, ...]) -> None:
+    status, _, error = holdfast(tmp_path, *words)
+    assert status == 2
+    assert "no deployment is running here" in error
+    assert "holdfast up FILE" in error
+
+
+def test_among_several_deployments_one_must_be_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "layout.json").write_bytes(msgspec.json.encode(Layout(name=name)))
+    status, _, error = holdfast(tmp_path, "status")
+    assert status == 2
+    assert "a, b" in error
+    assert holdfast(tmp_path, "status", "c")[0] == 2
+
+
+def test_a_wrong_word_has_exit_status_2(tmp_path: Path) -> None:
+    assert holdfast(tmp_path, "frobnicate")[0] == 2
+    assert holdfast(tmp_path, "up", "--managers", "seven", "x.yaml")[0] == 2
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    status, output, _ = holdfast(tmp_path, "schema")
+    assert status == 0
+    assert msgspec.json.decode(output)["$schema"].startswith("https://json-schema.org")
+
+
+def test_why_tells_a_folder_where_nothing_has_failed_and_refuses_one_without_a_journal(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    status, _, error = holdfast(tmp_path, "why", "--folder", str(folder.root))
+    assert status == 2
+    assert "no journal" in error
+    journal = Journal(folder.journal(HA), HA)
+    journal.opened(1.0, 2.0, 3)
+    journal.close()
+    assert "nothing has failed" in holdfast(tmp_path, "why", "--folder", str(folder.root))[1]
+    folder.journal(HA).write_text("rubbish\n")
+    status, _, error = holdfast(tmp_path, "why", "--folder", str(folder.root))
+    assert status == 1
+    assert "ha.jsonl:1" in error
+
+
+def test_a_manager_that_is_away_is_shown_as_such() -> None:
+    document = gathered("x", "/run/x", {"ha": {"party": "ha", "away": "ha does not answer"}})
+    assert document["managers"] == {"ha": {"away": "ha does not answer"}}
+    assert document["now"] is None

@@ -1,0 +1,114 @@
+"""What `status` shows follows from the journal alone."""
+
+from holdfast.model.actions import (
+    Action,
+    Activate,
+    ClearAlarm,
+    CloseIncident,
+    IsolateVnfc,
+    NoteService,
+    OpenIncident,
+    RaiseAlarm,
+    StandBy,
+    StartVnfc,
+)
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    AgentJoined,
+    AgentLost,
+    Event,
+    StandbyLost,
+    StandbySynced,
+    VmDied,
+    VmFact,
+    VnfcFact,
+    VnfcFailed,
+)
+from holdfast.model.limits import INCIDENTS_KEPT
+from holdfast.model.names import HA, ActionId, HostName, IncidentId, ServiceName, VmName, VnfcName
+from holdfast.model.reasons import Reason
+from holdfast.model.records import Decided, Record, Seen
+from holdfast.runtime.view import View, fold
+
+ONE, TWO = VnfcName("dns-1"), VnfcName("dns-2")
+DNS = ServiceName("dns")
+
+
+def seen(event: Event) -> Record:
+    return Seen(1.0, HA, 1, event)
+
+
+def decided(action: Action, at: float = 2.0) -> Record:
+    return Decided(at, HA, 2, 1, action, (Reason("declared", "dns"),))
+
+
+def after(*records: Record) -> View:
+    view = View()
+    for record in records:
+        view = fold(view, record)
+    return view
+
+
+def test_a_role_is_shown_when_it_is_confirmed_not_when_it_is_ordered() -> None:
+    order = decided(Activate(ActionId("ha/1"), ONE, 1, DNS, 4, (TWO,)))
+    assert after(order).vnfcs == {}
+    view = after(order, seen(ActionDone(ActionId("ha/1"))))
+    assert (view.vnfcs[ONE].role, view.vnfcs[ONE].epoch) == ("active", 4)
+    assert after(order, seen(ActionFailed(ActionId("ha/1"), "no"))).vnfcs == {}
+    assert after(order, seen(ActionFailed(ActionId("ha/1"), "no"))).under_way == {}
+
+
+def test_an_agent_that_joins_replaces_what_was_known_of_its_host() -> None:
+    facts = AgentJoined(HostName("h1"), (VnfcFact(ONE, 3, "ready", "active", 7),), (VmFact(VmName("vm1"), 2, "up"),))
+    view = after(seen(VnfcFailed(ONE, 2, "killed")), seen(VmDied(VmName("vm1"), 1)), seen(facts))
+    assert (view.vnfcs[ONE].condition, view.vnfcs[ONE].run) == ("ready", 3)
+    assert (view.vms[VmName("vm1")].condition, view.vms[VmName("vm1")].boot) == ("up", 2)
+    assert view.agents == {"h1": True}
+    assert fold(view, seen(AgentLost(HostName("h1")))).agents == {"h1": False}
+
+
+def test_the_life_of_a_component_can_be_followed() -> None:
+    start = decided(StartVnfc(ActionId("ha/1"), ONE, 2, 5))
+    assert after(start).vnfcs[ONE].condition == "starting"
+    standing = after(
+        start,
+        seen(ActionDone(ActionId("ha/1"))),
+        decided(StandBy(ActionId("ha/2"), ONE, 2, DNS, 5, TWO)),
+        seen(ActionDone(ActionId("ha/2"))),
+    )
+    assert (standing.vnfcs[ONE].condition, standing.vnfcs[ONE].role) == ("ready", "standby")
+    gone = fold(fold(standing, decided(IsolateVnfc(ActionId("ha/3"), ONE, 2))), seen(ActionDone(ActionId("ha/3"))))
+    assert (gone.vnfcs[ONE].condition, gone.vnfcs[ONE].role) == ("absent", "none")
+
+
+def test_standbys_in_sync_come_and_go() -> None:
+    view = after(
+        decided(NoteService(DNS, "provided", ONE, 4)),
+        seen(StandbySynced(ONE, 1, 4, TWO)),
+    )
+    assert view.services[DNS].in_sync == (TWO,)
+    assert fold(view, seen(StandbyLost(ONE, 1, 4, TWO))).services[DNS].in_sync == ()
+
+
+def test_alarms_and_incidents_open_and_close() -> None:
+    incident = IncidentId("ha#1")
+    view = after(
+        decided(OpenIncident(incident, ONE, DNS, "killed")),
+        decided(RaiseAlarm("vm:vm1", "VM vm1 has failed")),
+        decided(CloseIncident(incident, "repaired"), at=3.0),
+    )
+    assert view.alarms == {"vm:vm1": "VM vm1 has failed"}
+    assert (view.incidents[incident].closed_at, view.incidents[incident].outcome) == (3.0, "repaired")
+    assert fold(view, decided(ClearAlarm("vm:vm1"))).alarms == {}
+
+
+def test_only_closed_incidents_are_forgotten() -> None:
+    view = View()
+    for number in range(INCIDENTS_KEPT + 10):
+        view = fold(view, decided(OpenIncident(IncidentId(f"ha#{number}"), ONE, None, "killed")))
+        if number:
+            view = fold(view, decided(CloseIncident(IncidentId(f"ha#{number}"), "repaired")))
+    assert len(view.incidents) <= INCIDENTS_KEPT + 1
+    assert IncidentId("ha#0") in view.incidents
+    assert IncidentId(f"ha#{INCIDENTS_KEPT + 9}") in view.incidents

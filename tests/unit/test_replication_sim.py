@@ -232,7 +232,7 @@ def _do(world: World, step: tuple[object, ...]) -> None:
             world.active_hears()
         case ("recorded-again",):
             for name in NAMES:
-                # An answer that was on its way when the standby joined again; where it is being lost, it is no old one.
+                # An old answer, or one that is ahead of what the active has seen.
                 if name not in world.sender.losing:
                     world.sender.recorded(name)
                     world.carry_out()

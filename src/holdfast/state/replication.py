@@ -213,10 +213,17 @@ class Sender:
     def recorded(self, standby: str) -> None:
         """The loss of this standby is recorded durably: nothing waits for it any more."""
         waited = self._waited.get(standby)
-        if waited is None or not waited.is_losing:
-            return  # an old answer; the standby has joined again since
-        del self._waited[standby]
-        self._acknowledge()
+        if waited is None or not waited.is_told:
+            return
+        if waited.is_losing:
+            del self._waited[standby]
+            self._acknowledge()
+        elif waited.link is not None:
+            # The manager has seen it fail before we did; or this is an old answer, and it has joined again since.
+            # Which of them cannot be known: let it go and ask again, as after any loss.
+            self._close(waited.link, f"{standby} was recorded as lost")
+        else:
+            self._lose(standby, waited)
 
     def snapshot(self, number: int, position: Position, data: bytes) -> None:
         """The whole state at `position`, for the link that wanted it."""

@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.model.actions import Action, Activate, Decision
-from holdfast.model.names import HA, ActionId, HostName, Party, VnfcName
+from holdfast.model.names import HA, ActionId, GroupName, HostName, Party, ServiceName, VnfcName
 from tests.scripts.harness import HaCore, Stage, Story
 from tests.scripts.layouts import LAYOUTS
 from tests.scripts.words import ha_lines
 
 PLACES = ["registry", "registry-three", "dns", "dns-reported", "dns-late", "shared-spare", "external", "two-groups"]
 
-Deed = tuple[str, int, int]
+Deed = tuple[str, int]
 DEEDS: dict[str, str] = {
     "fail": "fail {vnfc}",
     "hang": "fail {vnfc} check",
@@ -37,24 +37,32 @@ DEEDS: dict[str, str] = {
     "restart": "restart ha",
     "switchover": "switchover {vnf}",
     "write": "write {group} 1",
+    "standby-lost": "standby-lost {active} {vnfc}",
+    "write-alone": "standby-lost {active} {vnfc}\nwrite {group} 1",
+    "write-and-fail": "write {group} 1\nfail {active}",
+    "write-without": "from-now start of {vnfc} hangs 1\nfail {vnfc}\nwrite {group} 1",
+    "synchronisation-hangs": "from-now synchronisation of {vnfc} hangs",
+    "synchronisation-works": "from-now synchronisation of {vnfc} works",
+    "hold-ha": "hold ha",
+    "release-ha": "release ha",
     "tick": "tick 1",
     "long-tick": "tick 3",
 }
 
-deeds = st.lists(
-    st.tuples(st.sampled_from(sorted(DEEDS)), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=8
-)
+deeds = st.lists(st.tuples(st.sampled_from(sorted(DEEDS)), st.integers(0, 3)), min_size=1, max_size=10)
 
 
 def told(stage: Stage, deed: Deed) -> str | None:
     """The command for a drawn deed; None where it makes no sense as things are."""
-    kind, first, _ = deed
+    kind, first = deed
     layout = stage.layout
     vnfc = list(layout.vnfcs)[first % len(layout.vnfcs)]
     vm = list(layout.vms)[first % len(layout.vms)]
     host = list(layout.hosts)[first % len(layout.hosts)]
     group = layout.vnfcs[vnfc].group
     world = stage.world
+    members = layout.groups[group].vnfcs
+    active = next((one for one in members if world.vnfcs[one].role == "active" and is_well(stage, one)), None)
     sensible = {
         "fail": world.vnfcs[vnfc].condition == "ready",
         "hang": world.vnfcs[vnfc].condition == "ready",
@@ -62,15 +70,23 @@ def told(stage: Stage, deed: Deed) -> str | None:
         "release-vim": Party("vim") in stage.held,
         "agent-lost": host not in world.away,
         "agent-joins": host in world.away,
-        "write": any(
-            one.role == "active" and one.condition == "ready"
-            for name, one in world.vnfcs.items()
-            if layout.vnfcs[name].group == group
-        ),
+        "write": active is not None and layout.groups[group].state == "internal",
+        "write-alone": active not in (None, vnfc) and layout.groups[group].state == "internal",
+        "write-and-fail": active is not None and layout.groups[group].state == "internal",
+        "write-without": active not in (None, vnfc)
+        and is_well(stage, vnfc)
+        and layout.groups[group].state == "internal",
+        "standby-lost": active not in (None, vnfc) and layout.groups[group].state == "internal",
+        "hold-ha": HA not in stage.held,
+        "release-ha": HA in stage.held,
     }
     if not sensible.get(kind, True):
         return None
-    return DEEDS[kind].format(vnfc=vnfc, vm=vm, host=host, vnf=layout.vnfcs[vnfc].vnf, group=group)
+    return DEEDS[kind].format(vnfc=vnfc, vm=vm, host=host, vnf=layout.vnfcs[vnfc].vnf, group=group, active=active)
+
+
+def is_well(stage: Stage, name: VnfcName) -> bool:
+    return stage.world.vnfcs[name].condition == "ready"
 
 
 def begin(place: str) -> Story:
@@ -84,13 +100,22 @@ def live_through(story: Story, script: list[Deed]) -> None:
         command = told(story.stage, deed)
         if command is not None:
             story.play(command)
+            no_update_is_lost(story.stage)
+
+
+def no_update_is_lost(stage: Stage) -> None:
+    for group, updates in stage.world.acknowledged.items():
+        for service in stage.layout.groups[GroupName(group)].services:
+            for owner in stage.world.owners(service):
+                has = stage.world.vnfcs[owner].disk.sequence
+                assert has >= updates, f"{owner} has {has} of {updates} acknowledged updates"
 
 
 def heal(story: Story) -> None:
     """Nothing is broken any more, and there is time to recover."""
     stage = story.stage
-    if Party("vim") in stage.held:
-        story.play("release vim")
+    for party in list(stage.held):
+        story.play(f"release {party}")
     stage.world.manners.clear()
     stage.world.times.clear()
     for host in sorted(stage.world.away):
@@ -99,6 +124,17 @@ def heal(story: Story) -> None:
         for name in [*stage.layout.vnfcs, *stage.layout.vms]:
             story.play(f"finish {name}")
         story.play("tick 30")
+        catch_up(story)
+
+
+def catch_up(story: Story) -> None:
+    """Replication works again: standbys that were lost or never caught up do so now."""
+    world = story.stage.world
+    for name, vnfc in world.vnfcs.items():
+        members = story.stage.layout.groups[story.stage.layout.vnfcs[name].group].vnfcs
+        active = next((one for one in members if world.vnfcs[one].role == "active" and is_well(story.stage, one)), None)
+        if vnfc.role == "standby" and not vnfc.synced and vnfc.condition == "ready" and active is not None:
+            story.play(f"synchronise {active} {name}")
 
 
 def ha_core(stage: Stage) -> HaCore:
@@ -144,6 +180,7 @@ def test_never_two_owners_and_everything_is_restored_when_the_faults_are_over(pl
     live_through(story, script)
     heal(story)
     verdict()
+    no_update_is_lost(story.stage)
     for group in ha_core(story.stage).state.groups.values():
         for name, service in group.services.items():
             assert service.state == "provided", f"{name} is {service.state}: {ha_lines(ha_core(story.stage).state)}"
@@ -173,7 +210,7 @@ def seen_by(decision: Decision) -> tuple[int, ...]:
 def test_an_ha_manager_that_is_cut_off_after_any_step_comes_to_the_same_end(
     place: str, script: list[Deed], cut: int
 ) -> None:
-    script = [deed for deed in script if deed[0] != "restart"]
+    script = [deed for deed in script if deed[0] not in ("restart", "hold-ha")]
     whole = begin(place)
     live_through(whole, script)
     heal(whole)
@@ -198,6 +235,33 @@ def cut_after(stage: Stage, n: int) -> None:
             stage.let_out(HA, action)
 
     stage.before_step = before_step
+
+
+STATE_DEEDS = [
+    "fail",
+    "kill-vm",
+    "write-alone",
+    "write-and-fail",
+    "write-without",
+    "start-hangs",
+    "finish",
+    "switchover",
+    "promotion-fails",
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    place=st.sampled_from(["registry", "registry-three"]),
+    script=st.lists(st.tuples(st.sampled_from(STATE_DEEDS), st.integers(0, 2)), min_size=3, max_size=9),
+)
+def test_no_acknowledged_update_is_lost(place: str, script: list[Deed]) -> None:
+    story = begin(place)
+    story.play("write registry 3")
+    live_through(story, script)
+    heal(story)
+    no_update_is_lost(story.stage)
+    assert story.stage.world.owners(ServiceName("registry"))
 
 
 def test_the_order_of_the_agents_does_not_matter_at_the_start() -> None:

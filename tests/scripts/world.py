@@ -72,6 +72,8 @@ class SimulatedVnfc:
     services: tuple[ServiceName, ...] = ()
     disk: Position = field(default_factory=Position)
     synced: bool = False
+    waits_for: set[VnfcName] = field(default_factory=set)
+    """Standbys without which an active acknowledges nothing."""
 
 
 @dataclass
@@ -92,6 +94,8 @@ class World:
         """How often a manner still applies; for ever where absent."""
         self.outcomes: dict[ActionId, Outcome] = {}
         self.hanging: dict[ActionId, Action] = {}
+        self.acknowledged: dict[str, int] = {}
+        """Updates of a group whose loss would be noticed by a client."""
         self.two_owners: list[str] = []
         """Services that two VNFCs answered for at the same time; must stay empty."""
 
@@ -152,6 +156,8 @@ class World:
         if vm is not None and not self.vms[vm].is_up:
             return ActionFailed(action.id, "the VM is gone", vm_gone=True)
         vnfc = self.vnfcs[action.vnfc]
+        if isinstance(action, StartVnfc) and action.run < vnfc.run:
+            return ActionFailed(action.id, f"run {vnfc.run} was started since")
         if isinstance(action, Activate | StandBy | Quiesce) and (vnfc.condition != "ready" or vnfc.run != action.run):
             return ActionFailed(action.id, f"run {action.run} is not ready")
         return None
@@ -161,11 +167,17 @@ class World:
             case StartVnfc():
                 return self._start(action)
             case IsolateVnfc() | StopVnfc():
-                self._end(action.vnfc)
+                if self.vnfcs[action.vnfc].run <= action.run:  # A later run is none of its business.
+                    self._end(action.vnfc)
             case Activate():
                 vnfc = self.vnfcs[action.vnfc]
                 vnfc.role, vnfc.epoch = "active", action.epoch
                 vnfc.services = tuple(dict.fromkeys((*vnfc.services, action.service)))
+                vnfc.waits_for = set(action.in_sync)
+                for other in self.layout.groups[self.layout.vnfcs[action.vnfc].group].vnfcs:
+                    self.vnfcs[other].synced = False
+            case ConfirmLoss():
+                self.vnfcs[action.vnfc].waits_for.discard(action.standby)
             case StandBy():
                 return self._stand_by(action)
             case Quiesce():
@@ -205,6 +217,7 @@ class World:
     def synchronise(self, active: VnfcName, standby: VnfcName) -> list[News]:
         self.vnfcs[standby].disk = self.vnfcs[active].disk
         self.vnfcs[standby].synced = True
+        self.vnfcs[active].waits_for.add(standby)
         synced = StandbySynced(active, self.vnfcs[active].run, self.vnfcs[active].epoch, standby)
         return [(self._in_charge(active), synced)]
 
@@ -229,7 +242,7 @@ class World:
         if not vm.is_up:
             return []
         vm.is_up = False
-        news: list[News] = []
+        news = self._break_off(name)
         for vnfc in self.layout.vnfcs.values():
             if vnfc.vm == name and self.vnfcs[vnfc.name].condition != "absent":
                 self._end(vnfc.name)
@@ -240,14 +253,27 @@ class World:
             news.append((VIM, VmDied(name, vm.boot, f"ended by {by}")))
         return news
 
+    def _break_off(self, vm: VmName) -> list[News]:
+        """What hangs in a VM ends with it."""
+        news: list[News] = []
+        for number, action in list(self.hanging.items()):
+            vnfc = getattr(action, "vnfc", None)
+            if vnfc is not None and self.layout.vnfcs[vnfc].vm == vm:
+                del self.hanging[number]
+                self.outcomes[number] = ActionFailed(number, "the VM is gone", vm_gone=True)
+                news.append((Party(number.rpartition("/")[0]), self.outcomes[number]))
+        return news
+
     def write(self, group: str, updates: int) -> None:
-        """The active of the group acknowledges updates; each standby in sync has them too."""
-        members = [self.vnfcs[name] for name in self.layout.vnfcs if self.layout.vnfcs[name].group == group]
-        active = next(vnfc for vnfc in members if vnfc.role == "active" and vnfc.condition == "ready")
+        """The active of the group takes updates, and acknowledges them when all it has to wait for have them."""
+        members = {name: self.vnfcs[name] for name in self.layout.vnfcs if self.layout.vnfcs[name].group == group}
+        active = next(vnfc for vnfc in members.values() if vnfc.role == "active" and vnfc.condition == "ready")
         active.disk = Position(active.epoch, active.disk.sequence + updates)
-        for vnfc in members:
-            if vnfc.synced and vnfc.condition == "ready":
-                vnfc.disk = active.disk
+        followers = {name for name, vnfc in members.items() if vnfc.synced and vnfc.condition == "ready"}
+        for name in followers:
+            members[name].disk = active.disk
+        if active.waits_for <= followers:
+            self.acknowledged[group] = active.disk.sequence
 
     def power_off(self, host: HostName) -> list[News]:
         self.away.add(host)

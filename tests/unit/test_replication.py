@@ -204,7 +204,8 @@ def test_a_record_of_one_that_is_not_waited_for_changes_nothing() -> None:
 def test_a_standby_that_connects_anew_with_all_it_had_is_not_lost() -> None:
     sender, b = _sender(["b"]), _follower()
     _talk(sender, b, 1)
-    assert _talk(sender, b, 2) == [CloseLink(1, "the standby has connected again")]
+    # Said again: the manager shall know that it does follow.
+    assert _talk(sender, b, 2) == [CloseLink(1, "the standby has connected again"), StandbyIsSynced("b")]
     assert sender.in_sync == ("b",)
 
 

@@ -108,7 +108,7 @@ class _Link:
 class _Waited:
     """A standby without which nothing is acknowledged."""
 
-    __slots__ = ("acked", "is_losing", "is_told", "link", "since", "target")
+    __slots__ = ("acked", "is_losing", "is_told", "joins", "link", "since", "target")
 
     def __init__(self, now: float, *, is_told: bool, link: int | None = None, acked: int = 0, target: int = 0) -> None:
         self.since = now
@@ -118,6 +118,9 @@ class _Waited:
         self.acked = acked
         self.target = target
         """What it must have before it is told to be synced."""
+        self.joins = False
+        """Counted as in sync from before (a switchover) and following on a new link: said again once it has caught up,
+        so that the manager knows that it does follow."""
         self.is_losing = False
 
 
@@ -304,6 +307,7 @@ class Sender:
         if waited is not None and not waited.is_losing:
             keeps = is_ours and hello.position.sequence >= waited.acked
             waited.link, waited.since = number, now
+            waited.joins, waited.target = waited.is_told, self.history.last.sequence
             if waited.acked and not keeps:
                 self._lose(hello.name, waited)
         for other, link in list(self._links.items()):
@@ -341,8 +345,8 @@ class Sender:
             return
         waited.link = number
         waited.acked = max(waited.acked, sequence)
-        if not waited.is_told and sequence >= waited.target:
-            waited.is_told = True
+        if (not waited.is_told or waited.joins) and sequence >= waited.target:
+            waited.is_told, waited.joins = True, False
             self._effects.append(StandbyIsSynced(link.name))
         self._acknowledge()
 

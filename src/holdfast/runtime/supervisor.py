@@ -172,6 +172,7 @@ class Supervisor:
         for child in agents:
             if child.process is None:
                 continue
+            child.process.send_signal(signal.SIGCONT)  # One that is stopped could not do it.
             try:
                 left = end_all(
                     self._folder, agent_party(HostName(child.name.partition(":")[2])), limit - time.monotonic()

@@ -1,11 +1,10 @@
-"""Several runs: each in a nest of its own, then judged, reported and summed up.
+"""Several runs: each in a nest of its own, then judged and reported.
 
 In:   scenarios, how often, where to.
-Out:  a folder for each run (`<out>/<scenario>/<time>-<n>/`, with a link `latest`), live progress, a table, JSON.
+Out:  a folder for each run (`<out>/<scenario>/<time>-<n>/`, with a link `latest`) and its verdict.
 The judging happens outside of the nest, from files alone: what the judges see is what anybody can look at later.
 """
 
-import json
 import os
 import select
 import time
@@ -13,8 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from holdfast.errors import HoldfastError
+from holdfast.lab.judges.evidence import load_evidence
+from holdfast.lab.judges.verdict import Verdict, judge
 from holdfast.lab.nest import run_in_nest
+from holdfast.lab.report.folder import write_report
 from holdfast.lab.run import run_live
 from holdfast.lab.scenario import Scenario
 
@@ -101,22 +105,14 @@ def _new_folder(base: Path, repeat: int) -> Path:
     return folder
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    import platform
-
-    with Path("/proc/cpuinfo").open() as file:
-        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    return {
-        "cores": os.cpu_count(),
-        "cpu": models[0] if models else platform.machine(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "root": os.geteuid() == 0,
-    }
+def judge_one(folder: Path) -> Verdict:
+    """Judge a run from what it left, and write verdict, timeline and chart beside it."""
+    evidence = load_evidence(folder / "run.json")
+    verdict = msgspec.structs.replace(judge(evidence), dir=_short(folder))
+    write_report(folder, evidence, verdict)
+    (folder / "how-to-repeat.txt").write_text(f"holdfast lab run {evidence.run.scenario}\n")
+    return verdict
 
 
-def write_json(path: Path, content: object) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    part.rename(path)
+def _short(folder: Path) -> str:
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

@@ -1,0 +1,67 @@
+"""What a person sees of `lab run`: live progress, a line for each run as it ends, the table, the JSON file.
+
+In:   a plan. Out: the exit status: 0 when every run passed, 1 when one failed or could not be judged.
+No thread draws here: each run is forked off, and forking beside a drawing thread may hang.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from holdfast.lab.campaign import Plan, Progress, judge_one, run_one
+from holdfast.lab.judges.verdict import Verdict
+from holdfast.lab.report.summary import build_summary
+from holdfast.lab.report.table import STYLE, show
+
+
+def run_and_show(plan: Plan, json_file: Path | None) -> int:
+    console = Console()
+    verdicts: list[Verdict] = []
+    runs = plan.runs()
+    began = time.monotonic()
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            for number, (scenario, repeat) in enumerate(runs, 1):
+
+                def tell(progress: Progress, number: int = number) -> None:
+                    live.update(_progress(progress, number, len(runs), began), refresh=True)
+
+                folder = run_one(scenario, repeat, plan.out, tell)
+                verdicts.append(judge_one(folder))
+                live.console.print(_line(verdicts[-1], scenario.title))
+    finally:
+        if verdicts:
+            show(verdicts, console)
+            _where(verdicts, console)
+            if json_file is not None:
+                part = json_file.with_name(json_file.name + ".part")
+                part.write_text(json.dumps(build_summary(verdicts), indent=1) + "\n")
+                part.rename(json_file)
+    return 0 if all(run.verdict == "pass" for run in verdicts) else 1
+
+
+def _progress(progress: Progress, number: int, of: int, began: float) -> Text:
+    text = Text(f"[{number}/{of}] ")
+    text.append(progress.scenario, style="bold")
+    text.append(f"  {progress.step}  ({time.monotonic() - began:.0f} s)")
+    return text
+
+
+def _line(run: Verdict, title: str) -> Text:
+    outage = "-" if run.outage_ms is None else f"{run.outage_ms:.1f} ms"
+    text = Text()
+    text.append(f"{run.verdict:8}", style=STYLE[run.verdict])
+    text.append(f"{run.scenario:20} ", style="bold")
+    text.append(f"outage {outage:>10}  ")
+    text.append(title, style="dim")
+    text.truncate(79, overflow="ellipsis")
+    return text
+
+
+def _where(verdicts: list[Verdict], console: Console) -> None:
+    last = verdicts[-1].dir
+    console.print(f"Each run left a folder: sequence.txt, timeline.txt, journal.jsonl … e.g. {last}", soft_wrap=True)

@@ -112,6 +112,8 @@ def _checks(text: ComponentText, path: Path, speaks: bool, pace: Pace, notes: No
 
 
 def _check(text: CheckText, path: Path, around: ComponentText, speaks: bool, pace: Pace, notes: Notes) -> Check | None:
+    if not text.kinds and any(notes.is_dropped((*path, kind)) for kind in CHECK_KINDS):
+        return None
     if len(text.kinds) != 1:
         said = f"{' and '.join(text.kinds)} together" if text.kinds else "none of them"
         notes.wrong(path, f"exactly one of {one_of(CHECK_KINDS)}", said=said)
@@ -141,6 +143,8 @@ def _check(text: CheckText, path: Path, around: ComponentText, speaks: bool, pac
 
 def _interface_port(text: ComponentText, kind: str, path: Path, notes: Notes) -> int:
     interface = text.interface
+    if notes.is_dropped((*path[:-2], "interface", "port")):
+        return 0
     if interface is None or interface.port is None:
         notes.wrong((*path, kind), "a port, here or in the interface", said=f"{kind} without a port")
         return 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from holdfast.descriptor.addresses import Addresses
-from holdfast.descriptor.mistakes import nearest
+from holdfast.descriptor.mistakes import nearest, one_of
 from holdfast.descriptor.notes import Notes
 from holdfast.descriptor.tree import Path
 from holdfast.model.descriptor import ComponentText, InterfaceText, VmText
@@ -19,6 +19,8 @@ from holdfast.model.names import (
     VnfcName,
     VnfName,
 )
+
+_NAMES_SHOWN_MAX = 8
 
 
 @dataclass
@@ -49,7 +51,9 @@ def places(vms: dict[str, VmText], hosts: tuple[str, ...], notes: Notes) -> Plac
         path: Path = ("vms", name)
         host = vm.host or hosts[0]
         if vm.host and vm.host not in hosts:
-            notes.wrong((*path, "host"), "one of the hosts", nearest(vm.host, hosts), vm.host)
+            if not notes.is_dropped(("hosts",)):
+                expected = f"a host: {one_of(hosts)}" if len(hosts) <= _NAMES_SHOWN_MAX else "one of the hosts"
+                notes.wrong((*path, "host"), expected, nearest(vm.host, hosts), vm.host)
         elif not vm.host and len(hosts) > 1:
             notes.missing((*path, "host"), "the host it runs on: there are several")
         found.vms[name] = HostName(host if host in hosts else hosts[0])
@@ -103,7 +107,8 @@ def _placed(one: TypeOf, where: Places, notes: Notes) -> list[tuple[HostName, Vm
         elif name in where.hosts:
             placed.append((HostName(name), None))
         else:
-            notes.wrong(at, "a VM or a host", nearest(name, (*where.vms, *where.hosts)), name)
+            if not (notes.is_dropped(("vms",)) or notes.is_dropped(("hosts",))):
+                notes.wrong(at, "a VM or a host", nearest(name, (*where.vms, *where.hosts)), name)
             continue
         if name in where.reserved:
             notes.wrong(

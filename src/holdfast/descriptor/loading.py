@@ -55,4 +55,17 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of descriptors, for editors; it knows shapes and words, not what they mean together."""
     made: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     made.update(DescriptorText.model_json_schema(by_alias=True))
+    for name, part in made["$defs"].items():
+        # A key without a value is a key not written, and some parts may be written as a word alone.
+        part["type"] = ["object", "null"]
+        if name in _MAY_BE_BARE:
+            made["$defs"][name] = {"anyOf": [_MAY_BE_BARE[name], part]}
     return made
+
+
+_LINE_OR_WORDS: dict[str, Any] = {"type": ["string", "array"], "items": {"type": "string"}}
+_MAY_BE_BARE: dict[str, dict[str, Any]] = {
+    "OperationText": _LINE_OR_WORDS,
+    "OcfText": {"type": "string"},
+    "CheckText": {"enum": ["process", "tcp", "http", "protocol"]},
+}

@@ -51,10 +51,16 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:56] + "...'"
 
 
+def near(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words, empty where none is near."""
+    found = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    return found[0] if found else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean …?` for the nearest of the known words, empty where none is near."""
-    near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else ""
+    found = near(word, known)
+    return f"did you mean {found}?" if found else ""
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -53,14 +53,14 @@ class Notes:
     def missing(self, path: Path, expected: str, hint: str = "") -> None:
         """Note that nothing stands at `path`, where something should."""
         around = path[:-1]
-        if not self._is_dropped(path):
+        if not self.is_dropped(path):
             spot = self._tree.spot(path if path in self._tree.values else around, at_key=True)
             found = f"no {path[-1]}" if path else "nothing"
             self._mistakes.append(Mistake(self.file, spot.line, spot.column, dotted(around), found, expected, hint))
 
     def doubt(self, path: Path, text: str, hint: str = "") -> None:
         """Note a warning."""
-        if not self._is_dropped(path):
+        if not self.is_dropped(path):
             spot = self._tree.spot(path, at_key=False)
             self._warnings.append(Warning_(self.file, spot.line, spot.column, dotted(path), text, hint))
 
@@ -68,9 +68,10 @@ class Notes:
         return self._tree.spot(path, at_key=True).line
 
     def _add(self, path: Path, found: str, expected: str, hint: str, *, at_key: bool) -> None:
-        if not self._is_dropped(path):
+        if not self.is_dropped(path):
             spot = self._tree.spot(path, at_key)
             self._mistakes.append(Mistake(self.file, spot.line, spot.column, dotted(path), found, expected, hint))
 
-    def _is_dropped(self, path: Path) -> bool:
+    def is_dropped(self, path: Path) -> bool:
+        """Whether the value at `path`, or something around it, is treated as not written though it is."""
         return any(path[:length] in self._dropped for length in range(len(path) + 1))

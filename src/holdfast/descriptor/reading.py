@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from holdfast.descriptor.mistakes import nearest, one_of
+from holdfast.descriptor.mistakes import near, nearest, one_of
 from holdfast.descriptor.notes import Notes, dotted
 from holdfast.descriptor.tree import Data, Path, Tree, read_tree
 from holdfast.model.descriptor import DescriptorText
@@ -58,9 +58,11 @@ def _note(error: Any, tree: Tree, notes: Notes) -> None:
     path = _place(error["loc"], tree)
     if error["type"] == "extra_forbidden":
         known = _keys_at(path[:-1])
-        near = nearest(str(path[-1]), known)
-        expected = "a key that is known here" if near and len(known) > _KEYS_SHOWN_MAX else f"one of {one_of(known)}"
-        notes.unknown(path, expected, near)
+        meant = near(str(path[-1]), known)
+        expected = "a key that is known here" if meant and len(known) > _KEYS_SHOWN_MAX else f"one of {one_of(known)}"
+        notes.unknown(path, expected, f"did you mean {meant}?" if meant else "")
+        if meant:
+            notes.drop((*path[:-1], meant))  # it is there, only misspelled
         return
     expected, hint = _in_words(error)
     if error["loc"] and error["loc"][-1] == "[key]":

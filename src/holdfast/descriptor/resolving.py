@@ -211,13 +211,15 @@ def _escalation(text: EscalationText | None, default: Escalation) -> Escalation:
 def _check_ports(types: list[TypeOf], vnfcs: dict[VnfcName, Vnfc], notes: Notes) -> None:
     """Two components that listen on one port cannot both run in one VM."""
     taken: dict[tuple[str, str, int], tuple[VnfcName, Path]] = {}
+    said: set[Path] = set()
     by_group = {one.group: one for one in types}
     for vnfc in vnfcs.values():
         one = by_group[vnfc.group]
         for path, transport, port in _ports(one):
             place = vnfc.vm or vnfc.host
             other = taken.setdefault((place, transport, port), (vnfc.name, path))
-            if other != (vnfc.name, path):
+            if other != (vnfc.name, path) and path not in said:
+                said.add(path)
                 expected = f"a {transport.upper()} port that is free in {place}: {other[0]} listens there"
                 notes.wrong(path, f"{expected} (line {notes.line(other[1])})", found=port)
 

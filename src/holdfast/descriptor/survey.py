@@ -101,13 +101,13 @@ def _seeing(layout: Layout, group: Group, component: Component) -> Iterator[Find
     level = layout.vnfs[group.vnf].sal
     allowed_s = layout.sal_s.get(level, 0.0)
     worst_s = max(map(detection_s, component.checks), default=0.0) + component.cleanup_limit_s
-    worst_s += component.role_limit_s if group.role_is_assigned else component.start_limit_s
+    worst_s += component.role_limit_s if group.role_is_assigned else 0.0
+    steps = "detection, cleanup and change of role" if group.role_is_assigned else "detection and cleanup"
     if worst_s > allowed_s:
         yield Finding(
             "too-slow",
             group.name,
-            f"where detection, cleanup and {'change of role' if group.role_is_assigned else 'start'} take as long as "
-            f"they may, {group.name} is away for {worst_s:.3g} s: more than the {allowed_s:g} s of SAL {level}",
+            f"{steps} of {group.name} may take {worst_s:.3g} s together: more than the {allowed_s:g} s of SAL {level}",
         )
     for service in group.services:
         if layout.services[service].address and not layout.services[service].port:
@@ -137,7 +137,7 @@ def _machines(layout: Layout) -> Iterator[Finding]:
             )
         replaced[standby.name] = vm.name
     for host in layout.hosts.values():
-        if host.fence is None and host.name in occupied:
+        if host.fence is None and host.name in occupied and len(layout.hosts) > 1:
             yield Finding(
                 "no-fence",
                 host.name,

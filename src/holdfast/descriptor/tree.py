@@ -83,20 +83,15 @@ def read_tree(raw: bytes, file: str) -> tuple[Tree | None, list[Mistake]]:
 
 def _decoded(raw: bytes, file: str) -> str:
     if len(raw) > DESCRIPTOR_BYTES_MAX:
-        raise _Wrong(
-            Mistake(file, 1, 1, "", f"more than {DESCRIPTOR_BYTES_MAX} bytes", f"at most {DESCRIPTOR_BYTES_MAX} bytes")
-        )
+        raise _wrong(file, Spot(1, 1), "a larger file", f"at most {DESCRIPTOR_BYTES_MAX} bytes")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - raw.rfind(b"\n", 0, error.start)
-        found = f"byte 0x{raw[error.start]:02x}"
-        raise _Wrong(Mistake(file, line, column, "", found, "text in UTF-8", "save the file as UTF-8")) from None
+        at = error.start
+        spot = Spot(raw.count(b"\n", 0, at) + 1, at - raw.rfind(b"\n", 0, at))
+        raise _wrong(file, spot, f"byte 0x{raw[at]:02x}", "text in UTF-8", "save the file as UTF-8") from None
     if not text.strip():
-        raise _Wrong(
-            Mistake(file, 1, 1, "", "an empty file", "a descriptor", "begin with: holdfast: 1, name: ..., vnfs: ...")
-        )
+        raise _wrong(file, Spot(1, 1), "an empty file", "a descriptor", "begin with: holdfast: 1, name: ..., vnfs: ...")
     return text
 
 
@@ -196,10 +191,7 @@ class _Composer:
 
     def _enter(self, around: _Node, key: str, spot: Spot, node: _Node) -> None:
         if key == "<<":
-            several = node.items if node.kind == "list" else [node]
-            if any(one.kind != "mapping" for one in several):
-                raise self._wrong(node.spot, "something else behind <<", "an alias of a mapping, or a list of them")
-            around.merged.extend(several)
+            around.merged.append(node)
         elif key in around.entries:
             first = around.entries[key][0]
             self.mistakes.append(
@@ -216,7 +208,7 @@ class _Composer:
             around.entries[key] = (spot, node)
 
     def _wrong(self, spot: Spot, found: str, expected: str, hint: str = "") -> _Wrong:
-        return _Wrong(Mistake(self.file, spot.line, spot.column, "", found, expected, hint))
+        return _wrong(self.file, spot, found, expected, hint)
 
 
 @dataclass(slots=True)
@@ -229,16 +221,15 @@ class _Budget:
     def spend(self, spot: Spot, text: str = "") -> None:
         self.left -= 1 + len(text) // 64
         if self.left < 0:
-            found, expected = "too many values (aliases unfolded)", f"at most {DESCRIPTOR_NODES_MAX} values"
-            raise _Wrong(Mistake(self.file, spot.line, spot.column, "", found, expected))
+            expected = f"at most {DESCRIPTOR_NODES_MAX} values"
+            raise _wrong(self.file, spot, "too many values (aliases unfolded)", expected)
 
 
 def _plain(node: _Node, path: Path, tree: Tree, budget: _Budget) -> Data:
     """Unfold aliases and merges into plain data."""
     budget.spend(node.spot, node.text or "")
     if len(path) > DESCRIPTOR_DEPTH_MAX:
-        found, expected = "too many levels of nesting", f"at most {DESCRIPTOR_DEPTH_MAX} levels"
-        raise _Wrong(Mistake(budget.file, node.spot.line, node.spot.column, "", found, expected))
+        raise _wrong(budget.file, node.spot, "too many levels of nesting", f"at most {DESCRIPTOR_DEPTH_MAX} levels")
     tree.values[path] = node.spot
     if node.kind == "text":
         return node.text
@@ -254,14 +245,22 @@ def _plain(node: _Node, path: Path, tree: Tree, budget: _Budget) -> Data:
 def _entries(node: _Node, budget: _Budget, depth: int = 0) -> dict[str, tuple[Spot, _Node]]:
     """The node's own entries, and behind them those it merges in (`<<`)."""
     entries = dict(node.entries)
-    for other in node.merged:
+    merged = [one for other in node.merged for one in (other.items if other.kind == "list" else [other])]
+    for other in merged:
         budget.spend(other.spot)
+        if other.kind != "mapping":
+            raise _wrong(
+                budget.file, other.spot, "something else behind <<", "an alias of a mapping, or a list of them"
+            )
         if depth > DESCRIPTOR_DEPTH_MAX:
-            found, expected = "too many merges (<<) inside each other", f"at most {DESCRIPTOR_DEPTH_MAX}"
-            raise _Wrong(Mistake(budget.file, other.spot.line, other.spot.column, "", found, expected))
+            raise _wrong(budget.file, other.spot, "merges (<<) inside merges", f"at most {DESCRIPTOR_DEPTH_MAX} levels")
         for key, entry in _entries(other, budget, depth + 1).items():
             entries.setdefault(key, entry)
     return entries
+
+
+def _wrong(file: str, spot: Spot, found: str, expected: str, hint: str = "") -> _Wrong:
+    return _Wrong(Mistake(file, spot.line, spot.column, "", found, expected, hint))
 
 
 def _spot(mark: Any) -> Spot:

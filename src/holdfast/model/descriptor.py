@@ -80,6 +80,15 @@ def _several(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _port_asked(value: Any) -> Any:
+    """A port, or `interface` for the port of the interface (0 in the model)."""
+    if value == "interface":
+        return 0
+    if not re.match(r"^[0-9]{1,5}$", str(value), re.ASCII) or not 1 <= int(value) <= 65535:
+        raise _expected("a port from 1 to 65535, or no value for the interface's port")
+    return int(value)
+
+
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
@@ -104,10 +113,17 @@ Text = Annotated[
 Names = Annotated[
     tuple[str, ...],
     BeforeValidator(_several),
-    WithJsonSchema({"title": "names", "type": "array", "items": {"type": "string"}}),
+    WithJsonSchema({"title": "names", "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 Storage = Annotated[
     str, BeforeValidator(_storage), WithJsonSchema({"type": ["boolean", "string"], "title": "yes, no or folder"})
+]
+PortAsked = Annotated[
+    int,
+    BeforeValidator(_port_asked),
+    WithJsonSchema(
+        {"title": "port", "anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"const": "interface"}]}
+    ),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -228,10 +244,10 @@ class CheckText(Written):
     """One way to ask a VNFC whether it is well: exactly one of the first five keys; or the kind alone."""
 
     process: bool | None = Field(default=None, description="the process has not ended (always checked)")
-    tcp: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+    tcp: PortAsked | None = Field(
         default=None, description="a TCP connection to this port is accepted; without a value, to the interface's port"
     )
-    http: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+    http: PortAsked | None = Field(
         default=None, description="an HTTP request to this port is answered; without a value, to the interface's port"
     )
     command: Words | None = Field(default=None, description="a command that ends with 0 when all is well")
@@ -245,7 +261,7 @@ class CheckText(Written):
     @model_validator(mode="before")
     @classmethod
     def may_be_bare(cls, value: Any) -> Any:
-        blank = {"process": "yes", "tcp": "0", "http": "0", "protocol": "yes"}
+        blank = {"process": "yes", "tcp": "interface", "http": "interface", "protocol": "yes"}
         if isinstance(value, str):
             if value not in blank:
                 raise _expected(f"one of {', '.join(blank)}, or a mapping such as {{tcp: 80}} or {{command: ...}}")
@@ -256,7 +272,9 @@ class CheckText(Written):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        return tuple(kind for kind in CHECK_KINDS if getattr(self, kind) not in (None, False))
+        return tuple(
+            kind for kind in CHECK_KINDS if getattr(self, kind) is not None and getattr(self, kind) is not False
+        )
 
 
 class ReplicationText(Written):
@@ -375,7 +393,9 @@ class DescriptorText(Written):
         json_schema_extra=_with_required(("holdfast", "name", "vnfs")),
     )
 
-    holdfast: int | None = Field(default=None, description="version of this format: 1")
+    holdfast: int | None = Field(
+        default=None, description="version of this format: 1", json_schema_extra={"const": FORMAT}
+    )
     name: str = Field(default="", description="name of the deployment")
     network: NetworkText = Field(default=NetworkText(), description="where addresses come from")
     sal_thresholds: dict[Annotated[int, Field(ge=0, le=1000)], Duration] = Field(

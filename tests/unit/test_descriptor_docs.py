@@ -21,10 +21,10 @@ def is_valid(value: Any, rule: dict[str, Any], defs: dict[str, Any]) -> bool:
     """Whether a value keeps to the part of JSON Schema that our schema uses."""
     if "$ref" in rule:
         return is_valid(value, defs[rule["$ref"].rpartition("/")[2]], defs)
-    if "anyOf" in rule:
-        return any(is_valid(value, one, defs) for one in rule["anyOf"])
     if ("const" in rule and value != rule["const"]) or ("enum" in rule and value not in rule["enum"]):
         return False
+    if "anyOf" in rule:
+        return any(is_valid(value, one, defs) for one in rule["anyOf"])
     if "type" in rule and not any(_is_of(value, kind) for kind in _as_list(rule["type"])):
         return False
     if isinstance(value, str):

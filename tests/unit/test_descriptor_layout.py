@@ -223,9 +223,9 @@ def test_a_family_that_is_turned_off_gives_no_addresses() -> None:
     assert one(layout_of(text).vms, "vm1").addresses == ("fd77::11/64",)
 
 
-def test_shared_storage_is_named_after_the_vnf_or_is_the_path_that_is_given() -> None:
+def test_shared_storage_is_left_to_the_run_folder_or_is_the_path_that_is_given() -> None:
     layout = layout_of(EVERYTHING)
-    assert one(layout.components, "registry").storage == "registry"
+    assert one(layout.components, "registry").storage == "yes"
     assert one(layout.components, "shop.db").storage == "/srv/shop"
 
 

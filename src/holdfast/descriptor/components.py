@@ -50,7 +50,7 @@ def component(
         role_limit_s=role_s,
         cleanup_limit_s=cleanup_s,
         replication=_replication(text.replication, (*path, "replication"), notes),
-        storage=vnf if text.storage == "yes" else text.storage,
+        storage=text.storage,
     )
 
 

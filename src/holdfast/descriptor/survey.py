@@ -94,9 +94,11 @@ def _state(group: Group, component: Component) -> Iterator[Finding]:
 
 
 def _seeing(layout: Layout, group: Group, component: Component) -> Iterator[Finding]:
-    if all(check.kind == "process" for check in component.checks):
+    if all(check.kind in ("process", "tcp") for check in component.checks):
+        # The kernel accepts connections for a process that hangs, until its queue is full.
+        looked_at = "its process is" if len(component.checks) == 1 else "its process and its port are"
         yield Finding(
-            "hang-unseen", group.name, f"a VNFC of {group.name} that hangs is not noticed: only its process is checked"
+            "hang-unseen", group.name, f"a VNFC of {group.name} that hangs is not noticed: only {looked_at} checked"
         )
     level = layout.vnfs[group.vnf].sal
     allowed_s = layout.sal_s.get(level, 0.0)

@@ -125,7 +125,24 @@ def _linked_by_entity(
             )
             if same and other.at <= end:
                 links.append((a, b))
+        if one.action.cause == "vm-gone":
+            links += _its_vm(a, one, every, place)
     return links
+
+
+def _its_vm(
+    incident: IncidentId,
+    opening: "_Opening",
+    every: Sequence[tuple[IncidentId, "_Opening"]],
+    place: dict[str, set[str]],
+) -> list[tuple[IncidentId, IncidentId]]:
+    """The failure of the VM that took this VNFC along: told apart, where the VNF level heard of it late."""
+    before = [
+        (other.at, name)
+        for name, other in every
+        if other.action.about in place.get(opening.action.about, set()) and other.at <= opening.at
+    ]
+    return [(incident, max(before)[1])] if before else []
 
 
 def _places(records: Sequence[Record], layout: Layout | None) -> dict[str, set[str]]:
@@ -182,7 +199,7 @@ def tell(incident: Incident, records: Iterable[Record], layout: Layout | None = 
         elif isinstance(record, Seen) and isinstance(record.event, Received) and record.event.id in numbers:
             told.append((record.at, 1, heard_of(record.by, record.event)))
     told.sort(key=lambda item: item[:2])
-    lines += [f"{1000 * (at - begin):+9.1f} ms  {text}." for at, _, text in told]
+    lines += [f"{1000 * (at - begin):+9.1f} ms  {text}{'' if text.endswith('?') else '.'}" for at, _, text in told]
     lines += _interruptions(mine, incident)
     lines += _counters(mine)
     lines += _open_ends(mine, ordered_records, incident)

@@ -1,4 +1,4 @@
-"""Events, actions and messages as parts of sentences, for people. In: the typed thing. Out: words, without a full stop."""
+"""Events, actions and messages as parts of sentences, for people: in the typed thing, out words without a full stop."""
 
 from typing import assert_never
 
@@ -130,7 +130,7 @@ def ordered(action: Action) -> str:
         case Refuse(what, about):
             return f"does not {what} {about}"
         case NoteService(service, state, vnfc):
-            return f"notes that {service} is {state}{f' by {vnfc}' if vnfc else ''}"
+            return f"notes that {service} is {state}{f' by {vnfc}' if state == 'provided' else ''}"
         case _:
             assert_never(action)
 

@@ -18,6 +18,9 @@ from holdfast.model.layout import Layout
 from holdfast.model.names import ServiceName
 from holdfast.model.records import Record
 
+WEAR_OUT = "wear-out"
+"""Kind of a fault that is repeated until it points to more than the VNFC (UC9)."""
+
 
 class Fault(Struct, frozen=True):
     """Something the lab did to the world."""
@@ -83,8 +86,8 @@ class Evidence:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Those that begin an episode."""
-        return tuple(fault for fault in self.run.faults if fault.starts)
+        """Those that begin an episode. Each failure of a worn-out VNFC is judged on its own."""
+        return tuple(fault for fault in self.run.faults if fault.starts or fault.kind == WEAR_OUT)
 
 
 def write_run(run: RunEvidence, path: Path) -> None:

@@ -58,69 +58,52 @@ def covered(spans: Iterable[TwoOwners]) -> float:
 
 class _Reply(NamedTuple):
     at: float
-    asked_at: float
     mac: str
-    fresh: int | None
-    """The newest question, where the answer came too soon after it to belong to an earlier one."""
+    earliest: int
+    """Number of the earliest question that this can be the answer to."""
+    latest: int
+    """Number of the latest one: the last that was asked before the answer came."""
 
 
 def _replies(run: OwnersRun) -> list[_Reply]:
-    """Each answer with the question it is taken for.
+    """Each answer with the questions it can belong to.
 
-    An owner answers every question once and in order, so an answer belongs to the first question its sender has not
-    answered yet; one that had left questions out (it did not own the address then) is taken to answer one of the
-    last 10 ms. Both choices are the earliest possible ones, so they never make an overlap longer than it was. Whether
-    two answered the *same* question is judged by `fresh` alone, where there is no choice.
+    An owner answers every question once and in order, so an answer belongs at the earliest to the first question its
+    sender has not answered yet; if it had left some out (it did not own the address then), to one of the last 10 ms.
     """
     next_of: dict[str, int] = defaultdict(int)
     found: list[_Reply] = []
-    newest = -1
+    latest = -1
     for answer in sorted((a for a in run.answers if a.kind == "answer"), key=lambda a: a.at):
-        while newest + 1 < len(run.asked_at) and run.asked_at[newest + 1] <= answer.at:
-            newest += 1
-        if newest < 0:
+        while latest + 1 < len(run.asked_at) and run.asked_at[latest + 1] <= answer.at:
+            latest += 1
+        if latest < 0:
             continue
-        question = next_of[answer.mac]
-        while question < newest and run.asked_at[question] < answer.at - ANSWER_AGE_MAX_S:
-            question += 1
-        question = min(question, newest)
-        next_of[answer.mac] = question + 1
-        fresh = newest if answer.at - run.asked_at[newest] < FRESH_S else None
-        found.append(_Reply(answer.at, run.asked_at[question], answer.mac, fresh))
+        earliest = next_of[answer.mac]
+        while earliest < latest and run.asked_at[earliest] < answer.at - ANSWER_AGE_MAX_S:
+            earliest += 1
+        earliest = min(earliest, latest)
+        next_of[answer.mac] = earliest + 1
+        found.append(_Reply(answer.at, answer.mac, earliest, latest))
     return found
 
 
 def by_mac(run: OwnersRun) -> list[TwoOwners]:
-    """Two MAC addresses that answered the same question, or an old one asked after a new one had answered."""
-    replies = _replies(run)
-    return _same_question(run, replies) + _old_after_new(run, replies)
+    """Two times of ownership by different MACs that overlap.
 
-
-def _same_question(run: OwnersRun, replies: list[_Reply]) -> list[TwoOwners]:
-    by_question: dict[int, dict[str, float]] = defaultdict(dict)
-    for reply in replies:
-        if reply.fresh is not None:
-            by_question[reply.fresh].setdefault(reply.mac, reply.at)
-    return [
-        TwoOwners(
-            run.asked_at[question],
-            max(macs.values()),
-            f"{' and '.join(sorted(macs))} both answered for {run.address}, asked once",
-        )
-        for question, macs in by_question.items()
-        if len(macs) > 1
-    ]
-
-
-def _old_after_new(run: OwnersRun, replies: list[_Reply]) -> list[TwoOwners]:
-    """Two times of ownership by different MACs that overlap."""
-    stretches = _stretches(replies)
+    The old one answered a question that the new one had answered as well, or a later one. The question is taken as the
+    earliest possible for the old one, and as the latest possible for the new one.
+    """
+    stretches = _stretches(_replies(run))
     proofs: list[TwoOwners] = []
     for i, old in enumerate(stretches):
         for new in stretches[i + 1 :]:
-            if old.mac != new.mac and old.last_asked > new.first_at:
-                text = f"{old.mac} was asked and answered for {run.address} after {new.mac} had answered"
-                proofs.append(TwoOwners(new.first_at, min(old.last_asked, new.last_at), text))
+            if old.mac == new.mac or old.last_question < new.first_question:
+                continue
+            last_asked, begin = run.asked_at[old.last_question], run.asked_at[new.first_question]
+            end = max(new.first_at, min(last_asked, new.last_at))
+            text = f"{old.mac} answered for {run.address} as well when {new.mac} did"
+            proofs.append(TwoOwners(begin, end, text))
     return proofs
 
 
@@ -128,8 +111,8 @@ class _Stretch(NamedTuple):
     first_at: float
     """First answer received."""
     mac: str
-    last_asked: float
-    """When the last question was asked that it answered."""
+    first_question: int
+    last_question: int
     last_at: float
 
 
@@ -142,7 +125,8 @@ def _stretches(replies: list[_Reply]) -> list[_Stretch]:
         if now is not None and reply.at - now.last_at > GONE_AFTER_S:
             found.append(now)
             now = None
-        open_[reply.mac] = _Stretch(now.first_at if now else reply.at, reply.mac, reply.asked_at, reply.at)
+        first_at, first_question = (now.first_at, now.first_question) if now else (reply.at, reply.latest)
+        open_[reply.mac] = _Stretch(first_at, reply.mac, first_question, reply.earliest, reply.at)
     return sorted([*found, *open_.values()])
 
 

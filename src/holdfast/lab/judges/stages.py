@@ -8,7 +8,7 @@ its answers again. The times in between are ours, both ends are the world's: the
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from holdfast.lab.judges.evidence import Evidence, Fault
+from holdfast.lab.judges.evidence import Evidence
 from holdfast.lab.judges.facts import Fact
 from holdfast.lab.judges.marks import Episode, Mark
 
@@ -72,8 +72,15 @@ class Limit(NamedTuple):
     text: str
 
 
-def outage_limit(evidence: Evidence, all_facts: Sequence[Fact], within: Episode, back_at: float | None) -> Limit:
-    """How long the outage may be in this run."""
+def outage_limit(
+    evidence: Evidence, all_facts: Sequence[Fact], within: Episode, back_at: float | None, failures: int = 1
+) -> Limit:
+    """How long the outage may be in this run.
+
+    Args:
+        back_at: when the outage ended; None if it did not.
+        failures: how many faults fell into it, one upon the other before the client had noticed that it was over.
+    """
     run = evidence.run
     if run.outage_limit_ms is not None:
         return Limit(run.outage_limit_ms, f"{run.outage_limit_ms:.0f} ms")
@@ -86,7 +93,8 @@ def outage_limit(evidence: Evidence, all_facts: Sequence[Fact], within: Episode,
     vnfc = _start_s(all_facts, "StartVnfc", within.group, within.failed, first_fault)
     if vnfc is None:
         return Limit(None, "the component's own start was not recorded")
-    parts, total = [f"start of the VNFC {1000 * vnfc:.0f} ms"], vnfc
+    times = f"{failures} times " if failures > 1 else ""
+    parts, total = [f"{times}start of the VNFC {1000 * vnfc:.0f} ms"], failures * vnfc
     restarted = {
         str(fact.fields["vm"])
         for fact in all_facts
@@ -102,8 +110,8 @@ def outage_limit(evidence: Evidence, all_facts: Sequence[Fact], within: Episode,
     if host:
         parts.append(f"the host's power off and on {1000 * host:.0f} ms")
         total += host
-    ms = 1000 * total + ALLOWANCE_MS
-    return Limit(ms, f"{ms:.0f} ms ({', '.join(parts)}, and {ALLOWANCE_MS:.0f} ms)")
+    ms = 1000 * total + failures * ALLOWANCE_MS
+    return Limit(ms, f"{ms:.0f} ms ({', '.join(parts)}, and {times}{ALLOWANCE_MS:.0f} ms)")
 
 
 def _start_s(
@@ -158,7 +166,3 @@ def _cold_start_limit(all_facts: Sequence[Fact], within: Episode) -> Limit:
     start, down = active[0] - min(first), min(again) - within.begin
     ms = 1000 * (start + down) + ALLOWANCE_MS
     return Limit(ms, f"{ms:.0f} ms (first start {1000 * start:.0f} ms, going down {1000 * down:.0f} ms)")
-
-
-def last_start(faults: Sequence[Fault]) -> Fault | None:
-    return max(faults, key=lambda fault: fault.at, default=None)

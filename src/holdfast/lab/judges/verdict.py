@@ -102,7 +102,8 @@ def _worst(probe: ProbeRun | None, cut: list[Episode]) -> tuple[Episode | None, 
     known = [(gap, within) for gap, within in gaps if gap is not None]
     if not known:
         return cut[-1], None
-    gap, within = max(known, key=lambda pair: pair[0].length_s)
+    # One silence can span several faults; it belongs to the last of them, whose recovery ended it.
+    gap, within = max(known, key=lambda pair: (pair[0].length_s, pair[1].begin))
     return within, gap
 
 
@@ -113,7 +114,9 @@ def _checks(
     if worst is None:
         restored = Check(None, "nothing was done that the service could be restored from")
     else:
-        limit = outage_limit(evidence, all_facts, worst, gap.end if gap is not None and gap.ended else None)
+        back_at = gap.end if gap is not None and gap.ended else None
+        failures = sum(gap.begin <= fault.at < gap.end for fault in evidence.faults) if gap is not None else 1
+        limit = outage_limit(evidence, all_facts, worst, back_at, max(1, failures))
         restored = checks.restored(evidence.probe, gap, limit)
     return {
         "restored": restored,

@@ -1,0 +1,129 @@
+"""Good runs for the judges: the real cores play each use case on simulated hosts. Made once, never changed."""
+
+from collections.abc import Callable
+from functools import cache
+
+from holdfast.lab.judges.evidence import Evidence
+from holdfast.model.events import StandbyLost, SwitchoverAsked
+from holdfast.model.names import HA, VIM, Party, VnfcName, VnfName
+from tests.scripts.layouts import LAYOUTS
+from tests.unit.judged_stage import JournalledStage
+
+VNFM = Party("vnfm:core")
+Play = Callable[[JournalledStage], None]
+
+
+def kill(vnfc: str) -> Play:
+    return lambda stage: stage.kill(vnfc)
+
+
+def kill_vm(vm: str) -> Play:
+    return lambda stage: stage.kill_vm(vm)
+
+
+def kill_vm_while_held(vm: str, *parties: Party) -> Play:
+    def play(stage: JournalledStage) -> None:
+        for party in parties:
+            stage.held[party] = []
+        stage.kill_vm(vm)
+        for party in parties:
+            stage.release(party)
+
+    return play
+
+
+def crossing(stage: JournalledStage) -> None:
+    """The request is sent while the VIM is held; the VIM's report while the VNFM is."""
+    stage.held[VIM] = []
+    stage.kill_vm("vm1")
+    # The VIM sees the death first and the request after it.
+    stage.held[VIM].sort(key=lambda news: type(news[1]).__name__ != "VmDied")
+    stage.release(VIM)
+
+
+def wear_out(*vnfcs: str) -> Play:
+    def play(stage: JournalledStage) -> None:
+        for vnfc in vnfcs:
+            stage.kill(vnfc)
+            stage.quiet(30)
+
+    return play
+
+
+def fails_at(kind: str, entity: str, victim: str) -> Play:
+    def play(stage: JournalledStage) -> None:
+        stage.world.manners[kind, entity] = "fails"
+        stage.kill(victim)
+
+    return play
+
+
+def standby_first(stage: JournalledStage) -> None:
+    active = stage.world.vnfcs[VnfcName("registry-1")]
+    lost = StandbyLost(VnfcName("registry-1"), active.run, active.epoch, VnfcName("registry-2"))
+    failed = stage.world.fail(VnfcName("registry-2"), "killed", "signal 9")
+    stage.fault("kill-vnfc", "registry-2", [*failed, (HA, lost)])
+    stage.quiet(30)
+    stage.kill("registry-1")
+
+
+def switchover(stage: JournalledStage) -> None:
+    stage.fault("switchover", "registry", [(HA, SwitchoverAsked(VnfName("registry")))])
+
+
+def cold_start(stage: JournalledStage) -> None:
+    stage.world.write("registry", 7)
+    hosts = tuple(stage.layout.hosts)
+    stage.fault("down-and-up", "all", [news for host in hosts for news in stage.world.power_off(host)])
+    for host in hosts:
+        stage.queue.extend(stage.world.join(host))
+        stage.settle()
+
+
+RUNS: dict[str, tuple[str, str, str, Play]] = {
+    # name: layout, service, order, what happens
+    "uc1": ("registry", "registry", "uc1", kill("registry-1")),
+    "uc1 promotion fails": ("registry-three", "registry", "uc1", fails_at("promotion", "registry-2", "registry-1")),
+    "uc1 cleanup fails": ("registry", "registry", "uc1-escalated", fails_at("cleanup", "registry-1", "registry-1")),
+    "uc1 standby first": ("registry", "registry", "uc1-standby-first", standby_first),
+    "uc2": ("registry", "registry", "uc2", kill_vm("vm1")),
+    "uc2 vim first": ("registry", "registry", "uc2", kill_vm_while_held("vm1", HA)),
+    "uc2 vim late": ("registry", "registry", "uc2", kill_vm_while_held("vm1", VIM)),
+    "uc2 ack late": ("registry", "registry", "uc2", kill_vm_while_held("vm1", VNFM)),
+    "uc2 configured": ("registry-configured", "registry", "uc2-configured", kill_vm("vm1")),
+    "uc2 two vnfms": ("registry-two-vnfms", "registry", "uc2", kill_vm("vm1")),
+    "uc3": ("ledger", "ledger", "uc3", kill("ledger-1")),
+    "uc4": ("ledger", "ledger", "uc4", kill_vm("vm1")),
+    "uc4 vim first": ("ledger", "ledger", "uc4", kill_vm_while_held("vm1", VNFM)),
+    "uc4 vnfm first": ("ledger", "ledger", "uc4", kill_vm_while_held("vm1", VIM)),
+    "uc4 crossing": ("ledger", "ledger", "uc4", crossing),
+    "uc5": ("dns", "dns", "uc5", kill("dns-1")),
+    "uc5 reported": ("dns-reported", "dns", "uc5", kill("dns-1")),
+    "uc5 late spare": ("dns-late", "dns", "uc5", kill("dns-1")),
+    "uc5 shared spare": ("shared-spare", "dns#1", "uc5", kill("dns-1")),
+    "uc6": ("dns", "dns", "uc6", kill_vm("vm1")),
+    "uc6 reported": ("dns-reported", "dns", "uc6", kill_vm("vm1")),
+    "uc6 late spare": ("dns-late", "dns", "uc6", kill_vm("vm1")),
+    "uc7": ("nginx", "nginx", "uc7", kill("nginx-1")),
+    "uc8": ("nginx", "nginx", "uc8", kill_vm("vm1")),
+    "uc8 vim first": ("nginx", "nginx", "uc8", kill_vm_while_held("vm1", VNFM)),
+    "uc8 vnfm first": ("nginx", "nginx", "uc8", kill_vm_while_held("vm1", VIM)),
+    "uc8 crossing": ("nginx", "nginx", "uc8", crossing),
+    "uc8 two vnfms": ("two-vnfms", "nginx", "uc8", kill_vm("vm1")),
+    "uc9": ("nginx", "nginx", "uc9", wear_out(*["nginx-1"] * 4)),
+    "uc9 host": ("escalation-hosts", "dns", "uc9-host", wear_out("nginx-1", "nginx-1", "dns-1", "dns-1")),
+    "switchover": ("registry", "registry", "switchover", switchover),
+    "cold start": ("registry", "registry", "cold-start", cold_start),
+}
+
+
+@cache
+def good_run(name: str) -> Evidence:
+    layout, service, order, play = RUNS[name]
+    stage = JournalledStage(LAYOUTS[layout](), service)
+    stage.start()
+    stage.quiet(50)
+    play(stage)
+    stage.settle()
+    stage.quiet()
+    return stage.evidence(order)

@@ -90,15 +90,7 @@ def with_vnf(
         replication=Replication(port=7000) if state == "internal" else None,
     )
     added = {
-        vnfc: Vnfc(
-            vnfc,
-            vnf.name,
-            component.name,
-            group_name,
-            layout.vms[VmName(place)].host if VmName(place) in layout.vms else HostName(place),
-            VmName(place) if VmName(place) in layout.vms else None,
-        )
-        for vnfc, place in zip(vnfcs, places, strict=True)
+        vnfc: _placed(layout, vnfc, component, group_name, place) for vnfc, place in zip(vnfcs, places, strict=True)
     }
     return replace(
         layout,
@@ -120,13 +112,20 @@ def with_vnf(
         },
         services={
             **layout.services,
-            **{
-                service: Service(service, group_name, f"10.77.0.{100 + len(layout.services) + place}/24", 80, "tcp")
-                for place, service in enumerate(services)
-            },
+            **{service: _reached(layout, service, group_name, place) for place, service in enumerate(services)},
         },
         vnfcs={**layout.vnfcs, **added},
     )
+
+
+def _placed(layout: Layout, name: VnfcName, component: Component, group: GroupName, place: str) -> Vnfc:
+    vm = layout.vms.get(VmName(place))
+    host = vm.host if vm else HostName(place)
+    return Vnfc(name, component.vnf, component.name, group, host, vm.name if vm else None)
+
+
+def _reached(layout: Layout, name: ServiceName, group: GroupName, place: int) -> Service:
+    return Service(name, group, f"10.77.0.{100 + len(layout.services) + place}/24", 80, "tcp")
 
 
 TWO = {"vm1": "host1", "vm2": "host2"}

@@ -156,6 +156,8 @@ class World:
         if vm is not None and not self.vms[vm].is_up:
             return ActionFailed(action.id, "the VM is gone", vm_gone=True)
         vnfc = self.vnfcs[action.vnfc]
+        if isinstance(action, StartVnfc) and vm is not None and action.boot not in (0, self.vms[vm].boot):
+            return ActionFailed(action.id, "the VM has begun another life", vm_gone=True)
         if isinstance(action, StartVnfc) and action.run < vnfc.run:
             return ActionFailed(action.id, f"run {vnfc.run} was started since")
         if isinstance(action, Activate | StandBy | Quiesce) and (vnfc.condition != "ready" or vnfc.run != action.run):

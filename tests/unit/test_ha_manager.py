@@ -32,7 +32,7 @@ from holdfast.model.events import (
     VnfcReady,
 )
 from holdfast.model.layout import Layout
-from holdfast.model.messages import Message, VmFailed, VmUp
+from holdfast.model.messages import Message, VmFailed, VmIsolated, VmUp
 from holdfast.model.names import (
     ActionId,
     GroupName,
@@ -170,6 +170,25 @@ def test_a_vm_that_failed_may_still_run_so_its_vnfc_is_isolated_before_it_is_suc
     actions = core.hear(VmFailed(IncidentId("vim#1"), VmName("vm1"), "error reported", True, boot=1))
     assert "IsolateVnfc" in kinds(actions)
     assert "Activate" not in kinds(actions)
+
+
+def test_the_isolation_of_a_vm_frees_what_had_failed_in_it() -> None:
+    core = provided()
+    core.see(VnfcFailed(ONE, 1, "check"))
+    after = core.hear(VmIsolated(IncidentId("vim#1"), VmName("vm1"), boot=1))
+    assert [action.vnfc for action in after if isinstance(action, Activate)] == [TWO]
+
+
+def test_the_isolation_of_a_vm_is_no_proof_for_one_that_was_believed_well() -> None:
+    core = provided()
+    actions = core.hear(VmIsolated(IncidentId("vim#1"), VmName("vm1"), boot=1))
+    assert "IsolateVnfc" in kinds(actions)
+    assert "Activate" not in kinds(actions)
+
+
+def test_a_start_names_the_life_of_the_vm_it_is_meant_for() -> None:
+    core = Core(layouts.registry())
+    assert [action.boot for action in core.up("vm1", boot=3) if isinstance(action, StartVnfc)] == [3]
 
 
 def test_an_agent_that_finds_the_vm_gone_while_it_cleans_up_confirms_the_isolation() -> None:

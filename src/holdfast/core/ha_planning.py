@@ -152,7 +152,7 @@ def _start(turn: Turn, group: GroupName, name: VnfcName) -> None:
     turn.put(name, starting)
     if service is not None:
         turn.put_service(service, replace(turn.service(service), holder=name, last=name, epoch=epoch))
-    action = StartVnfc(turn.desk.number(), name, now.run + 1, epoch, service)
+    action = StartVnfc(turn.desk.number(), name, now.run + 1, epoch, service, boot)
     turn.order(name, "start", action, reasons)
 
 

@@ -27,7 +27,7 @@ def vm_message(turn: Turn, message: Message) -> None:
         case VmIsolated():
             reason = Reason("vm-isolated", message.vm, "", turn.seen)
             if _take_down(turn, message.vm, message.boot, reason):
-                _take_along(turn, message.vm, reason)
+                _is_confirmed_gone(turn, message.vm, reason)
         case VmUp():
             _up(turn, message)
         case VmNotRepaired():
@@ -48,6 +48,19 @@ def _take_down(turn: Turn, vm: VmName, boot: int, reason: Reason) -> bool:
     news = replace(known, up=False, told=True, boot=max(boot, known.boot), news=reason, given_up=None)
     turn.put_vm(vm, news)
     return True
+
+
+def _is_confirmed_gone(turn: Turn, vm: VmName, proof: Reason) -> None:
+    """The NFVI level says that what was in the VM is gone. That frees what had failed before.
+
+    One that we believed well may have been started in a newer life of the VM while the message was on its
+    way; it has failed for us, and its agent is asked to end whatever there is.
+    """
+    for name in turn.in_vm(vm):
+        if turn.vnfc(name).phase in ("failed", "stopping"):
+            isolated(turn, name, proof)
+        else:
+            fail(turn, name, "vm-gone", proof.detail)
 
 
 def _take_along(turn: Turn, vm: VmName, proof: Reason) -> None:
@@ -86,7 +99,7 @@ def _up(turn: Turn, message: VmUp) -> None:
     if known is None or message.boot <= known.boot:
         return
     # What ran in an earlier life of the VM is gone with it, told or not.
-    _take_along(turn, message.vm, Reason("vm-gone", message.vm, "", turn.seen))
+    _is_confirmed_gone(turn, message.vm, Reason("vm-gone", message.vm, "", turn.seen))
     news = Reason("vm-up", message.vm, "", turn.seen)
     turn.wakes.pop(message.vm, None)
     fresh = replace(

@@ -20,7 +20,8 @@ class StartVnfc(Struct, frozen=True, tag=True):
 
     `epoch` is the number reserved for it: what it uses should it become active before told another.
     Where the group assigns no roles the VNFC serves at once: gate, address and announcement for
-    `service` follow as soon as it is ready.
+    `service` follow as soon as it is ready. `boot` is the life of its VM that the start is meant for (0 for
+    any): in another life it fails as `vm_gone`, so that news about the VM are never about the wrong run.
     """
 
     id: ActionId
@@ -28,6 +29,7 @@ class StartVnfc(Struct, frozen=True, tag=True):
     run: int
     epoch: int
     service: ServiceName | None = None
+    boot: int = 0
 
 
 class StopVnfc(Struct, frozen=True, tag=True):

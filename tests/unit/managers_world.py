@@ -156,9 +156,7 @@ class World:
             self.links[link].clear()
         self.lines.append(f"{party} starts again")
         self.observe(party, ManagerStarted())
-        state = self.states[party]
-        again = vim.outstanding(state) if isinstance(state, vim.State) else vnfm.outstanding(state)
-        for action in again:
+        for action in self.outstanding(party):
             self._let_out(party, action)
         for host in self.host_on:
             self._to(agent_party(host), party, self._facts(host))
@@ -224,8 +222,21 @@ class World:
     # Agents and power.
 
     def join(self, host: HostName) -> None:
+        """The link starts (again): the facts first, and what is outstanding once more."""
         for party in self.states:
             self._to(agent_party(host), party, self._facts(host))
+            for action in self.outstanding(party):
+                if not isinstance(action, Send | FenceHost | StartHost) and self._host_of(action) == host:
+                    self._to(party, agent_party(host), action)
+
+    def _host_of(self, action: Action) -> HostName | None:
+        if isinstance(action, StartVm | IsolateVm):
+            return self.layout.vms[action.vm].host
+        return self.layout.vnfcs[action.vnfc].host if isinstance(action, StartVnfc | IsolateVnfc) else None
+
+    def outstanding(self, party: Party) -> tuple[Action, ...]:
+        state = self.states[party]
+        return vim.outstanding(state) if isinstance(state, vim.State) else vnfm.outstanding(state)
 
     def lose(self, host: HostName) -> None:
         for party in self.states:

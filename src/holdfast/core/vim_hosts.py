@@ -182,7 +182,7 @@ def _goes_with_host(draft: Draft, vm: VmName, host: HostName, reasons: Reasons) 
         incident = draft.host(host).incident
         begin_repair(draft, vm, f"host {host} was switched off", reasons, of_host=incident, negotiate=False)
     draft.forget_actions(vm)
-    repair = draft.change(vm, phase="down", why=reasons, failures=Counter()).repair
+    repair = draft.change(vm, phase="down", why=reasons).repair
     if repair is not None and draft.is_known(vm):
         draft.tell(draft.concerned(vm), VmIsolated(repair.incident, vm, life.boot), reasons)
 

@@ -5,7 +5,7 @@ that is already in repair, or about a life of it that is over, begins no second 
 """
 
 from holdfast.core.vim_draft import Draft
-from holdfast.core.vim_repair import allow, fault_in_vm
+from holdfast.core.vim_repair import Kind, allow, fault_in_vm
 from holdfast.core.vim_state import Reported
 from holdfast.model.actions import Refuse
 from holdfast.model.events import Received
@@ -55,10 +55,11 @@ def _repair_asked(draft: Draft, sender: Party, asked: RepairRequest | ErrorOnVm)
     elif isinstance(asked, ErrorOnVm):
         detail = f"{asked.failures} failures of {', '.join(asked.vnfcs)} within {asked.within_s:g} s, by {sender}"
         why = (draft.reason("error-reported", vm, detail),)
-        fault_in_vm(draft, vm, TOO_MANY_FAILURES, why, heard=sender, is_error=True)
+        fault_in_vm(draft, vm, TOO_MANY_FAILURES, why, heard=sender, kind="error")
     else:
         why = (draft.reason("repair-requested", vm, f"by {sender}: {asked.why}"),)
-        fault_in_vm(draft, vm, asked.why, why, heard=sender, isolate_first=asked.isolate_only)
+        kind: Kind = "gone" if asked.gone else "stuck"
+        fault_in_vm(draft, vm, asked.why, why, heard=sender, kind=kind, isolate_first=asked.isolate_only)
 
 
 def _is_over(draft: Draft, sender: Party, asked: RepairRequest | ErrorOnVm) -> None:

@@ -77,7 +77,8 @@ def _start_when_allowed(draft: Draft, vm: VmName) -> None:
     if repair is not None and repair.waits:
         return
     if repair is not None and not repair.restart:
-        give_up(draft, vm, "its repair is not configured", (*life.why, *repair.allowed))
+        why = "its repair is not configured" if place.repair == "none" else "repairing it has not helped"
+        give_up(draft, vm, why, (*repair.why, *life.why, *repair.allowed))
         return
     host = draft.host(place.host)
     if host.phase != "up":

@@ -5,6 +5,8 @@ over. Always holds: a VM has one repair at a time; where it is negotiated, every
 VM's present life has acknowledged or asked before it goes on.
 """
 
+from typing import Literal
+
 from holdfast.core import escalation
 from holdfast.core.ledger import Reasons
 from holdfast.core.vim_draft import Draft
@@ -13,6 +15,10 @@ from holdfast.model.actions import RaiseAlarm, Refuse
 from holdfast.model.messages import VmFailed, VmNotRepaired
 from holdfast.model.names import HostName, IncidentId, Party, VmName
 from holdfast.model.reasons import Reason
+
+Kind = Literal["gone", "stuck", "error"]
+"""gone: the VM is no more; stuck: something in it could not be cleaned up; error: what is in it fails again and
+again (UC9), while the VM may be well in itself. Repairing a VM that lives is worth only so many tries."""
 
 RETRY_S = 5.0
 """Pause before isolation or fencing that failed is tried again."""
@@ -27,30 +33,32 @@ def fault_in_vm(
     cause: str,
     why: Reasons,
     heard: Party | None = None,
-    is_error: bool = False,
+    kind: Kind = "gone",
     isolate_first: bool = False,
 ) -> None:
     """Something is newly wrong with this VM: find the zone it points to, and begin the repair there.
 
     Args:
         heard: VNFM that has told it, and so needs no telling.
-        is_error: the VM may be well in itself (UC9), so other VMs of its host are looked at.
     """
     host = draft.layout.vms[vm].host
-    if wider := points_to_host(draft, vm, is_error):
-        if draft.has_fence(host):
-            condemn(draft, host, cause, (*why, wider), vm=vm, heard=heard)
+    restart = True
+    if wider := points_to_host(draft, vm, kind):
+        obstacle = not_wider_because(draft, host)
+        if obstacle is None:
+            condemn(draft, host, cause, (*why, *wider), vm=vm, heard=heard)
             return
-        reasons = (*why, wider, Reason("zone-above-unknown", vm))
+        reasons = (*why, *wider, obstacle)
         draft.desk.note(Refuse("fence", host), reasons)
-        if is_error and wider.code == "too-many-failures":
-            # The VM is well, repairing it has not helped, and there is nothing wider to repair.
+        has_not_helped = any(reason.code == "too-many-failures" for reason in wider)
+        if has_not_helped and kind == "error":
             hold(draft, vm, cause, reasons)
             return
-    begin_repair(draft, vm, cause, why, heard=heard, is_error=is_error, isolate_first=isolate_first)
+        restart = kind == "gone" or not has_not_helped
+    begin_repair(draft, vm, cause, why, heard=heard, kind=kind, isolate_first=isolate_first, restart=restart)
 
 
-def points_to_host(draft: Draft, vm: VmName, is_error: bool) -> Reason | None:
+def points_to_host(draft: Draft, vm: VmName, kind: Kind) -> Reasons:
     """Count the fault, and tell why it is taken to be in the host, if it is."""
     place = draft.layout.vms[vm]
     failures = escalation.count(draft.vm(vm).failures, place.escalation, draft.now, vm, (draft.n,))
@@ -58,13 +66,26 @@ def points_to_host(draft: Draft, vm: VmName, is_error: bool) -> Reason | None:
     rule = draft.layout.hosts[place.host].escalation
     errors = escalation.count(draft.host(place.host).errors, rule, draft.now, vm, (draft.n,))
     draft.change_host(place.host, errors=errors)
-    if is_error and escalation.different_exceeded(errors, rule, draft.now):
+    wider: Reasons = ()
+    if kind == "error" and escalation.different_exceeded(errors, rule, draft.now):
         detail = f"{', '.join(errors.about)} within {rule.probation_s:g} s, {rule.maximum} allowed"
-        return Reason("several-vms-of-host", place.host, detail, errors.seen)
+        wider += (Reason("several-vms-of-host", place.host, detail, errors.seen),)
     if escalation.exceeded(failures, place.escalation, draft.now):
         detail = f"{failures.failures} repairs within {place.escalation.probation_s:g} s"
-        return Reason("too-many-failures", vm, f"{detail}, {place.escalation.maximum} allowed", failures.seen)
-    return None
+        wider += (Reason("too-many-failures", vm, f"{detail}, {place.escalation.maximum} allowed", failures.seen),)
+    return wider
+
+
+def not_wider_because(draft: Draft, host: HostName) -> Reason | None:
+    """Why the repair cannot go up to the host: no device, or it has not helped of late."""
+    if not draft.has_fence(host):
+        return Reason("zone-above-unknown", host)
+    rule = draft.layout.hosts[host].escalation
+    repairs = escalation.lapsed(draft.host(host).repairs, rule, draft.now)
+    if repairs.failures < rule.maximum:
+        return None
+    detail = f"{repairs.failures} repairs within {rule.probation_s:g} s, {rule.maximum} allowed"
+    return Reason("too-many-failures", host, detail, repairs.seen)
 
 
 # A VM.
@@ -78,8 +99,9 @@ def begin_repair(
     heard: Party | None = None,
     of_host: IncidentId | None = None,
     negotiate: bool = True,
-    is_error: bool = False,
+    kind: Kind = "gone",
     isolate_first: bool = False,
+    restart: bool = True,
 ) -> None:
     """Open the incident, raise the alarm, tell the VNFMs concerned, and note whom the repair waits for."""
     policy = draft.layout.vms[vm].repair
@@ -104,8 +126,8 @@ def begin_repair(
         waits,
         isolate_first,
         # A VM without a repair is ended if it failed (its port must be gone), not on mere suspicion.
-        isolate=policy != "none" or not is_error,
-        restart=policy != "none",
+        isolate=policy != "none" or kind != "error",
+        restart=policy != "none" and restart,
     )
     draft.forget_actions(vm)
     draft.timers.pop(f"again:{vm}", None)
@@ -173,14 +195,15 @@ def not_isolated(draft: Draft, vm: VmName, why: str) -> None:
 
 def start_failed_again(draft: Draft, vm: VmName, reasons: Reasons) -> None:
     """A VM that does not come up in its repair is tried again, up to the maximum of its zone."""
-    wider = points_to_host(draft, vm, is_error=False)
-    if wider is None:
+    wider = points_to_host(draft, vm, "gone")
+    if not wider:
         return
     host = draft.layout.vms[vm].host
-    if draft.has_fence(host):
-        condemn(draft, host, f"VM {vm} does not start", (*reasons, wider))
+    obstacle = not_wider_because(draft, host)
+    if obstacle is None:
+        condemn(draft, host, f"VM {vm} does not start", (*reasons, *wider))
     else:
-        give_up(draft, vm, "it does not start", (*reasons, wider, Reason("zone-above-unknown", vm)))
+        give_up(draft, vm, "it does not start", (*reasons, *wider, obstacle))
 
 
 def hold(draft: Draft, vm: VmName, cause: str, reasons: Reasons) -> None:
@@ -234,7 +257,11 @@ def condemn(
         if is_urgent and not life.is_urgent:
             draft.change_host(host, is_urgent=True, why=(*life.why, *why))
         return
-    incident = draft.desk.open_incident(host, None, cause, why)
+    # The last VMs of an earlier repair may still be starting: then this is the same incident.
+    incident = life.incident or draft.desk.open_incident(host, None, cause, why)
+    if not is_urgent:
+        rule = draft.layout.hosts[host].escalation
+        draft.change_host(host, repairs=escalation.count(life.repairs, rule, draft.now, host, (draft.n,)))
     if not life.is_alarmed:
         draft.desk.note(RaiseAlarm(f"host:{host}", f"host {host} has failed: {cause}"), why, incident)
     draft.change_host(

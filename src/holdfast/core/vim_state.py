@@ -64,6 +64,8 @@ class HostLife(Struct, frozen=True):
     fence_alarmed: bool = False
     errors: Counter = Counter()
     """Different VMs of it in error."""
+    repairs: Counter = Counter()
+    """How often it was switched off because errors pointed to it."""
 
 
 class Reported(Struct, frozen=True):

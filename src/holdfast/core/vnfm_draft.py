@@ -168,12 +168,12 @@ class Draft:
         need = Need(incident, where.vnf, error, reasons)
         self.change_vm(where.vm, condition="in-error", incident=incident, why=reasons, need=need)
 
-    def need_repair(self, vnfc: VnfcName, why: str, reasons: Reasons) -> None:
+    def need_repair(self, vnfc: VnfcName, why: str, reasons: Reasons, gone: bool = False) -> None:
         """The VM of this VNFC of ours must be repaired, by the VIM."""
         where = self.layout.vnfcs[vnfc]
         incident = self.life(vnfc).incident
         if where.vm and incident and self.view(where.vm).need is None:
-            request = RepairRequest(incident, where.vm, why, boot=self.view(where.vm).boot)
+            request = RepairRequest(incident, where.vm, why, boot=self.view(where.vm).boot, gone=gone)
             self.change_vm(where.vm, need=Need(incident, where.vnf, request, reasons))
 
 

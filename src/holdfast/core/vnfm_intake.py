@@ -217,7 +217,7 @@ def _vm_gone(draft: Draft, vnfc: VnfcName) -> None:
     draft.change(vnfc, phase="down", why=reasons, unconfirmed="")
     if where.vm is not None:
         _vm_is_gone(draft, where.vm)
-    draft.need_repair(vnfc, f"VM {where.vm} is gone", reasons)
+    draft.need_repair(vnfc, f"VM {where.vm} is gone", reasons, gone=True)
 
 
 def _deadline_passed(draft: Draft) -> None:

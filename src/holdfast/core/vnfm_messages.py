@@ -166,7 +166,8 @@ def _repair_wanted(draft: Draft, report: ErrorReport, vm: VmName) -> None:
         return
     if report.repair_vm and view.condition in ("unknown", "up"):
         draft.change_vm(vm, condition="gone", why=reasons)
-    request = RepairRequest(report.incident, vm, f"{why} ({report.vnfc})", boot=draft.view(vm).boot)
+    boot, gone = draft.view(vm).boot, report.repair_vm
+    request = RepairRequest(report.incident, vm, f"{why} ({report.vnfc})", boot=boot, gone=gone)
     draft.change_vm(vm, need=Need(report.incident, report.vnf, request, reasons))
 
 

@@ -44,6 +44,8 @@ class RepairRequest(Struct, frozen=True, tag=True):
     isolate_only: bool = False
     """Isolate now because a take-over waits for it; the restart still needs the acknowledgements."""
     boot: int = 0
+    gone: bool = False
+    """The VM itself is gone; otherwise something in it could not be cleaned up."""
 
 
 class RepairAck(Struct, frozen=True, tag=True):

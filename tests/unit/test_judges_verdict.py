@@ -230,7 +230,7 @@ def test_with_periodic_replication_only_updates_since_the_last_passing_may_be_lo
     verdict = judge(recent)
     assert verdict.checks["updates"].ok is True
     assert verdict.updates_lost == 3
-    early = with_run(with_state(evidence, answered[-20:], "periodic"), sync_period_s=0.010)
+    early = with_run(with_state(evidence, answered[-30:], "periodic"), sync_period_s=0.010)
     assert judge(early).checks["updates"].ok is False
 
 

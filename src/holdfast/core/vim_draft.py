@@ -108,6 +108,11 @@ class Draft:
         life = self.vm(vm)
         return life.boot > 0 and life.announced == life.boot
 
+    def have_reported(self, vm: VmName) -> set[Party]:
+        """VNFMs that have asked for a repair of the VM's present life, or reported an error on it."""
+        boot = self.vm(vm).boot
+        return {report.sender for report in self.reports.values() if report.vm == vm and report.boot == boot}
+
     def tell(
         self, to: tuple[Party, ...], message: VmFailed | VmIsolated | VmUp | VmNotRepaired, reasons: Reasons
     ) -> None:

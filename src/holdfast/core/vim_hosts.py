@@ -26,19 +26,20 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
     if host not in draft.layout.hosts:
         return
     life = draft.change_host(host, joined=True)
-    facts = {fact.vm: fact for fact in event.vms}
     vms = draft.region.vms_on.get(host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm in vms)
     if life.phase == "starting":
         _host_is_back(draft, host)
     elif life.phase == "fence-failed" and life.only_away:
+        draft.change_host(host, seen_vms=event.vms)
         _host_was_only_away(draft, host)
+        return
     elif life.phase in ("condemned", "fencing", "fence-failed"):
+        draft.change_host(host, seen_vms=event.vms)
         return  # It is to be switched off all the same.
     else:
         _host_is_here(draft, host)
-    for vm in vms:
-        _reconcile(draft, vm, facts.get(vm, VmFact(vm, 0, "absent")))
+    _reconcile_all(draft, host, event.vms)
 
 
 def agent_lost(draft: Draft, host: HostName) -> None:
@@ -96,9 +97,17 @@ def _host_was_only_away(draft: Draft, host: HostName) -> None:
     for vm in draft.region.vms_on.get(host, ()):
         if draft.vm(vm).phase == "failed" and draft.vm(vm).repair is None:
             draft.change(vm, phase="up")
+    _reconcile_all(draft, host, life.seen_vms)
 
 
 # VMs, as an agent sees them when it joins.
+
+
+def _reconcile_all(draft: Draft, host: HostName, seen: tuple[VmFact, ...]) -> None:
+    facts = {fact.vm: fact for fact in seen}
+    for vm in draft.region.vms_on.get(host, ()):
+        _reconcile(draft, vm, facts.get(vm, VmFact(vm, 0, "absent")))
+    draft.change_host(host, seen_vms=())
 
 
 def _reconcile(draft: Draft, vm: VmName, fact: VmFact) -> None:
@@ -137,6 +146,10 @@ def vm_died(draft: Draft, vm: VmName, boot: int, cause: str) -> None:
     if vm not in draft.layout.vms:
         return
     life = draft.vm(vm)
+    host = draft.layout.vms[vm].host
+    if life.phase == "failed" and draft.host(host).seen_vms:
+        left = tuple(fact for fact in draft.host(host).seen_vms if fact.vm != vm)
+        draft.change_host(host, seen_vms=left)
     if boot < life.boot or life.phase not in ("up", "starting"):
         return
     if life.phase == "starting":

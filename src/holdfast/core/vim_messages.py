@@ -49,7 +49,7 @@ def _repair_asked(draft: Draft, sender: Party, asked: RepairRequest | ErrorOnVm)
     if asked.boot and asked.boot < life.boot and life.repair is None:
         _is_over(draft, sender, asked)
         return
-    draft.reports[asked.incident] = Reported(sender, vm)
+    draft.reports[asked.incident] = Reported(sender, vm, life.boot)
     if life.repair is not None or life.phase != "up":
         _is_under_way(draft, sender, asked)
     elif isinstance(asked, ErrorOnVm):

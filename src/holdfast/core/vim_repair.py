@@ -109,7 +109,8 @@ def begin_repair(
     draft.desk.note(RaiseAlarm(f"vm:{vm}", f"VM {vm} has failed: {cause}"), why, incident)
     knowing = draft.concerned(vm) if draft.is_known(vm) else ()
     asks = negotiate and policy == "negotiated"
-    unheard = tuple(vnfm for vnfm in knowing if vnfm != heard)
+    spoken = {heard, *draft.have_reported(vm)}
+    unheard = tuple(vnfm for vnfm in knowing if vnfm not in spoken)
     waits = () if not asks else knowing if isolate_first else unheard
     told = knowing if waits and isolate_first else unheard
     allowed: Reasons = ()

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from holdfast.core.escalation import Counter
 from holdfast.core.ledger import Ledger, Reasons
+from holdfast.model.events import VmFact
 from holdfast.model.names import HostName, IncidentId, Party, VmName
 
 VmPhase = Literal["down", "starting", "up", "failed", "isolating", "stuck", "given-up"]
@@ -64,6 +65,8 @@ class HostLife(Struct, frozen=True):
     fence_alarmed: bool = False
     errors: Counter = Counter()
     """Different VMs of it in error."""
+    seen_vms: tuple[VmFact, ...] = ()
+    """What its agent saw when it joined though the host is to be switched off, should that be called off."""
     repairs: Counter = Counter()
     """How often it was switched off because errors pointed to it."""
 
@@ -73,6 +76,8 @@ class Reported(Struct, frozen=True):
 
     sender: Party
     vm: VmName
+    boot: int
+    """Life of the VM that it was about."""
 
 
 class State(Struct, frozen=True):

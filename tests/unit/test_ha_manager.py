@@ -20,6 +20,7 @@ from holdfast.model.events import (
     ActionFailed,
     AgentJoined,
     AgentLost,
+    DeadlinePassed,
     Event,
     ManagerStarted,
     Observed,
@@ -295,8 +296,9 @@ def test_a_spare_whose_number_is_used_up_is_started_again_before_it_is_needed() 
     core = Core(layouts.dns())
     core.up("vm1")
     core.up("vm2")
-    second = VnfcName("dns-2")
-    activation = core.see(VnfcReady(second, 1))
+    # The first choice does not come: after a while the other one serves.
+    assert kinds(core.see(VnfcReady(VnfcName("dns-2"), 1))) == ["Refuse"]
+    activation = core.see(DeadlinePassed(), now=2.0)
     assert [action.epoch for action in activation if isinstance(action, Activate)] == [2]
     core.done(activation)
     actions = core.see(VnfcReady(VnfcName("dns-1"), 1))
@@ -309,7 +311,8 @@ def test_one_that_ends_while_it_is_told_to_end_has_not_failed() -> None:
     core = Core(layouts.dns())
     core.up("vm1")
     core.up("vm2")
-    core.done(core.see(VnfcReady(VnfcName("dns-2"), 1)))
+    core.see(VnfcReady(VnfcName("dns-2"), 1))
+    core.done(core.see(DeadlinePassed(), now=2.0))
     stop = core.see(VnfcReady(VnfcName("dns-1"), 1))
     assert isinstance(stop[0], StopVnfc)
     assert core.see(VnfcFailed(VnfcName("dns-1"), 1, "exited")) == []
@@ -321,6 +324,29 @@ def test_a_refusal_is_said_once_as_long_as_its_reasons_stand() -> None:
     after = core.done(core.see(VnfcFailed(ONE, 1, "killed")))
     assert any(isinstance(action, Refuse) for action in after)
     assert not any(isinstance(action, Refuse) for action in core.see(ManagerStarted()))
+
+
+def test_the_first_choice_is_waited_for_at_the_first_start_only() -> None:
+    core = Core(layouts.registry())
+    core.see(ManagerStarted())
+    core.up("vm1")
+    core.up("vm2")
+    assert kinds(core.see(VnfcReady(TWO, 1, Position()))) == ["Refuse"]
+    activation = core.see(VnfcReady(ONE, 1, Position()))
+    assert [action.vnfc for action in activation if isinstance(action, Activate)] == [ONE]
+    core.done(core.done(activation))
+    assert ha_manager.deadline(core.state) is None
+
+
+def test_nobody_is_promoted_before_its_agent_was_heard_after_a_restart_of_the_manager() -> None:
+    core = provided()
+    for host in ("host1", "host2"):
+        core.see(AgentLost(HostName(host)))
+    core.see(ManagerStarted())
+    core.see(VnfcFailed(ONE, 1, "killed"))
+    isolated = [action for action in core.last if isinstance(action.action, IsolateVnfc)]
+    after = core.done([decision.action for decision in isolated])
+    assert "Activate" not in kinds(after)
 
 
 def test_news_about_vnfcs_of_others_are_not_ours() -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
 from holdfast.core.ha_state import Move
+from holdfast.core.ha_successor import is_first_start
 from holdfast.core.ha_turn import Turn
 from holdfast.core.ha_vms import vm_gone_by_agent, vm_message
 from holdfast.core.ledger import Pending
@@ -47,6 +48,7 @@ from holdfast.model.events import (
     VnfcFailed,
     VnfcReady,
 )
+from holdfast.model.limits import FIRST_CHOICE_WAIT_S
 from holdfast.model.names import GroupName, VnfcName, VnfName
 from holdfast.model.reasons import Reason
 
@@ -56,6 +58,8 @@ def take_in(turn: Turn, event: Event) -> None:
         case ManagerStarted():
             # Whatever was outstanding is sent again now, so its time begins now.
             turn.desk.give_time(lambda action: True)
+            # What ran when the state was saved may run no more: nobody is promoted before its agent has been heard.
+            turn.agents = dict.fromkeys(turn.agents, False)
             for group in turn.groups:
                 turn.touch(group)
         case DeadlinePassed():
@@ -109,6 +113,8 @@ def _ready(turn: Turn, name: VnfcName, run: int, position: Position | None) -> N
     turn.put(name, replace(now, phase="ready", doing=None, position=position, ready=ready))
     if position is not None:
         _know_epoch(turn, name, position.epoch)
+    if is_first_start(turn, turn.group_of(name)):
+        turn.wakes[name] = turn.now + FIRST_CHOICE_WAIT_S
 
 
 def _know_epoch(turn: Turn, name: VnfcName, epoch: int) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from holdfast.core.ha_incidents import interrupt, raise_alarm
 from holdfast.core.ha_state import GroupNow, ServiceNow
-from holdfast.core.ha_successor import Choice, choose, epoch_floor, outdated
+from holdfast.core.ha_successor import Choice, choose, epoch_floor, is_first_start, outdated
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.core.ledger import UNANSWERED_S
 from holdfast.model.actions import Activate, NoteService, Quiesce, Refuse, StandBy
@@ -56,6 +56,9 @@ def _give(turn: Turn, name: ServiceName, choice: Choice) -> None:
     given = replace(service, holder=vnfc, last=vnfc, epoch=epoch, in_sync=in_sync, tried=service.tried + 1, move=None)
     turn.put(vnfc, replace(before, epoch=epoch, role="none"))
     turn.put_service(name, given)
+    if not is_first_start(turn, group):
+        for waited in turn.wanted(group).vnfcs:
+            turn.wakes.pop(waited, None)
     action = Activate(turn.desk.number(), vnfc, before.run, name, epoch, in_sync)
     reasons = (*why_free(turn, service, vnfc), *choice.reasons)
     limit_s = turn.component(group).role_limit_s + UNANSWERED_S

@@ -34,6 +34,9 @@ def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
     able, unable = _able(turn, group, name)
     if to is not None:
         able = sorted(able, key=lambda one: one != to)
+    preferred = _on_its_way(turn, group, able[0]) if able and service.last is None else None
+    if preferred is not None:
+        return Choice(None, (Reason("declared", preferred, "", turn.seen),))
     if turn.wanted(group).state != "internal":
         return _first(turn, name, service, able, unable)
     if service.loss_accepted is not None and able:
@@ -62,6 +65,23 @@ def _able(turn: Turn, group: GroupName, name: ServiceName) -> tuple[list[VnfcNam
     unfit = turn.service(name).unfit
     able.sort(key=lambda one: (one in unfit, turn.vnfc(one).role == "quiescing"))
     return able, tuple(unable)
+
+
+def is_first_start(turn: Turn, group: GroupName) -> bool:
+    """Whether some service of the group was never provided by anyone."""
+    return any(service.last is None for service in turn.groups[group].services.values())
+
+
+def _on_its_way(turn: Turn, group: GroupName, ready: VnfcName) -> VnfcName | None:
+    """At the very first start: one that the descriptor names before this one and that is still being started."""
+    if ready not in turn.wakes:
+        return None
+    order = turn.wanted(group).vnfcs
+    for name in order[: order.index(ready)]:
+        now = turn.vnfc(name)
+        if now.phase == "starting" or (now.phase == "down" and now.run == 0):
+            return name
+    return None
 
 
 def outdated(turn: Turn, vnfc: VnfcName, name: ServiceName) -> Reason:

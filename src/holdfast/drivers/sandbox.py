@@ -30,6 +30,9 @@ SOCKET_NAME = "init.sock"
 ANSWER_LIMIT_S = 5.0
 TITLE_ROOM = " " * 128
 """So that the settings of a capsule fit where those of its VM stand in the list of processes."""
+PF_FIELD = 6
+"""Place of the kernel's task flags in /proc/<pid>/stat, counted after the program's name."""
+PF_EXITING = 0x4
 VM = ("pid", "net", "mnt", "uts", "ipc")
 CAPSULE = ("pid", "mnt")
 
@@ -61,6 +64,15 @@ def gone(pidfd: int, limit_s: float = 0.0) -> bool:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(limit_s * 1000))
+
+
+def is_dying(pidfd: int) -> bool:
+    """Whether the process has begun to end. First processes end what is in their sandbox before they are gone."""
+    try:
+        flags = int(Path(f"/proc/{pid_of(pidfd)}/stat").read_text().rpartition(")")[2].split()[PF_FIELD])
+    except (OSError, ValueError, IndexError):
+        return True
+    return bool(flags & PF_EXITING)
 
 
 def kill(pidfd: int) -> None:

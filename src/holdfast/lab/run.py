@@ -17,6 +17,7 @@ import msgspec
 from holdfast import descriptor
 from holdfast.errors import HoldfastError
 from holdfast.lab.judges.evidence import RunEvidence, write_run
+from holdfast.lab.judges.probed import load_probe
 from holdfast.lab.nest import limits_of_nest
 from holdfast.lab.probing import Probing
 from holdfast.lab.scenario import Scenario
@@ -94,6 +95,8 @@ class _Run:
         finally:
             self.say("stopping the load")
             probe.stop()
+            if not load_probe(probe.probe_file).realtime:
+                self.unknown.append("the probe had no real-time priority (it takes root), so its figures prove nothing")
 
     def _settle(self, tail: JournalTail) -> None:
         end = time.monotonic() + SETTLE_LIMIT_S

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from holdfast.lab import faults
 from holdfast.lab.judges.evidence import Fault
 from holdfast.lab.probing import Probing
@@ -66,7 +68,7 @@ class Stage:
         return layout.groups[GroupName(layout.services[ServiceName(self.scenario.service)].group)]
 
     def vnfc(self, word: str) -> VnfcName:
-        """`active` and `standby` of the scenario's service, `same` as in the last step with a file, or a VNFC's name."""
+        """`active`, `standby` of the scenario's service, `same` as in the last step with a file, or a VNFC's name."""
         if word == "same":
             return VnfcName(next(fault.entity for fault in reversed(self.faults) if fault.kind == "put-file"))
         self.tail.read()
@@ -99,7 +101,11 @@ class Stage:
         """Write down what is about to be done, do it, and check that it took effect."""
         at = self.mark("fault" if starts else "staged", entity, step.verb)
         self.note(step.verb, entity, at, starts=starts)
-        act()
+        try:
+            act()
+        except faults.FaultFailed as error:
+            self.faults[-1] = structs.replace(self.faults[-1], took_effect=False, detail=error.message)
+            raise
 
 
 def _load(stage: Stage, step: Step) -> None:

@@ -179,7 +179,9 @@ class Agent:
         if isinstance(action, VmAction):
             return False
         life = self._vnfcs.get(action.vnfc)
-        return life is not None and life.vm_is_gone
+        if life is None:
+            return False
+        return life.vm_is_gone or (isinstance(action, StartVnfc) and life.is_of_another_boot(action.boot))
 
     async def _with_vm(self, action: VmAction) -> str:
         vm = self._vms.get(action.vm)
@@ -210,6 +212,8 @@ class Agent:
             self._refuse_older(action)
         match action:
             case StartVnfc():
+                if life.is_of_another_boot(action.boot):
+                    raise WorldError(f"boot {action.boot} of its VM is over")
                 return await life.start(action.run, action.epoch, lambda: self._serve_at_once(life, action))
             case StopVnfc() | IsolateVnfc():
                 return await life.stop(action.run)

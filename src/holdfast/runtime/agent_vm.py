@@ -53,6 +53,20 @@ class VmOnHost:
         if self.keeper is not None and sandbox.gone(self.keeper.pidfd):
             self._died()
 
+    async def see_it_through(self) -> None:
+        """If it has begun to end, wait until it has.
+
+        When a VM is killed, the processes in it end before its first one does: whoever cleans one of them up in that
+        moment must not take it for a failure of that process alone.
+        """
+        if self.keeper is not None and sandbox.is_dying(self.keeper.pidfd):
+            handle = os.dup(self.keeper.pidfd)
+            try:
+                await over_within(handle, self.vm.isolate_limit_s)
+            finally:
+                os.close(handle)
+            self.look()
+
     def fact(self) -> VmFact:
         return VmFact(self.vm.name, self.boot, "up" if self.is_up else "absent")
 

@@ -88,6 +88,10 @@ class VnfcOnHost:
         self._vm.look()
         return self._vm.is_gone
 
+    def is_of_another_boot(self, boot: int) -> bool:
+        """Whether an instruction for that boot of the VM comes too late (0: for any)."""
+        return self._vm is not None and boot != 0 and self._vm.boot != boot
+
     def fact(self) -> VnfcFact:
         return VnfcFact(
             self.vnfc.name,
@@ -350,6 +354,8 @@ class VnfcOnHost:
         if self._capsule is not None and not await self._capsule.end(self.component.cleanup_limit_s):
             raise WorldError(f"not gone within {self.component.cleanup_limit_s:g} s of SIGKILL")
         self._forget()
+        if self._vm is not None:
+            await self._vm.see_it_through()
         if self._vm is not None and self.vm_is_gone:
             raise WorldError(f"VM {self._vm.vm.name} is gone")
         if troubles:

@@ -280,7 +280,7 @@ class World:
                 return ActionDone(action.id)
             case StartVnfc():
                 vm = self.layout.vnfcs[action.vnfc].vm
-                if vm is not None and vm not in self.vm_up:
+                if vm is not None and (vm not in self.vm_up or self.boots[vm] != action.boot):
                     return ActionFailed(action.id, f"{vm} is gone", vm_gone=True)
                 assert action.vnfc not in self.running, f"two of {action.vnfc}"
                 self.running.add(action.vnfc)

@@ -351,12 +351,25 @@ def test_the_start_of_a_vm_that_overtook_its_failure_is_believed() -> None:
     world.stopped.add(VIM)
     world._end_vm(VM1)
     world.vm_up.add(VM1)
+    world.boots[VM1] = 2
     world.message(VIM, CORE, VmUp(IncidentId("vim#1"), VM1, 2))
     world.settle()
-    # Nobody has asked, so what was started meanwhile may be in the new life already.
-    assert world.acts() == ["vnfm:core: IsolateVnfc dns-1 1", "vnfm:core: StartVnfc dns-1 2"]
+    assert world.acts() == ["vnfm:core: StartVnfc dns-1 2"]
     world.message(VIM, CORE, VmFailed(IncidentId("vim#1"), VM1, "died", True, 1))
     world.message(VIM, CORE, VmIsolated(IncidentId("vim#1"), VM1, 1))
-    assert len(world.acts()) == 2
+    assert len(world.acts()) == 1
     assert world.acts(OpenIncident) == ["vnfm:core: OpenIncident dns-1"]
     assert world.acts(CloseIncident) == ["vnfm:core: CloseIncident vnfm:core#1 repaired"]
+
+
+def test_a_start_that_came_too_late_for_its_vm_is_given_again_when_the_next_life_is_announced() -> None:
+    world = begun(World(one_vm()))
+    world.stopped.add(VIM)
+    world.kill(DNS)
+    world.vm_up.add(VM1)
+    world.boots[VM1] = 2
+    world.settle()
+    assert world.acts()[:2] == ["vnfm:core: IsolateVnfc dns-1 1", "vnfm:core: StartVnfc dns-1 2"]
+    assert world.acts()[2:] == ["vnfm:core: RepairRequest vm1 to vim"]
+    world.message(VIM, CORE, VmUp(IncidentId("vim#1"), VM1, 2))
+    assert world.acts()[3:] == ["vnfm:core: StartVnfc dns-1 3"]

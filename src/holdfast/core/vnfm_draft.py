@@ -109,8 +109,7 @@ class Draft:
         self.forget_actions(vnfc)
         if life.phase in ("ready", "starting"):
             self.interrupted(vnfc, "vm-gone", reasons)
-        unconfirmed = "start" if life.phase == "starting" else "run"
-        self.change(vnfc, phase="down", why=reasons, unconfirmed=unconfirmed)
+        self.change(vnfc, phase="down", why=reasons)
 
     def interrupted(self, vnfc: VnfcName, cause: str, reasons: Reasons) -> None:
         """The VNFC has failed: open its incident, unless one is open, and note its service."""

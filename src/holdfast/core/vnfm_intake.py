@@ -195,7 +195,7 @@ def _start_failed(draft: Draft, vnfc: VnfcName, why: str, vm_gone: bool) -> None
 def _isolated(draft: Draft, vnfc: VnfcName, detail: str) -> None:
     life = draft.life(vnfc)
     reasons = (*life.why, draft.reason("vnfc-isolated", vnfc, detail))
-    draft.change(vnfc, phase="down", why=reasons, unconfirmed="")
+    draft.change(vnfc, phase="down", why=reasons)
     draft.point_to_vm(vnfc)
 
 
@@ -214,7 +214,7 @@ def _vm_gone(draft: Draft, vnfc: VnfcName) -> None:
     gone = draft.reason("vm-gone", where.vm or where.host)
     reasons: Reasons = (*draft.life(vnfc).why, gone)
     draft.interrupted(vnfc, "vm-gone", reasons)
-    draft.change(vnfc, phase="down", why=reasons, unconfirmed="")
+    draft.change(vnfc, phase="down", why=reasons)
     if where.vm is not None:
         _vm_is_gone(draft, where.vm)
     draft.need_repair(vnfc, f"VM {where.vm} is gone", reasons, gone=True)

@@ -90,7 +90,6 @@ def _vm_up(draft: Draft, up: VmUp) -> None:
         return
     reason = draft.reason("vm-up", up.vm)
     _fall_with(draft, up.vm, reason)
-    _clear_the_way(draft, up.vm, view.told != "")
     renewed = VmView(boot=up.boot, condition="up", why=(reason,), claims=view.claims, incident=view.incident)
     draft.views[up.vm] = renewed
     draft.end_probation(f"vm:{up.vm}")
@@ -110,18 +109,6 @@ def _vm_not_repaired(draft: Draft, given_up: VmNotRepaired) -> None:
 def _fall_with(draft: Draft, vm: VmName, reason: Reason) -> None:
     for vnfc in draft.charge.in_vm.get(vm, ()):
         draft.down(vnfc, (reason,))
-
-
-def _clear_the_way(draft: Draft, vm: VmName, was_asked: bool) -> None:
-    """Have cleaned up again what may have got into the new life of the VM.
-
-    A VM that is restarted without asking (configured repair, host switched off) may be up before its failure
-    is heard of here; what was started meanwhile then runs in the new life already.
-    """
-    for vnfc in draft.charge.in_vm.get(vm, ()):
-        life = draft.life(vnfc)
-        if life.unconfirmed == "start" or (life.unconfirmed == "run" and not was_asked):
-            draft.change(vnfc, phase="failed")
 
 
 def _pass_on(draft: Draft, kind: str, news: VmNews, reason: Reason) -> None:

@@ -176,9 +176,13 @@ def _start(draft: Draft, vnfc: VnfcName) -> None:
     life = draft.life(vnfc)
     epoch = draft.next_epoch(where.group)
     limit = draft.layout.components[where.group].start_limit_s + START_GRACE_S
-    action = StartVnfc(draft.desk.number(), vnfc, life.run + 1, epoch, draft.charge.service_of.get(vnfc))
+    service = draft.charge.service_of.get(vnfc)
+    # Meant for this life of the VM and no other: where the VIM restarts a VM without asking, the start could
+    # otherwise get into the next life, whose news then seem to be about an earlier run.
+    boot = draft.view(where.vm).boot if where.vm is not None else 0
+    action = StartVnfc(draft.desk.number(), vnfc, life.run + 1, epoch, service, boot)
     draft.desk.order(action, _why_start(draft, vnfc), life.incident, limit)
-    draft.change(vnfc, phase="starting", run=life.run + 1, epoch=epoch, refused="", unconfirmed="")
+    draft.change(vnfc, phase="starting", run=life.run + 1, epoch=epoch, refused="")
 
 
 def _why_start(draft: Draft, vnfc: VnfcName) -> Reasons:

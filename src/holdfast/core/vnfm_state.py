@@ -34,9 +34,6 @@ class Life(Struct, frozen=True):
     """What was last noted of its service."""
     refused: Code | Literal[""] = ""
     """Why its start is being refused, so that it is said once."""
-    unconfirmed: Literal["", "run", "start"] = ""
-    """Taken to be down because of news about its VM alone: a run that nobody cleaned up, or even a start that
-    was still under way. If the VM was restarted without asking, it may be running in the new life."""
     failures: Counter = Counter()
     """Only where it has no VM to count for."""
 

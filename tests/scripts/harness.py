@@ -26,6 +26,7 @@ from holdfast.model.events import (
 from holdfast.model.layout import Layout, vnfms_of
 from holdfast.model.names import HA, VIM, HostName, Party, ServiceName, VmName, VnfcName, VnfName
 from tests.scripts.layouts import LAYOUTS
+from tests.scripts.layouts_repair import REPAIR_LAYOUTS
 from tests.scripts.words import ha_lines, told
 from tests.scripts.world import News, World
 
@@ -207,7 +208,7 @@ class Story:
 
     def layout(self, words: list[str]) -> list[str]:
         """`layout NAME`: choose the deployment."""
-        self._stage = Stage(LAYOUTS[words[0]]())
+        self._stage = Stage((LAYOUTS | REPAIR_LAYOUTS)[words[0]]())
         return []
 
     def start(self, words: list[str]) -> list[str]:

@@ -83,9 +83,11 @@ def _start_when_allowed(draft: Draft, vm: VmName) -> None:
     host = draft.host(place.host)
     if host.phase != "up":
         return
-    reasons = (*life.why, *host.why) if life.why else (Reason("declared", vm, "", (draft.n,)), *host.why)
+    reasons = life.why or (Reason("declared", vm, "", (draft.n,)),)
     if repair is not None:
-        reasons += repair.allowed
+        reasons = (*repair.why, *(reason for reason in reasons if reason not in repair.why), *repair.allowed)
+    if repair is None or any(reason.code == "host-fenced" for reason in life.why):
+        reasons += host.why
     boot = life.boot + 1
     action = StartVm(draft.desk.number(), vm, boot, _how(place, repair))
     draft.desk.order(action, reasons, repair.incident if repair else None, place.boot_limit_s + UNANSWERED_S)
@@ -115,13 +117,10 @@ def _announce(draft: Draft, vm: VmName) -> None:
 
 
 def _close_host(draft: Draft, host: HostName) -> None:
-    """A host's incident ends when it is up and so are all VMs that failed with it."""
+    """A host's incident ends when it is up, and no VM of it is in repair any more."""
     life = draft.host(host)
     vms = draft.region.vms_on.get(host, ())
-    repairs = [repair for vm in vms if (repair := draft.vm(vm).repair) is not None]
-    if life.phase != "up" or life.incident is None:
-        return
-    if any(repair.incident == life.incident for repair in repairs):
+    if life.phase != "up" or life.incident is None or any(draft.vm(vm).repair is not None for vm in vms):
         return
     reasons: Reasons = (*life.why, *(reason for vm in vms for reason in draft.vm(vm).why))
     draft.desk.close_incident(life.incident, reasons)

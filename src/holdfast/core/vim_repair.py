@@ -44,7 +44,7 @@ def fault_in_vm(
     host = draft.layout.vms[vm].host
     restart = True
     if wider := points_to_host(draft, vm, kind):
-        obstacle = not_wider_because(draft, host)
+        obstacle = not_wider_because(draft, vm)
         if obstacle is None:
             condemn(draft, host, cause, (*why, *wider), vm=vm, heard=heard)
             return
@@ -76,10 +76,11 @@ def points_to_host(draft: Draft, vm: VmName, kind: Kind) -> Reasons:
     return wider
 
 
-def not_wider_because(draft: Draft, host: HostName) -> Reason | None:
-    """Why the repair cannot go up to the host: no device, or it has not helped of late."""
+def not_wider_because(draft: Draft, vm: VmName) -> Reason | None:
+    """Why the repair cannot go up to the VM's host: no device, or it has not helped of late."""
+    host = draft.layout.vms[vm].host
     if not draft.has_fence(host):
-        return Reason("zone-above-unknown", host)
+        return Reason("zone-above-unknown", vm)
     rule = draft.layout.hosts[host].escalation
     repairs = escalation.lapsed(draft.host(host).repairs, rule, draft.now)
     if repairs.failures < rule.maximum:
@@ -116,8 +117,6 @@ def begin_repair(
     allowed: Reasons = ()
     if policy != "negotiated":
         allowed = (Reason("repair-configured", vm, policy, (draft.n,)),)
-    elif heard is not None and not isolate_first:
-        allowed = (draft.reason("repair-requested", vm, f"by {heard}"),)
     repair = Repair(
         incident,
         cause,
@@ -181,7 +180,7 @@ def not_isolated(draft: Draft, vm: VmName, why: str) -> None:
         draft.change(vm, phase="failed")
         condemn(draft, host, f"VM {vm} could not be isolated", (*life.why, failure), is_urgent=True)
         return
-    reasons = (*life.why, failure, Reason("zone-above-unknown", host))
+    reasons = (*life.why, failure, Reason("zone-above-unknown", vm))
     draft.change(vm, phase="stuck")
     draft.timers[f"isolate:{vm}"] = draft.now + RETRY_S
     if life.repair is None or life.repair.held:
@@ -200,7 +199,7 @@ def start_failed_again(draft: Draft, vm: VmName, reasons: Reasons) -> None:
     if not wider:
         return
     host = draft.layout.vms[vm].host
-    obstacle = not_wider_because(draft, host)
+    obstacle = not_wider_because(draft, vm)
     if obstacle is None:
         condemn(draft, host, f"VM {vm} does not start", (*reasons, *wider))
     else:

@@ -29,7 +29,7 @@ class Repair(Struct, frozen=True):
     """The incident is about the host of the VM, which closes it."""
     why: Reasons
     allowed: Reasons = ()
-    """Acknowledgements and requests so far, or the configured policy."""
+    """Acknowledgements and requests since it began, or the configured policy."""
     waits: tuple[Party, ...] = ()
     """VNFMs whose acknowledgement is missing."""
     isolate_first: bool = False

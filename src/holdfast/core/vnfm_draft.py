@@ -159,7 +159,7 @@ class Draft:
         if not (is_certain or escalation.exceeded(view.failures, rule, self.now)):
             return
         failures = view.failures
-        detail = f"{failures.failures} failures in it within {rule.probation_s:g} s, {rule.maximum} are allowed"
+        detail = f"{failures.failures} failures in it within {rule.probation_s:g} s, {rule.maximum} allowed"
         reasons = (Reason("too-many-failures", where.vm, detail, failures.seen),)
         incident = view.incident or self.desk.open_incident(where.vm, None, "too-many-failures", reasons)
         vnfcs = tuple(VnfcName(name) for name in failures.about)

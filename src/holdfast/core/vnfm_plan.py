@@ -157,7 +157,7 @@ def _host_obstacle(draft: Draft, vnfc: VnfcName) -> Reason | None:
     rule = escalation_of(draft.layout, vnfc)
     failures = draft.life(vnfc).failures
     if escalation.exceeded(failures, rule, draft.now):
-        detail = f"{failures.failures} failures within {rule.probation_s:g} s, {rule.maximum} are allowed"
+        detail = f"{failures.failures} failures within {rule.probation_s:g} s, {rule.maximum} allowed"
         return Reason("too-many-failures", vnfc, detail, failures.seen)
     host = draft.layout.vnfcs[vnfc].host
     if not draft.hosts.get(host, False):
@@ -182,7 +182,7 @@ def _start(draft: Draft, vnfc: VnfcName) -> None:
     boot = draft.view(where.vm).boot if where.vm is not None else 0
     action = StartVnfc(draft.desk.number(), vnfc, life.run + 1, epoch, service, boot)
     draft.desk.order(action, _why_start(draft, vnfc), life.incident, limit)
-    draft.change(vnfc, phase="starting", run=life.run + 1, epoch=epoch, refused="")
+    draft.change(vnfc, phase="starting", run=life.run + 1, boot=boot, epoch=epoch, refused="")
 
 
 def _why_start(draft: Draft, vnfc: VnfcName) -> Reasons:
@@ -193,9 +193,10 @@ def _why_start(draft: Draft, vnfc: VnfcName) -> Reasons:
     if where.vm is not None:
         view = draft.view(where.vm)
         failures = view.failures
-        reasons += tuple(reason for reason in view.why if reason not in reasons)
+        if view.boot != life.boot:
+            reasons += tuple(reason for reason in view.why if reason not in reasons)
     if failures.failures and life.incident is not None:
         rule = escalation_of(draft.layout, vnfc)
-        tried = f"failure {failures.failures} of {rule.maximum} that are allowed within {rule.probation_s:g} s"
+        tried = f"failure {failures.failures} of {rule.maximum} allowed within {rule.probation_s:g} s"
         reasons += (Reason("below-maximum", vnfc, tried, failures.seen),)
     return reasons

@@ -26,6 +26,8 @@ class Life(Struct, frozen=True):
 
     phase: Phase = "down"
     run: int = 0
+    boot: int = 0
+    """Life of its VM that the run was started in."""
     epoch: int = 0
     why: Reasons = ()
     """What led to the phase; the reasons of the next decision about it."""

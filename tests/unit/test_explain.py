@@ -63,7 +63,7 @@ def test_what_is_not_done_is_told_with_its_reason() -> None:
 
 def test_counters_are_told_where_they_decided_something() -> None:
     _, text = told("uc9")
-    assert "Counted: vm1 has failed too often (4 failures in it within 60 s, 3 are allowed)." in text
+    assert "Counted: vm1 has failed too often (4 failures in it within 60 s, 3 allowed)." in text
 
 
 def test_what_is_under_way_is_told_while_it_is() -> None:

@@ -13,10 +13,11 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.errors import MachineLacks
+from holdfast.errors import HoldfastError, MachineLacks
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -110,6 +111,11 @@ def _leave(main: Callable[[], int]) -> None:
         status = 130
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+    except HoldfastError as error:
+        status = error.exit_status
+        print(f"holdfast: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+    except Exception:  # noqa: BLE001  # nobody is above it who could show it
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -29,7 +29,7 @@ import msgspec
 
 from holdfast.drivers import ports
 from holdfast.drivers.netlink import Netlink
-from holdfast.drivers.sandbox import Child, Sandbox, gone
+from holdfast.drivers.sandbox import Child, Sandbox, gone, pid_of
 from holdfast.errors import WorldError
 from holdfast.lab import faults
 from holdfast.model.layout import FenceDevice, Layout
@@ -176,7 +176,10 @@ class LiveWorld:
     # --- taking down --------------------------------------------------------------------------------------------
 
     def close(self) -> list[str]:
-        """End the deployment in good order; returns what it left behind (nothing, if all is well)."""
+        """End the deployment in good order; returns what it left behind (nothing, if all is well).
+
+        Also after an `open` that failed half-way.
+        """
         left: list[str] = []
         if self._controller is not None:
             self._controller.terminate()
@@ -185,13 +188,10 @@ class LiveWorld:
             except subprocess.TimeoutExpired:
                 left.append("the managers' supervisor did not end")
         for name, child in self._host_supervisors.items():
-            sandbox = self._hosts[name]
-            if gone(sandbox.pidfd):
-                continue
-            _terminate(child)
-            if sandbox.wait(child, SUPERVISOR_END_LIMIT_S) is None:
-                left.append(f"the supervisor of host {name} did not end")
-            left += self._leftovers(name, sandbox)
+            try:
+                left += self._end_host(name, child)
+            except WorldError as error:
+                left.append(f"what is on host {name} cannot be known: {error}")
         self._switch.stop()
         for sandbox in (*self._hosts.values(), *([self._client] if self._client else [])):
             sandbox.kill()
@@ -199,6 +199,17 @@ class LiveWorld:
             sandbox.close()
         self._netlink.close()
         return left
+
+    def _end_host(self, name: HostName, child: Child) -> list[str]:
+        sandbox = self._hosts[name]
+        if gone(sandbox.pidfd):
+            return []
+        _terminate(child)
+        ended = sandbox.wait(child, SUPERVISOR_END_LIMIT_S) is not None
+        return [
+            *([] if ended else [f"the supervisor of host {name} did not end"]),
+            *self._leftovers(name, sandbox),
+        ]
 
     def _leftovers(self, name: HostName, sandbox: Sandbox) -> list[str]:
         left = []
@@ -210,10 +221,12 @@ class LiveWorld:
                         left.append(f"port of VM {vm.name} on host {name}")
         finally:
             os.close(namespace)
-        reply, handles = sandbox.ask({"op": "describe"})
+        _, handles = sandbox.ask({"op": "describe"})
+        for handle in handles[1:]:
+            if not gone(handle):
+                left.append(f"process {_words_of(handle)} on host {name}")
         for handle in handles:
             os.close(handle)
-        left += [f"process {child['pid']} on host {name}" for child in reply["children"]]
         return left
 
 
@@ -232,6 +245,9 @@ class PowerSwitch:
         self._thread.start()
 
     def stop(self) -> None:
+        if self._thread.ident is None:  # never started
+            self._sock.close()
+            return
         # Shutting down wakes the accepting thread; closing alone would not.
         self._sock.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -267,6 +283,16 @@ def _supervisor(folder: RunFolder) -> list[str]:
 
 def _environment() -> dict[str, str]:
     return {"PATH": f"{BIN}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}", "LC_ALL": "C.UTF-8"}
+
+
+def _words_of(handle: int) -> str:
+    """What the process is, as a person finds it in a list of processes."""
+    pid = pid_of(handle)
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        words = ["(just ended)"]
+    return f"{pid} ({' '.join(words).strip()[:200]})"
 
 
 def _terminate(child: Child) -> None:

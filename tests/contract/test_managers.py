@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.drivers.fence import set_power
 from holdfast.model.actions import ConfirmLoss, IsolateVnfc
-from holdfast.model.events import LossAccepted, ManagerStarted, StandbyLost, VmDied, VnfcFailed
+from holdfast.model.events import AgentLost, LossAccepted, ManagerStarted, StandbyLost, VmDied, VnfcFailed
 from holdfast.model.layout import FenceDevice, Layout
 from holdfast.model.names import HA, VIM, Party, agent_party
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
@@ -358,3 +358,21 @@ def _talk_as_ha(folder: RunFolder) -> Any:
     from holdfast.runtime.outside import Talk
 
     return Talk(folder, agent_party(H1), 5.0, HA)
+
+
+def test_links_that_are_closed_in_good_order_are_no_news(
+    layout: Layout, folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story() -> None:
+        async with an_agent(layout, folder):
+            async with managers(layout, folder) as pump:
+                for seat in pump.seats.values():
+                    await joined(seat)
+            # The stores are closed by now: whatever is still in the loop must not reach for them.
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+    run(story())
+    last = list(read(folder.journal(HA)))[-1]
+    assert not (isinstance(last, Seen) and isinstance(last.event, AgentLost))
+    assert "closed database" not in capsys.readouterr().err

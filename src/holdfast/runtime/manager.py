@@ -67,6 +67,7 @@ class Pump:
         self._repeat: asyncio.TimerHandle | None = None
         self._tidied_at = time.monotonic()
         self._events_tidied = 0
+        self._is_closed = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Has an error when this process must not go on."""
 
@@ -101,6 +102,8 @@ class Pump:
             heard: sender and id, if the event is a message; a repetition is not taken, but counts as answered.
             before: called when the event's turn has come.
         """
+        if self._is_closed:
+            return  # Links that we close ourselves are no news, and the stores are about to be closed.
         heapq.heappush(self._queue, _Due(at, next(self._turns), seat, event, answered, heard, before))
         if self._drain_soon is None:
             self._drain_soon = self._loop.call_soon(self._drain)
@@ -273,6 +276,7 @@ class Pump:
 
     async def close(self) -> None:
         """Stop; what is outstanding is taken up by the next process."""
+        self._is_closed = True
         for handle in (self._repeat, self._drain_soon, *(handle for _, handle in self._alarm_clocks.values())):
             if handle is not None:
                 handle.cancel()

@@ -54,6 +54,20 @@ Code = Literal[
     "older-epoch",
     "start-failed",
     "zone-above-unknown",
+    "peer-silent",
+    "peer-heard",
+    "peer-heard-by-other",
+    "peer-unheard-by-other",
+    "peer-restarted",
+    "peer-late",
+    "peer-does-not-hear",
+    "peer-never-heard",
+    "peer-unsteady",
+    "network-silent",
+    "own-loop-late",
+    "outnumbered",
+    "nobody-to-ask",
+    "nobody-confirms",
 ]
 
 
@@ -110,6 +124,20 @@ SENTENCES: dict[Code, str] = {
     "older-epoch": "{about} carries an older epoch ({detail})",
     "start-failed": "{about} could not be started ({detail})",
     "zone-above-unknown": "nothing above {about} can be isolated from here",
+    "peer-silent": "nothing is heard of {about} ({detail})",
+    "peer-heard": "{about} is heard ({detail})",
+    "peer-heard-by-other": "others hear {about} ({detail})",
+    "peer-unheard-by-other": "others do not hear {about} either ({detail})",
+    "peer-restarted": "the agent of {about} has started again ({detail})",
+    "peer-late": "{about} says that its own loop is late ({detail})",
+    "peer-does-not-hear": "{about} does not hear this host ({detail})",
+    "peer-never-heard": "{about} has not been heard since this agent started ({detail})",
+    "peer-unsteady": "{about} came and went ({detail})",
+    "network-silent": "one network carries nothing from {about} ({detail})",
+    "own-loop-late": "the own loop of {about} was late, so that nobody is blamed ({detail})",
+    "outnumbered": "{about} hears no more than half of all agents, so that nobody is blamed ({detail})",
+    "nobody-to-ask": "there is no third agent that could be asked about {about}",
+    "nobody-confirms": "no other agent has confirmed the silence of {about} yet",
 }
 
 if set(SENTENCES) != set(get_args(Code)):  # pragma: no cover

@@ -52,3 +52,26 @@ VM_NEWS_WAIT_S = 5.0
 """An HA manager that finds a VM gone asks for its repair itself if it hears nothing of it for this long."""
 UP_MARGIN_S = 20.0
 """`up` waits for its services this much longer than its VMs and components may take to start."""
+ETCD_TRY_S = 0.5
+"""How long one etcd member may take for an answer before the next one is asked; doubled each round."""
+ETCD_LIMIT_S = 4.0
+"""How long a load or save may take in all: longer than an election of etcd (1.6 s), short enough for a person."""
+ETCD_PAUSE_S = 0.1
+"""Pause after every member has refused; also the first pause after a write that failed."""
+ETCD_PAUSE_MAX_S = 1.0
+ETCD_ANSWER_BYTES_MAX = 64 << 20
+"""Largest answer of etcd that is read."""
+ETCD_IDLE_CONNECTIONS_MAX = 4
+"""Connections kept open a member, for the next request."""
+ETCD_TXN_PARTS_MAX = 100
+"""Parts changed in one transaction; etcd itself refuses more than 128 operations."""
+ETCD_TXN_BYTES_MAX = 1 << 20
+"""Bytes in one transaction where there is a choice; etcd itself refuses more than 1.5 MiB."""
+STORE_BEHIND_ALARM_S = 1.0
+"""Changes that wait longer than this for the store raise an alarm."""
+LEADER_LENGTH_S = 1.5
+"""How long a leader of the managers holds without being renewed: about as long as an election of etcd."""
+LEADER_RENEW_S = 0.25
+"""Pause between two renewals of the leadership."""
+LEADER_MARGIN = 0.1
+"""Share of the length by which a leader stops deciding before anybody else may begin."""

@@ -75,3 +75,5 @@ LEADER_RENEW_S = 0.25
 """Pause between two renewals of the leadership."""
 LEADER_MARGIN = 0.1
 """Share of the length by which a leader stops deciding before anybody else may begin."""
+STORE_BEHIND_BYTES_MAX = 64 << 20
+"""More than this waiting for the store: further changes are refused until it has caught up."""

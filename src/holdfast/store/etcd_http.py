@@ -1,0 +1,139 @@
+"""One connection to one etcd member: HTTP/1.1 requests out, answers and streams in.
+
+Always: one request at a time; whatever goes wrong on the line is a `LineBroken`; a connection that broke, or
+whose answer was not read to its end, is never used again. No time limits here: the caller sets them.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+
+from holdfast.errors import HoldfastError
+from holdfast.model.limits import ETCD_ANSWER_BYTES_MAX
+from holdfast.store.etcd_target import Endpoint
+
+_HEAD_BYTES_MAX = 1 << 16
+
+
+class LineBroken(HoldfastError):
+    """The member cannot be reached, or broke off. Whether it has carried the request out is unknown."""
+
+
+class NotBelieved(HoldfastError):
+    """TLS: the member, or we, could not prove who it is."""
+
+
+class Line:
+    """An open connection."""
+
+    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.endpoint = endpoint
+        self._reader = reader
+        self._writer = writer
+        self._is_usable = True
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint, tls: ssl.SSLContext | None) -> "Line":
+        try:
+            reader, writer = await asyncio.open_connection(
+                endpoint.host,
+                endpoint.port,
+                ssl=tls,
+                limit=_HEAD_BYTES_MAX,
+                server_hostname=endpoint.host if tls else None,
+            )
+        except ssl.SSLError as error:
+            raise NotBelieved(f"etcd member {endpoint}: {_tls_words(error)}") from error
+        except OSError as error:
+            raise LineBroken(f"etcd member {endpoint} cannot be reached: {error.strerror or error}") from error
+        return cls(endpoint, reader, writer)
+
+    @property
+    def is_usable(self) -> bool:
+        return self._is_usable and not self._writer.is_closing() and not self._reader.at_eof()
+
+    async def ask(self, path: str, body: bytes | None, token: str) -> tuple[int, bytes]:
+        """Send one request (GET without a body); answer status and body."""
+        self._is_usable = False  # Until the answer has been read to its end.
+        try:
+            self._send(path, body, token)
+            status, headers = await self._head()
+            if headers.get("transfer-encoding") == "chunked":
+                content = b"".join([chunk async for chunk in self._chunks()])
+            else:
+                length = int(headers.get("content-length", "0"))
+                if length > ETCD_ANSWER_BYTES_MAX:
+                    raise LineBroken(f"etcd member {self.endpoint} answers with {length} bytes")
+                content = await self._reader.readexactly(length)
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            raise self._broken(error) from error
+        self._is_usable = headers.get("connection") != "close"
+        return status, content
+
+    async def stream(self, path: str, body: bytes, token: str) -> AsyncIterator[bytes]:
+        """Send one request whose answer does not end; yield its lines. The connection serves nothing else."""
+        self._is_usable = False
+        try:
+            self._send(path, body, token)
+            await self._head()
+            rest = b""
+            async for chunk in self._chunks():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield line
+            if rest:
+                yield rest
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            raise self._broken(error) from error
+
+    def _send(self, path: str, body: bytes | None, token: str) -> None:
+        head = [f"{'GET' if body is None else 'POST'} {path} HTTP/1.1", f"Host: {self.endpoint}"]
+        if token:
+            head.append(f"Authorization: {token}")
+        if path == "/v3/watch":
+            # A member that has lost its leader shall end the stream instead of staying silent.
+            head.append("Grpc-Metadata-hasleader: true")
+        if body is not None:
+            head.append(f"Content-Length: {len(body)}")
+        self._writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + (body or b""))
+
+    async def _head(self) -> tuple[int, dict[str, str]]:
+        text = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = text.split("\r\n")
+        version, status, *_ = first.split(" ")
+        if not version.startswith("HTTP/1."):
+            raise ValueError(f"{first[:40]!r} is no HTTP")
+        pairs = (line.partition(":") for line in lines if line)
+        return int(status), {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        total = 0
+        while size := int((await self._reader.readuntil(b"\r\n")).split(b";")[0], 16):
+            total = max(total, size)
+            if total > ETCD_ANSWER_BYTES_MAX:
+                raise ValueError(f"a piece of {size} bytes")
+            yield await self._reader.readexactly(size)
+            await self._reader.readexactly(2)
+        while (await self._reader.readuntil(b"\r\n")) != b"\r\n":
+            continue  # Trailers say nothing that we need.
+
+    def _broken(self, error: Exception) -> HoldfastError:
+        if isinstance(error, ssl.SSLError):
+            return NotBelieved(f"etcd member {self.endpoint}: {_tls_words(error)}")
+        return LineBroken(f"etcd member {self.endpoint} broke off: {str(error) or type(error).__name__}")
+
+    def close(self) -> None:
+        """Never waits: a member that is frozen would not say goodbye."""
+        self._is_usable = False
+        self._writer.transport.abort()
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {error.verify_message}"
+    reason = str(error.reason or error)
+    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER" in reason:
+        return "it speaks no TLS on this port"
+    if "CERTIFICATE_REQUIRED" in reason or "BAD_CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
+        return f"it does not believe our certificate, or wants one ({reason})"
+    return f"TLS failed ({reason})"

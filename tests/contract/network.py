@@ -106,6 +106,12 @@ class SmallNetwork:
         self.a = Machine("a", 11, self.netlink, self.gate, stack)
         self.b = Machine("b", 12, self.netlink, self.gate, stack)
         self.client = Machine("client", 200, self.netlink, None, stack)
+        for machine in (self.a, self.b):
+            for family in (V4, V6):
+                until_answered(self.client, family.of(machine.n))
+
+
+ASK_AGAIN_S, ASK_MAX = 0.02, 100
 
 
 def namespace(stack: ExitStack) -> int:
@@ -118,6 +124,20 @@ def frames(tap: socket.socket) -> Iterator[bytes]:
     """What the tap sees, for ever; nothing for LIMIT_S is a TimeoutError."""
     while True:
         yield tap.recv(2048)
+
+
+def until_answered(asker: Machine, address: str) -> None:
+    """Ask until the address answers: a new interface is ready only when the kernel's work queue has come to it."""
+    tap = asker.listen()
+    tap.settimeout(ASK_AGAIN_S)
+    for _ in range(ASK_MAX):
+        asker.send(question(asker, address))
+        try:
+            if any(answered(frame) == ip_address(address) for frame in frames(tap)):
+                return
+        except TimeoutError:
+            continue
+    raise AssertionError(f"{address} did not answer {ASK_MAX} questions")
 
 
 def who_answers(asker: Machine, address: str, witness: str) -> list[bytes]:

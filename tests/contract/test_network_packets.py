@@ -51,6 +51,16 @@ def test_own_address_is_answered_for_behind_a_closed_gate(network: SmallNetwork,
     assert who_answers(network.client, family.of(11), witness=family.of(12)) == [network.a.mac]
 
 
+def test_an_ipv6_address_is_answered_for_at_once(network: SmallNetwork) -> None:
+    """Asked in the same instant, before the kernel's own work queue has joined the group for it."""
+    network.gate.open(network.a.port, V6.vip)
+    for _ in range(50):
+        addresses.assign(network.a.zone, V6.vip)
+        assert vip_answers(network, V6, network.a) == [network.a.mac]
+        addresses.withdraw(network.a.zone, V6.vip)
+        assert vip_answers(network, V6, network.a) == []
+
+
 @both_families
 def test_address_behind_an_open_gate_is_answered_for_until_it_is_shut(network: SmallNetwork, family: Family) -> None:
     addresses.assign(network.a.zone, family.vip)

@@ -8,7 +8,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_interface
+from ipaddress import IPv6Address, ip_interface
 
 from holdfast.drivers.announce import announcement
 from holdfast.drivers.netlink import (
@@ -35,6 +35,8 @@ def assign(zone: Zone, address: str) -> None:
     with _said(f"assign {wanted} to interface {zone.interface}"):
         present = _of_family(zone, wanted)
         same = [held for held in present if held.address.ip == wanted.ip]
+        if isinstance(wanted.ip, IPv6Address):
+            zone.listen_for_solicitations(wanted.ip)
         if not any(held.is_usable for held in same):
             for held in same:  # Its duplicate address detection runs or has failed: such an address never answers.
                 zone.netlink.drop_address(zone.interface, held.address)
@@ -58,6 +60,8 @@ def withdraw(zone: Zone, address: str) -> None:
             for held in _of_family(zone, unwanted):
                 if held.address.ip == unwanted.ip:
                     zone.netlink.drop_address(zone.interface, held.address)
+            if isinstance(unwanted.ip, IPv6Address):
+                zone.stop_listening(unwanted.ip)
             remains = any(held.address.ip == unwanted.ip for held in _of_family(zone, unwanted))
     except KernelRefused as refused:
         if refused.errno != errno.ENODEV:

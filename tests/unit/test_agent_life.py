@@ -268,7 +268,7 @@ def test_a_component_that_hangs_is_noticed_by_its_check(tmp_path: Path) -> None:
         failed = await host.event(VnfcFailed)
         assert time.monotonic() - begun < 0.5
         assert failed.cause == "check"
-        assert "check protocol no answer" in failed.detail
+        assert "check protocol: no answer" in failed.detail
         assert len(host.marked("check-missed")) >= 3
         await host.done(IsolateVnfc(host.id(), VNFC, 1))
         assert pids_of(host) == []

@@ -84,7 +84,7 @@ def test_why_tells_a_folder_where_nothing_has_failed_and_refuses_one_without_a_j
     journal = Journal(folder.journal(HA), HA)
     journal.opened(1.0, 2.0, 3)
     journal.close()
-    assert "nothing has failed" in holdfast(tmp_path, "why", "--folder", str(folder.root))[1]
+    assert "no failure has been seen so far" in holdfast(tmp_path, "why", "--folder", str(folder.root))[1]
     folder.journal(HA).write_text("rubbish\n")
     status, _, error = holdfast(tmp_path, "why", "--folder", str(folder.root))
     assert status == 1

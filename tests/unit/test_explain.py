@@ -44,20 +44,51 @@ def test_two_faults_are_two_incidents() -> None:
 
 def test_a_take_over_is_told_from_sight_to_repair() -> None:
     incident, text = told("uc1")
-    assert text.startswith("Incident ha#1: registry-1 failed (killed); service registry was interrupted; over after")
-    assert "ha saw: registry-1 failed (run 1, killed: signal 9)." in text
-    assert "ha isolates registry-1 (cleanup), because registry-1 has failed" in text
+    assert text.startswith("Incident ha#1: registry-1 failed (signal 9); service registry was interrupted; over after")
+    assert "HA manager saw: registry-1 failed (signal 9; run 1)." in text
+    assert "HA manager isolates registry-1 (cleans it up), for the same reason." in text
     assert "isolation of registry-1 confirmed" in text
-    assert "ha gives registry-2 the active role for registry (epoch 2), because" in text
+    assert "HA manager gives registry-2 the active role for registry (epoch 2), because" in text
     assert "registry-2 holds the newest state" in text
-    assert "By ha's own view service registry was interrupted for" in text
+    assert "By the HA manager's own view service registry was interrupted for" in text
     assert "what a client noticed is not in the journal" in text
     assert incident.id == "ha#1"
 
 
+def test_the_widest_failure_comes_first_and_what_it_took_along_behind_it() -> None:
+    _, text = told("uc2")
+    assert (
+        "VM vm1 died (ended by the lab), and registry-1 with it; service registry was interrupted;"
+        in text.splitlines()[0]
+    )
+
+
+def test_no_party_is_called_by_its_address() -> None:
+    text = "\n".join(told(name)[1] for name in ("uc1", "uc2", "uc4 crossing", "uc9"))
+    assert "VNFM core" in text
+    assert not [line for line in text.splitlines() if " ha " in line or " vim " in line or "by vnfm:" in line]
+
+
+def test_reasons_are_said_once_and_not_repeated_by_what_they_lead_to() -> None:
+    _, text = told("uc2")
+    lines = text.splitlines()
+    assert sum(line.endswith("for the same reason.") for line in lines) > 3
+    assert not [line for line in lines if "because" in line and line.count("VM vm1 is up") > 1]
+
+
+def test_a_vm_that_was_only_reported_is_in_error_and_has_not_died() -> None:
+    headline = told("uc9")[1].splitlines()[0]
+    assert "nginx-1 failed (signal 9) and VM vm1 was in error (too many failures in it); service nginx was" in headline
+
+
+def test_an_alarm_is_told_when_it_is_raised_and_when_it_is_cleared() -> None:
+    _, text = told("uc2")
+    assert text.index("VIM raises an alarm: ") < text.index("VIM clears the alarm ")
+
+
 def test_what_is_not_done_is_told_with_its_reason() -> None:
     _, text = told("uc2")
-    assert "ha does not do it: start registry-1, because" in text
+    assert "HA manager does not start registry-1 now, because" in text
     assert "VM vm1 must be up first" in text
 
 

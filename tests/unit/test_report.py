@@ -68,7 +68,9 @@ def test_a_chart_says_when_a_message_was_never_heard() -> None:
 def test_a_timeline_has_a_line_for_each_record_with_its_reasons() -> None:
     text = timeline(good_run("uc1"))
     assert "     +0.000  lab            did      kill-vnfc registry-1" in text
-    assert "decided  isolates registry-1 (cleanup), because registry-1 has failed (killed: signal 9)" in text
+    assert "decided  isolates registry-1 (cleans it up) [ha/6], because registry-1 has failed (signal 9)" in text
+    assert "HA manager     saw      isolation of registry-1 is done" in text
+    assert "HA manager     saw      VNFM core has taken the message: error on registry-1" in text
     assert "answers again: outage 4.0 ms" in text
 
 

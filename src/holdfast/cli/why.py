@@ -1,5 +1,6 @@
 """`holdfast why`: what happened and for which reasons, told from the journals."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from holdfast.model.layout import Layout
     from holdfast.model.records import Record
     from holdfast.runtime.folder import RunFolder
+
+TOLD_AT_ONCE = 3
+"""How many incidents of one VNF, VNFC or VM are told in full; of several the last ones."""
+EARLIER_SHOWN = 8
 
 
 def register(app: typer.Typer) -> None:
@@ -30,32 +35,45 @@ def why(
     layout = load_layout(place) if place.layout.exists() else None
     records = read_journals(place)
     incidents = explain.incidents(records, layout)
-    chosen = _chosen(about, incidents, layout)
+    meant = _meant(about, incidents, layout)
+    chosen = meant if json and about is not None else meant[-1 if about is None else -TOLD_AT_ONCE :]
     stands: list[str] = []
     if about is not None and layout is not None and about in layout.vnfs:
         stands = explain.why_runs_where(about, records)
     told = [(one, explain.tell(one, records, layout)) for one in chosen]
     if json:
-        _print_json(told, stands)
+        _print_json([(one, lines, wall_time(one.opened_at, records)) for one, lines in told], stands)
         return
     for line in stands:
         typer.echo(line)
-    for _, lines in told:
-        for line in lines:
+    for one, lines in told:
+        began = datetime.fromtimestamp(wall_time(one.opened_at, records)).strftime("%Y-%m-%d %H:%M:%S")
+        typer.echo(f"{began}  {lines[0]}")
+        for line in lines[1:]:
             typer.echo(line)
     if not told:
-        typer.echo("nothing has failed so far" if about is None else f"nothing has happened to {about} so far")
-    elif about is None and len(incidents) > 1:
-        earlier = ", ".join(one.id for one in incidents[:-1][-8:])
-        typer.echo(f"earlier incidents: {earlier} (holdfast why INCIDENT)")
+        whom = "" if about is None else f" of {about}"
+        typer.echo(f"no failure{whom} has been seen so far")
+    earlier = [one.id for one in meant if one not in chosen]
+    if earlier:
+        typer.echo(f"earlier incidents: {', '.join(earlier[-EARLIER_SHOWN:])} (holdfast why INCIDENT)")
 
 
-def _chosen(about: str | None, incidents: "list[Incident]", layout: "Layout | None") -> "list[Incident]":
+def wall_time(at: float, records: "list[Record]") -> float:
+    """What the clock on the wall showed at that moment of the journals' clock (seconds since 1970)."""
+    from holdfast.model.records import Opened
+
+    opened = [record for record in records if isinstance(record, Opened)]
+    last = max((one for one in opened if one.at <= at), key=lambda one: one.at, default=None)
+    return 0.0 if last is None else last.wall + at - last.at
+
+
+def _meant(about: str | None, incidents: "list[Incident]", layout: "Layout | None") -> "list[Incident]":
     """The incidents that are meant, oldest first."""
     from holdfast.errors import UserError
 
     if about is None:
-        return incidents[-1:]
+        return incidents
     by_id = [one for one in incidents if about in one.ids]
     if by_id:
         return by_id
@@ -69,10 +87,13 @@ def _chosen(about: str | None, incidents: "list[Incident]", layout: "Layout | No
     return [one for one in incidents if names & {*one.about, *one.services}]
 
 
-def _print_json(told: "list[tuple[Incident, list[str]]]", stands: list[str]) -> None:
+def _print_json(told: "list[tuple[Incident, list[str], float]]", stands: list[str]) -> None:
     import msgspec
 
-    shown = [{**msgspec.to_builtins(one), "incident": one.id, "told": lines} for one, lines in told]
+    shown = [
+        {**msgspec.to_builtins(one), "incident": one.id, "opened_wall": wall, "told": lines}
+        for one, lines, wall in told
+    ]
     document = {"format": 1, "incidents": shown, "stands": stands}
     typer.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
 

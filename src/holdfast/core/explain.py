@@ -9,13 +9,24 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from holdfast.core.explain_words import did, happened, heard_of, ordered
-from holdfast.model.actions import Activate, CloseIncident, NoteService, OpenIncident, Refuse, Send, StartVnfc
-from holdfast.model.events import ActionFailed, DeadlinePassed, Received
+from holdfast.core.explain_words import CAUSES, because, did, happened, heard_of, ordered, party, plain, said
+from holdfast.model.actions import (
+    Action,
+    Activate,
+    ClearAlarm,
+    CloseIncident,
+    NoteService,
+    OpenIncident,
+    RaiseAlarm,
+    Refuse,
+    Send,
+    StartVnfc,
+)
+from holdfast.model.events import ActionFailed, DeadlinePassed, Received, VmDied, VnfcFailed
 from holdfast.model.layout import Layout
 from holdfast.model.messages import ErrorReport
 from holdfast.model.names import IncidentId, VnfName
-from holdfast.model.reasons import Reason, sentence
+from holdfast.model.reasons import sentence
 from holdfast.model.records import Decided, Ended, Record, Seen
 
 
@@ -185,14 +196,14 @@ def tell(incident: Incident, records: Iterable[Record], layout: Layout | None = 
     mine = [record for record in ordered_records if isinstance(record, Decided) and _belongs(record, incident)]
     seen = _seen_for(mine, ordered_records)
     begin = _begin(incident, mine, seen)
-    lines = [_headline(incident, begin)]
+    lines = [_headline(incident, begin, _failures(mine, seen, _places(ordered_records, layout), layout))]
     numbers = {record.action.id for record in mine if hasattr(record.action, "id")}
     told: list[tuple[float, int, str]] = [
-        (record.at, 0, f"{record.by} saw: {happened(record.event)}")
+        (record.at, 0, f"{party(record.by)} saw: {plain(happened(record.event))}")
         for record in seen
         if record.at >= begin and _is_news(record)
     ]
-    told += [(record.at, 2, text) for record in mine if (text := _decision(record))]
+    told += _decisions(mine)
     for record in ordered_records:
         if isinstance(record, Ended) and record.action in numbers:
             told.append((record.at, 1, did(record)))
@@ -222,6 +233,8 @@ def _belongs(record: Decided, incident: Incident) -> bool:
         return action.incident in incident.ids
     end = incident.closed_at if incident.closed_at is not None else float("inf")
     names = {getattr(action, "vnfc", None), getattr(action, "vm", None), getattr(action, "about", None)}
+    if isinstance(action, RaiseAlarm | ClearAlarm):
+        names.add(action.alarm.partition(":")[2])
     concerned = bool(names & set(incident.about)) or getattr(action, "service", None) in incident.services
     return concerned and incident.opened_at <= record.at <= end
 
@@ -246,30 +259,72 @@ def _is_news(record: Seen) -> bool:
     )
 
 
-def _headline(incident: Incident, begin: float) -> str:
+def _failures(
+    decisions: Sequence[Decided], seen: Sequence[Seen], places: dict[str, set[str]], layout: Layout | None
+) -> str:
+    """What failed: `VM vm1 died (…), and registry-1 with it`; else each in the order in which it was seen."""
+    seen_by = {(one.by, one.n): one.event for one in seen}
+    text: dict[str, str] = {}
+    died: set[str] = set()
+    kinds = {name: "VM" for around in places.values() for name in around}
+    kinds |= dict.fromkeys(layout.hosts if layout is not None else (), "host")
+    for record in decisions:
+        if isinstance(record.action, OpenIncident) and record.action.about not in text:
+            about, event = record.action.about, seen_by.get((record.by, record.on))
+            text[about] = _failure(about, record.action.cause, event, kinds.get(about, ""))
+            if isinstance(event, VmDied):
+                died.add(about)
+    taken_along = [name for name in text if places.get(name, set()) & died]
+    roots = [words for name, words in text.items() if name not in taken_along] or list(text.values())
+    return " and ".join(roots) + (f", and {' and '.join(taken_along)} with it" if taken_along else "")
+
+
+def _failure(about: str, cause: str, event: object, kind: str) -> str:
+    match event:
+        case VnfcFailed(vnfc, _, _, detail) if vnfc == about and detail:
+            return f"{about} failed ({detail})"
+        case VmDied(vm, _, why) if vm == about and why:
+            return f"VM {about} died ({why})"
+        case _:
+            return f"{kind} {about} {'was in error' if kind else 'failed'} ({CAUSES.get(cause, cause)})".strip()
+
+
+def _headline(incident: Incident, begin: float, failures: str) -> str:
     others = f" (with {', '.join(incident.ids[1:])})" if len(incident.ids) > 1 else ""
-    about = " and ".join(incident.about)
-    services = f"; service {', '.join(incident.services)} was interrupted" if incident.services else ""
+    services = ""
+    if incident.services:
+        several = len(incident.services) > 1
+        words = " and ".join(incident.services)
+        services = f"; {'services' if several else 'service'} {words} {'were' if several else 'was'} interrupted"
     if incident.closed_at is None:
         end = "it is not over yet"
     else:
         took = 1000 * (incident.closed_at - begin)
         state = "repaired" if incident.outcome == "repaired" else "given up without repair"
         end = f"over after {took:.0f} ms, {state}"
-    return f"Incident {incident.id}{others}: {about} failed ({incident.cause}){services}; {end}."
+    return f"Incident {incident.id}{others}: {plain(failures)}{services}; {end}."
 
 
-def because(reasons: Sequence[Reason]) -> str:
-    return " and ".join(dict.fromkeys(sentence(reason) for reason in reasons))
+def _decisions(decisions: Sequence[Decided]) -> list[tuple[float, int, str]]:
+    """Each decision with its reasons; what was decided together for the same reasons does not repeat them."""
+    told: list[tuple[float, int, str]] = []
+    before: tuple[str, int, str] | None = None
+    for record in decisions:
+        if isinstance(record.action, NoteService):
+            continue
+        why, text = because(record.reasons), f"{party(record.by)} {ordered(record.action)}"
+        if before == (record.by, record.on, why):
+            text += ", for the same reason"
+        elif not _says_why_itself(record.action, why):
+            text += f", because {why}"
+            before = (record.by, record.on, why)
+        told.append((record.at, 2, text))
+    return told
 
 
-def _decision(record: Decided) -> str:
-    action = record.action
-    if isinstance(action, NoteService):
-        return ""
-    if isinstance(action, Refuse):
-        return f"{record.by} does not do it: {action.what} {action.about}, because {because(record.reasons)}"
-    return f"{record.by} {ordered(action)}, because {because(record.reasons)}"
+def _says_why_itself(action: Action, why: str) -> bool:
+    """A message that passes on what its sender has just learned needs no reason beside it."""
+    return isinstance(action, Send) and why.startswith(said(action.message).partition(" (")[0])
 
 
 def _interruptions(decisions: Sequence[Decided], incident: Incident) -> list[str]:
@@ -284,10 +339,13 @@ def _interruptions(decisions: Sequence[Decided], incident: Incident) -> list[str
         elif (begin := since.pop(action.service, None)) is not None:
             took = 1000 * (record.at - begin.at)
             lines.append(
-                f"By {record.by}'s own view service {action.service} was interrupted for {took:.1f} ms and is now "
-                f"provided by {action.vnfc} (epoch {action.epoch}); what a client noticed is not in the journal."
+                f"By the {party(record.by)}'s own view service {action.service} was interrupted for {took:.1f} ms and "
+                f"then provided by {action.vnfc} (epoch {action.epoch}); what a client noticed is not in the journal."
             )
-    lines += [f"By {begin.by}'s own view service {service} is still interrupted." for service, begin in since.items()]
+    lines += [
+        f"By the {party(begin.by)}'s own view service {service} is still interrupted."
+        for service, begin in since.items()
+    ]
     return lines
 
 
@@ -298,7 +356,7 @@ def _counters(decisions: Sequence[Decided]) -> list[str]:
         for reason in record.reasons
         if reason.code in ("too-many-failures", "below-maximum", "several-vms-of-host")
     ]
-    return list(dict.fromkeys(f"Counted: {sentence(reason)}." for reason in counted))
+    return list(dict.fromkeys(f"Counted: {plain(sentence(reason))}." for reason in counted))
 
 
 def _open_ends(decisions: Sequence[Decided], records: Sequence[Record], incident: Incident) -> list[str]:
@@ -312,7 +370,7 @@ def _open_ends(decisions: Sequence[Decided], records: Sequence[Record], incident
         and number not in ended
         and not isinstance(record.action, Send)
     ]
-    lines = [f"Still under way: {record.by} {ordered(record.action)}." for record in waiting]
+    lines = [f"Still under way: {party(record.by)} {ordered(record.action)}." for record in waiting]
     refused = [record for record in decisions if isinstance(record.action, Refuse)]
     if not waiting and refused:
         lines.append(f"It waits: {because(refused[-1].reasons)}.")
@@ -341,7 +399,7 @@ def why_runs_where(vnf: VnfName | str, records: Iterable[Record]) -> list[str]:
         ]
         if chosen:
             last = chosen[-1]
-            lines.append(f"  {last.by} {ordered(last.action)}, because {because(last.reasons)}.")
+            lines.append(f"  {party(last.by)} {ordered(last.action)}, because {because(last.reasons)}.")
     return lines or [f"No service of {vnf} is in the journal."]
 
 

@@ -1,5 +1,7 @@
 """Events, actions and messages as parts of sentences, for people: in the typed thing, out words without a full stop."""
 
+import re
+from collections.abc import Sequence
 from typing import assert_never
 
 from holdfast.model.actions import (
@@ -53,6 +55,7 @@ from holdfast.model.messages import (
     VmNotRepaired,
     VmUp,
 )
+from holdfast.model.reasons import Reason, sentence
 from holdfast.model.records import Ended
 
 
@@ -65,7 +68,7 @@ def happened(event: Event) -> str:
         case VnfcReady(vnfc, run):
             return f"{vnfc} is running and well (run {run})"
         case VnfcFailed(vnfc, run, cause, detail):
-            return f"{vnfc} failed (run {run}, {cause}{': ' + detail if detail else ''})"
+            return f"{vnfc} failed ({detail or cause}; run {run})"
         case StandbyLost(vnfc, _, _, standby):
             return f"{vnfc} asks for leave to go on without standby {standby}"
         case StandbySynced(vnfc, _, _, standby):
@@ -73,7 +76,7 @@ def happened(event: Event) -> str:
         case VmBooted(vm, boot):
             return f"VM {vm} is up (boot {boot})"
         case VmDied(vm, boot, cause):
-            return f"VM {vm} died (boot {boot}{', ' + cause if cause else ''})"
+            return f"VM {vm} died ({cause + '; ' if cause else ''}boot {boot})"
         case AgentJoined(host):
             return f"the agent of {host} told how things are there"
         case AgentLost(host):
@@ -83,7 +86,7 @@ def happened(event: Event) -> str:
         case ActionFailed(action, why):
             return f"{action} failed ({why})"
         case Received(_, sender, message):
-            return f"{sender} said: {said(message)}"
+            return f"{party(sender)} said: {said(message)}"
         case SwitchoverAsked(vnf, _, to):
             return f"an operator asked for a switchover of {vnf}{' to ' + to if to else ''}"
         case LossAccepted(vnf):
@@ -100,7 +103,7 @@ def ordered(action: Action) -> str:
         case StopVnfc(_, vnfc):
             return f"stops {vnfc} in good order"
         case IsolateVnfc(_, vnfc):
-            return f"isolates {vnfc} (cleanup)"
+            return f"isolates {vnfc} (cleans it up)"
         case Activate(_, vnfc, _, service, epoch):
             return f"gives {vnfc} the active role for {service} (epoch {epoch})"
         case StandBy(_, vnfc, _, service, _, active):
@@ -118,7 +121,7 @@ def ordered(action: Action) -> str:
         case StartHost(_, host):
             return f"switches host {host} on"
         case Send(_, to, message):
-            return f"tells {to}: {said(message)}"
+            return f"tells {party(to)}: {said(message)}"
         case OpenIncident(incident, about):
             return f"opens incident {incident} about {about}"
         case CloseIncident(incident, outcome):
@@ -128,7 +131,7 @@ def ordered(action: Action) -> str:
         case ClearAlarm(alarm):
             return f"clears the alarm {alarm}"
         case Refuse(what, about):
-            return f"does not {what} {about}"
+            return f"does not {REFUSED.get(what, what + ' of')} {about} now"
         case NoteService(service, state, vnfc):
             return f"notes that {service} is {state}{f' by {vnfc}' if state == 'provided' else ''}"
         case _:
@@ -178,10 +181,80 @@ WORK = {
 
 def did(record: Ended) -> str:
     """The outcome of an action as its agent tells it."""
-    state = "confirmed" if record.ok else "NOT done"
-    detail = f" ({record.detail})" if record.detail else ""
-    return f"{record.by}: {WORK.get(record.what, record.what)} {record.about} {state}{detail}"
+    text = f"{party(record.by)}: {work(record.what)} {record.about}"
+    if not record.ok:
+        return f"{text} failed{record.detail and ': ' + record.detail}"
+    detail = "" if record.detail in ("", "confirmed") else f" ({record.detail})"
+    return f"{text} confirmed{detail}"
+
+
+def work(what: str) -> str:
+    """An action's type as work that is done."""
+    return WORK.get(what, what)
+
+
+def outcome(event: ActionDone | ActionFailed, action: Action | None) -> str:
+    """How an action came out, as whoever decided it hears of it."""
+    match action:
+        case Send(_, to, message) if isinstance(event, ActionDone):
+            return f"{party(to)} has taken the message: {said(message)}"
+        case None:
+            text = "an action from before"
+        case _:
+            about = getattr(action, "vnfc", None) or getattr(action, "vm", None) or getattr(action, "host", "")
+            text = f"{work(type(action).__name__)} {about}"
+    detail = event.detail if isinstance(event, ActionDone) else event.why
+    return f"{text} {'is done' if isinstance(event, ActionDone) else 'failed'}{detail and ': ' + detail}"
 
 
 def heard_of(by: str, received: Received) -> str:
-    return f"{by} heard from {received.sender}: {said(received.message)}"
+    return f"{party(by)} heard from {party(received.sender)}: {said(received.message)}"
+
+
+REFUSED = {
+    "start": "start",
+    "fence": "fence",
+    "repair": "repair",
+    "restart": "restart",
+    "second repair": "begin a second repair of",
+    "repair request": "ask for the repair of",
+    "take-over": "let anybody take over",
+    "switchover": "switch over",
+    "accept-loss": "accept a loss of state for",
+}
+"""What is refused, as a verb."""
+
+
+def party(name: str) -> str:
+    """A party as people call it."""
+    kind, _, which = name.partition(":")
+    return f"{PARTIES.get(kind, kind)} {which}".strip()
+
+
+PARTIES = {"ha": "HA manager", "vnfm": "VNFM", "vim": "VIM", "agent": "agent of", "lab": "lab"}
+
+
+def because(reasons: Sequence[Reason]) -> str:
+    """All reasons as one clause, each said once."""
+    parts = list(dict.fromkeys(plain(sentence(reason)) for reason in reasons))
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def plain(text: str) -> str:
+    """Without what says nothing more to a person: a cause before its own detail, a confirmed confirmation."""
+    text = CAUSE_BEFORE_DETAIL.sub("(", text).replace(" (confirmed)", "")
+    return BY_PARTY.sub(lambda found: f"by {party(found[1])}", text)
+
+
+CAUSES = {
+    "exited": "its process ended",
+    "check": "a check failed",
+    "role": "it did not take its role",
+    "start": "it could not be started",
+    "lost": "it was not there any more",
+    "vm-gone": "its VM is gone",
+    "too-many-failures": "too many failures in it",
+}
+"""Causes of incidents where no detail is known; the others are words already."""
+CAUSE_BEFORE_DETAIL = re.compile(r"\((exited|killed|check|role|start|lost|vm-gone): ")
+BY_PARTY = re.compile(r"\bby (ha|vim|vnfm:[a-z0-9-]+)\b(?!#)")

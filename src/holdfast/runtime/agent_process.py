@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from holdfast.core.explain_words import happened
 from holdfast.errors import HoldfastError, UserError
 from holdfast.model.actions import AgentAction, IsolateVm, StartVm
 from holdfast.model.events import (
@@ -98,7 +99,7 @@ class AgentProcess:
         link = self._links.get(party)
         if link is not None:
             link.send(tell)
-        self._journal.write([Marked(at, self._me, self._journal.number(), "told", _about(event), _words(event))])
+        self._journal.write([Marked(at, self._me, self._journal.number(), "told", _about(event), happened(event))])
 
     def _in_charge(self, event: Event) -> Party:
         if isinstance(event, VmBooted | VmDied):
@@ -206,14 +207,6 @@ def _target(action: AgentAction) -> str:
 
 def _about(event: Event) -> str:
     return str(getattr(event, "vnfc", "") or getattr(event, "vm", ""))
-
-
-def _words(event: Event) -> str:
-    words = [type(event).__name__]
-    for name in ("run", "boot", "cause", "standby", "detail"):
-        if value := getattr(event, name, ""):
-            words.append(f"{name} {value}" if name in {"run", "boot", "standby"} else str(value))
-    return " ".join(words)
 
 
 async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent) -> None:

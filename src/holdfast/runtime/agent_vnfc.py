@@ -213,10 +213,11 @@ class VnfcOnHost:
                 self._checks.append(asyncio.create_task(checks.keep_asking(check, target, listener)))
 
     def _missed(self, check: Check, misses: int, trouble: str) -> None:
-        self._mark("check-missed", self.vnfc.name, f"{checks.words(check)} {trouble} ({misses} of {check.misses})")
+        self._mark("check-missed", self.vnfc.name, f"{checks.words(check)}: {trouble} ({misses} of {check.misses})")
 
     def _check_failed(self, check: Check, trouble: str) -> None:
-        self._failed(self.run, "check", f"{checks.words(check)} {trouble}")
+        often = f", {check.misses} times in a row" if check.misses > 1 else ""
+        self._failed(self.run, "check", f"{checks.words(check)}: {trouble}{often}")
 
     def _doubted(self, check: Check, late_s: float) -> None:
         self._mark("late-ourselves", self.vnfc.name, f"{checks.words(check)} not counted: {late_s * 1000:.0f} ms late")

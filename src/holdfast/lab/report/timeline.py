@@ -6,17 +6,19 @@ In: the evidence. Out: text. Times are milliseconds since the (first) fault, neg
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from holdfast.core.explain import because
-from holdfast.core.explain_words import happened, ordered
+from holdfast.core.explain_words import because, happened, ordered, outcome, party, plain, work
 from holdfast.lab.judges.evidence import Evidence
-from holdfast.model.events import AgentJoined
+from holdfast.model.actions import Action
+from holdfast.model.events import ActionDone, ActionFailed, AgentJoined
+from holdfast.model.names import ActionId
 from holdfast.model.records import Begun, Decided, Ended, Marked, Opened, Record, Seen
 
 LEGEND = """\
  ms since the fault   of the machine's monotonic clock, which all processes share
- who                  client: seen from outside; lab: done to the world; ha, vnfm, vim: managers; agent: on a host
- what                 saw: an event reached a manager   decided: its answer, with reasons
-                      begun, done, failed: an agent at work   noted: anything else
+ who                  client: seen from outside; lab: done to the world; managers; agent of a host
+ what                 saw: news reached a manager   decided: its answer, with reasons
+                      begun, done, failed: an agent at work   told: its news to a manager   noted: anything else
+ [ha/6]               number of an instruction or message, the same from its decision to its outcome
 """
 BEFORE_S = 0.1
 """How much of the time before the first fault is shown."""
@@ -44,11 +46,14 @@ def timeline(evidence: Evidence) -> str:
 
 
 def _row(line: Line, zero: float) -> str:
-    return f"{1000 * (line.at - zero):+11.3f}  {line.who:<14} {line.what:<8} {line.text}\n"
+    return f"{1000 * (line.at - zero):+11.3f}  {party(line.who):<14} {line.what:<8} {line.text}\n"
 
 
 def _records(records: tuple[Record, ...], zero: float) -> Iterator[Line]:
+    actions: dict[ActionId, Action] = {}
     for record in records:
+        if isinstance(record, Decided) and (number := getattr(record.action, "id", None)):
+            actions[number] = record.action
         if record.at < zero - BEFORE_S:
             continue
         match record:
@@ -56,19 +61,26 @@ def _records(records: tuple[Record, ...], zero: float) -> Iterator[Line]:
                 told = [f"{vnfc.vnfc} {vnfc.condition}" for vnfc in joined.vnfcs]
                 told += [f"{vm.vm} {vm.condition}" for vm in joined.vms]
                 yield Line(record.at, record.by, "saw", f"{happened(joined)}: {', '.join(told)}")
+            case Seen(event=ActionDone() | ActionFailed() as ended):
+                yield Line(record.at, record.by, "saw", f"{outcome(ended, actions.get(ended.action))} [{ended.action}]")
             case Seen():
-                yield Line(record.at, record.by, "saw", happened(record.event))
+                yield Line(record.at, record.by, "saw", plain(happened(record.event)))
             case Decided():
-                text = f"{ordered(record.action)}, because {because(record.reasons)}"
+                number = getattr(record.action, "id", "")
+                text = f"{ordered(record.action)}{number and f' [{number}]'}, because {because(record.reasons)}"
                 yield Line(record.at, record.by, "decided", text)
             case Begun():
-                yield Line(record.at, record.by, "begun", f"{record.what} {record.about} ({record.action})")
+                yield Line(record.at, record.by, "begun", f"{work(record.what)} {record.about} [{record.action}]")
             case Ended():
                 state = "done" if record.ok else "failed"
                 detail = f": {record.detail}" if record.detail else ""
-                yield Line(record.at, record.by, state, f"{record.what} {record.about} ({record.action}){detail}")
+                text = f"{work(record.what)} {record.about} [{record.action}]{detail}"
+                yield Line(record.at, record.by, state, text)
+            case Marked(name="told"):
+                yield Line(record.at, record.by, "told", record.detail)
             case Marked():
-                yield Line(record.at, record.by, "noted", " ".join((record.name, record.about, record.detail)).strip())
+                words = (record.name.replace("-", " "), record.about, record.detail)
+                yield Line(record.at, record.by, "noted", " ".join(words).strip())
             case Opened():
                 yield Line(record.at, record.by, "noted", f"journal opened by process {record.pid}")
 

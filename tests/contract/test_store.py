@@ -6,17 +6,24 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.names import HA, VIM
+from holdfast.store.etcd import EtcdStore
 from holdfast.store.port import Store, Superseded
 from holdfast.store.sqlite import SqliteStore
+from tests.contract.etcd_cluster import Cluster
 
 Opener = Callable[[], Store]
 
 
-def _sqlite(folder: Path) -> Store:
+def _sqlite(request: pytest.FixtureRequest, folder: Path) -> Store:
     return SqliteStore(folder / "state.db")
 
 
-STORES = {"sqlite": _sqlite}
+def _etcd(request: pytest.FixtureRequest, folder: Path) -> Store:
+    cluster: Cluster = request.getfixturevalue("etcd")
+    return EtcdStore(cluster.target(folder.name))
+
+
+STORES = {"sqlite": _sqlite, "etcd": _etcd}
 
 
 @pytest.fixture(params=sorted(STORES))
@@ -27,7 +34,7 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     def again() -> Store:
         while held:
             held.pop().close()
-        held.append(STORES[request.param](tmp_path))
+        held.append(STORES[request.param](request, tmp_path))
         return held[-1]
 
     yield again

@@ -34,7 +34,7 @@ class Waiting(Struct, frozen=True):
     """What the store behind does not have yet."""
 
     changes: int = 0
-    bytes: int = 0
+    size_bytes: int = 0
     since: float | None = None
     """When the oldest of it was taken, on the monotonic clock."""
     problem: str = ""
@@ -51,7 +51,7 @@ class _Group(Struct):
     count: int = 0
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         return sum(len(content or b"") for parts in self.changes.values() for content in parts.values())
 
     def fits(self, party: Party, changes: Mapping[str, bytes | None]) -> bool:
@@ -60,7 +60,7 @@ class _Group(Struct):
         merged = {**self.changes.get(party, {}), **changes}
         parts = sum(len(parts) for other, parts in self.changes.items() if other != party) + len(merged)
         grown = sum(len(content or b"") for content in changes.values())
-        return parts <= ETCD_TXN_PARTS_MAX and self.bytes + grown <= ETCD_TXN_BYTES_MAX
+        return parts <= ETCD_TXN_PARTS_MAX and self.size_bytes + grown <= ETCD_TXN_BYTES_MAX
 
 
 class Behind:
@@ -97,7 +97,7 @@ class Behind:
         self._idle = asyncio.Event()
         self._idle.set()
         self._problem = ""
-        self._is_alarmed = False
+        self._alarmed_for: tuple[float | None, str] | None = None
         self._superseded: Superseded | None = None
         self._alarm_clock: asyncio.TimerHandle | None = None
         self._task = asyncio.get_running_loop().create_task(self._write_on(), name="write behind")
@@ -118,7 +118,7 @@ class Behind:
         newest = self._newest.get(party, 0)
         if newest != expected:
             raise Superseded(f"the state of {party} is at version {newest}, not {expected}")
-        if self.waiting.bytes > STORE_BEHIND_BYTES_MAX:
+        if self.waiting.size_bytes > STORE_BEHIND_BYTES_MAX:
             raise StoreBroken(f"{self.waiting.changes} changes wait for the store already: {self._problem}")
         self._join_last(party, changes)
         parts = self._parts.setdefault(party, {})
@@ -150,7 +150,7 @@ class Behind:
     def waiting(self) -> Waiting:
         if not self._groups:
             return Waiting()
-        changes, size = sum(group.count for group in self._groups), sum(group.bytes for group in self._groups)
+        changes, size = sum(group.count for group in self._groups), sum(group.size_bytes for group in self._groups)
         return Waiting(changes, size, self._groups[0].since, self._problem)
 
     async def flush(self, limit_s: float) -> bool:
@@ -219,16 +219,18 @@ class Behind:
         self._alarm_clock = None
         self._look_at_alarm()
         if self._groups:
-            self._set_alarm_clock(STORE_BEHIND_ALARM_S)
+            left = self._groups[0].since + STORE_BEHIND_ALARM_S - time.monotonic()
+            self._set_alarm_clock(left if left > 0 else STORE_BEHIND_ALARM_S)
 
     def _look_at_alarm(self) -> None:
         """An alarm stands from when the oldest change has waited too long until nothing is too old."""
         waiting = self.waiting
         age = 0.0 if waiting.since is None else time.monotonic() - waiting.since
         if age >= STORE_BEHIND_ALARM_S:
-            self._is_alarmed = True
-            why = f": {waiting.problem}" if waiting.problem else ""
-            self._tell_alarm(f"{waiting.changes} changes have waited for the store for {age:.1f} s{why}")
-        elif self._is_alarmed:
-            self._is_alarmed = False
+            if self._alarmed_for != (waiting.since, waiting.problem):
+                why = f": {waiting.problem}" if waiting.problem else ""
+                self._tell_alarm(f"{waiting.changes} changes have waited for the store for {age:.1f} s{why}")
+            self._alarmed_for = (waiting.since, waiting.problem)
+        elif self._alarmed_for is not None:
+            self._alarmed_for = None
             self._tell_alarm(None)

@@ -10,7 +10,7 @@ would change (password, certificate, right, age of the server) is said at once.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -40,9 +40,11 @@ Answer = TypeVar("Answer", Found, TxnDone, Authenticated, Status)
 OLDEST = (3, 4)
 """Older servers speak another dialect of the gateway."""
 _INVALID, _FORBIDDEN, _EXHAUSTED, _UNAUTHENTICATED = 3, 7, 8, 16
+_LARGER = "start the members with a larger --max-request-bytes"
 _HINTS = {
-    "mvcc: database space exceeded": "etcdctl compact, defrag, then alarm disarm; set --auto-compaction-retention",
-    "request is too large": "start the members with a larger --max-request-bytes",
+    "space exceeded": "etcdctl compact, defrag, then alarm disarm; set --auto-compaction-retention",
+    "request is too large": _LARGER,
+    "larger than max": _LARGER,
 }
 _RENEW = ("invalid auth token", "revision of auth store is old", "user name is empty")
 
@@ -74,6 +76,11 @@ class EtcdClient:
         self._cluster = 0
         self._token = ""
 
+    @property
+    def nearest(self) -> Endpoint:
+        """The member that is asked first: the one that answered last."""
+        return self._order[0]
+
     async def range(self, wanted: Range, limit_s: float | None = None) -> Found:
         return await self._call("/v3/kv/range", encode(wanted), Found, limit_s)
 
@@ -88,7 +95,7 @@ class EtcdClient:
         except TimeoutError as error:
             raise LineBroken(f"etcd member {endpoint} did not answer within {limit_s:g} s") from error
 
-    async def watch(self, wanted: Range, from_revision: int) -> AsyncIterator[Watched]:
+    async def watch(self, wanted: Range, from_revision: int) -> AsyncGenerator[Watched, None]:
         """Yield what changes from a revision on; the first item says that the watch stands.
 
         Ends with an error when the member breaks off or loses its leader; the caller reads anew and watches again.
@@ -103,7 +110,7 @@ class EtcdClient:
             async with asyncio.timeout(ETCD_TRY_S):
                 await self._ready(endpoint)
                 line = await self._take_line(endpoint)
-            async with aclosing(line.stream("/v3/watch", encode(request), self._token)) as lines:  # type: ignore[type-var]
+            async with aclosing(line.stream("/v3/watch", encode(request), self._token)) as lines:
                 async for text in lines:
                     if text.strip():
                         yield self._watched(text, endpoint)
@@ -242,7 +249,8 @@ class EtcdClient:
             hint = f"grant its role readwrite on the prefix {self.target.folder}/"
             return UserError(f"etcd forbids this to user {who!r}: {what}", hint)
         if failed.code in {_INVALID, _EXHAUSTED}:
-            return Refused(f"etcd refuses: {what}", _HINTS.get(what, ""))
+            hints = [hint for words, hint in _HINTS.items() if words in what]
+            return Refused(f"etcd refuses: {what}", *hints[:1])
         return StoreBroken(f"etcd member {endpoint}: {what or 'error without words'}")
 
     async def _on_line(

@@ -6,7 +6,7 @@ whose answer was not read to its end, is never used again. No time limits here: 
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from holdfast.errors import HoldfastError
 from holdfast.model.limits import ETCD_ANSWER_BYTES_MAX
@@ -70,7 +70,7 @@ class Line:
         self._is_usable = headers.get("connection") != "close"
         return status, content
 
-    async def stream(self, path: str, body: bytes, token: str) -> AsyncIterator[bytes]:
+    async def stream(self, path: str, body: bytes, token: str) -> AsyncGenerator[bytes, None]:
         """Send one request whose answer does not end; yield its lines. The connection serves nothing else."""
         self._is_usable = False
         try:

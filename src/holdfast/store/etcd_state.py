@@ -40,10 +40,6 @@ class Write(Struct, frozen=True):
     changes: Mapping[str, bytes | None]
     expected: int
 
-    @property
-    def bytes(self) -> int:
-        return sum(len(content) for content in self.changes.values() if content is not None)
-
 
 class Fence(Struct, frozen=True):
     """Only while this term stands may be written."""

@@ -1,0 +1,205 @@
+"""The store on a real cluster of etcd whose members are killed and frozen."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+
+import pytest
+from msgspec import structs
+
+from holdfast.errors import MachineLacks, UserError
+from holdfast.model.names import HA, VIM
+from holdfast.store.etcd import EtcdState, EtcdStore
+from holdfast.store.etcd_client import EtcdClient
+from holdfast.store.etcd_http import LineBroken
+from holdfast.store.etcd_state import Fence, Write, term_key
+from holdfast.store.etcd_target import Endpoint, Target
+from holdfast.store.etcd_words import Range, Txn, is_version, put
+from holdfast.store.port import StoreBroken, Superseded
+from tests.contract.etcd_cluster import Cluster, free_ports
+
+
+@pytest.fixture
+def target(etcd: Cluster, request: pytest.FixtureRequest) -> Target:
+    return etcd.target(request.node.name)
+
+
+@pytest.fixture
+def store(target: Target) -> Iterator[EtcdStore]:
+    with EtcdStore(target) as opened:
+        yield opened
+
+
+def test_what_was_acknowledged_survives_a_kill_of_the_leader_and_writes_go_on(etcd: Cluster, store: EtcdStore) -> None:
+    leader = etcd.leader()
+    acknowledged = 0
+    longest = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        killing = None
+        while acknowledged < 400:
+            if acknowledged == 200:
+                killing = pool.submit(leader.kill)
+            begun = time.monotonic()
+            acknowledged = store.save(HA, {"n": b"%d" % acknowledged, f"p{acknowledged % 50}": b"x"}, acknowledged)
+            longest = max(longest, time.monotonic() - begun)
+        assert killing is not None
+        killing.result()
+    saved = store.load(HA)
+    assert (saved.version, saved.parts["n"]) == (400, b"399")
+    assert longest < 2.0
+
+
+def test_without_a_majority_a_save_fails_within_its_limit_and_goes_on_afterwards(etcd: Cluster, target: Target) -> None:
+    with EtcdStore(target, limit_s=1.0) as store:
+        store.save(HA, {"a": b"1"}, 0)
+        lost = etcd.followers()
+        for member in lost:
+            member.kill()
+        begun = time.monotonic()
+        with pytest.raises(StoreBroken, match=r"not answered within 1 s"):
+            store.save(HA, {"a": b"2"}, 1)
+        with pytest.raises(StoreBroken):
+            store.load(HA)
+        assert time.monotonic() - begun < 2.5
+        etcd.start()
+        assert store.save(HA, {"a": b"2"}, 1) == 2
+        assert store.load(HA).parts == {"a": b"2"}
+
+
+def test_a_frozen_member_costs_one_wait_and_no_more(etcd: Cluster, store: EtcdStore) -> None:
+    store.save(HA, {"a": b"0"}, 0)
+    frozen = next(member for member in etcd.members.values() if member.endpoint == etcd.target().endpoints[0])
+    frozen.freeze()
+    begun = time.monotonic()
+    for version in range(1, 20):
+        store.save(HA, {"a": b"%d" % version}, version)
+    assert time.monotonic() - begun < 2.5
+
+
+def test_a_save_that_went_through_unheard_is_recognised_when_repeated(etcd: Cluster, target: Target) -> None:
+    leader, *followers = etcd.leader(), *etcd.followers()
+
+    async def twice() -> None:
+        client = EtcdClient(structs.replace(target, endpoints=(leader.endpoint,)))
+        state = EtcdState(client)
+        writes = [Write(HA, {"a": b"1"}, 0), Write(VIM, {"b": b"2"}, 0)]
+        await state.load(HA)
+        for member in followers:
+            member.freeze()
+        with pytest.raises(StoreBroken):
+            # The leader takes it into its log, and needs one other member to call it done.
+            await state.save(writes, limit_s=0.2)
+        for member in followers:
+            member.thaw()
+        assert (await state.load(HA)).version == 1
+        await state.save(writes)
+        await state.save([Write(HA, {"a": b"2"}, 1)])
+        with pytest.raises(Superseded, match="version 2, not 0"):
+            await state.save([Write(HA, {"a": b"other"}, 0)])
+        await client.close()
+
+    asyncio.run(twice())
+
+
+def test_all_writes_of_a_transaction_or_none(target: Target) -> None:
+    async def half() -> None:
+        client = EtcdClient(target)
+        state = EtcdState(client)
+        await state.save([Write(VIM, {"a": b"1"}, 0)])
+        with pytest.raises(Superseded, match="vim"):
+            await state.save([Write(HA, {"a": b"1"}, 0), Write(VIM, {"a": b"2"}, 0)])
+        assert (await state.load(HA)).version == 0
+        await client.close()
+
+    asyncio.run(half())
+
+
+def test_writes_of_an_older_term_are_refused(target: Target) -> None:
+    async def fenced() -> None:
+        client = EtcdClient(target)
+        key = term_key(target.folder)
+        await client.txn(Txn((), (put(key, b"7"),)))
+        old, new = EtcdState(client, Fence(key, 6)), EtcdState(client, Fence(key, 7))
+        await new.save([Write(HA, {"a": b"1"}, 0)])
+        with pytest.raises(Superseded, match="term 7, not 6"):
+            await old.save([Write(HA, {"a": b"2"}, 1)])
+        assert (await new.load(HA)).parts == {"a": b"1"}
+        await client.close()
+
+    asyncio.run(fenced())
+
+
+@pytest.mark.parametrize("size", [1800 << 10, 3 << 20])
+def test_a_state_too_large_for_etcd_is_refused_at_once_with_what_to_do(store: EtcdStore, size: int) -> None:
+    begun = time.monotonic()
+    with pytest.raises(StoreBroken, match="etcd refuses") as refused:
+        store.save(HA, {"a": bytes(size)}, 0)
+    assert "--max-request-bytes" in refused.value.hint
+    assert time.monotonic() - begun < 2.0
+    assert store.save(HA, {"a": bytes(1 << 20)}, 0) == 1
+
+
+def test_a_watch_tells_every_change_once_and_goes_on_at_another_member(etcd: Cluster, target: Target) -> None:
+    key = f"{target.folder}/x".encode()
+
+    async def write(client: EtcdClient) -> None:
+        for n in range(20):
+            if n == 10:
+                serving = next(member for member in etcd.members.values() if member.endpoint == client.nearest)
+                await asyncio.to_thread(serving.kill)
+            await client.txn(Txn((is_version(key, n),), (put(key, b"%d" % n),)))
+
+    async def watched() -> list[bytes]:
+        client = EtcdClient(target)
+        told: list[bytes] = []
+        revision = (await client.range(Range(key))).header.revision + 1
+        writing = asyncio.create_task(write(client))
+        while len(told) < 20:
+            with suppress(LineBroken):
+                async with aclosing(client.watch(Range(key), revision)) as stream:
+                    async for item in stream:
+                        told += [change.kv.value for change in item.events]
+                        revision = max(revision, item.header.revision + 1)
+                        if len(told) >= 20:
+                            break
+        await writing
+        await client.close()
+        return told
+
+    assert asyncio.run(watched()) == [b"%d" % n for n in range(20)]
+
+
+def test_nobody_there_is_said_with_every_member(target: Target) -> None:
+    ports = free_ports(2)
+    nowhere = Target(tuple(Endpoint("127.0.0.1", port) for port in ports))
+    with EtcdStore(nowhere, limit_s=0.3) as store, pytest.raises(StoreBroken) as broken:
+        store.load(HA)
+    assert all(f"127.0.0.1:{port} cannot be reached" in broken.value.message for port in ports)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (b'{"etcdserver":"3.3.25","etcdcluster":"3.3.0"}', MachineLacks, "is version 3.3.25"),
+        (b'{"etcdserver":"2.3.8"}', MachineLacks, "is version 2.3.8"),
+        (b"<html>hello</html>", UserError, "is no etcd"),
+    ],
+)
+def test_what_is_no_fit_server_is_named(answer: bytes, kind: type[Exception], words: str) -> None:
+    async def served() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            client = EtcdClient(Target((Endpoint("127.0.0.1", port),)))
+            with pytest.raises(kind, match=words):
+                await EtcdState(client).load(HA)
+            await client.close()
+
+    asyncio.run(served())

@@ -44,6 +44,8 @@ class Certificates:
         subject = ["-subj", "/CN=authority of a test"]
         self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *subject,
                       "-days", "2", "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
+        self.own = self.issue("client")
+        """For clients."""
 
     def issue(self, name: str) -> tuple[Path, Path]:
         """A certificate for loopback, good for both ends of a connection; and its key."""
@@ -135,14 +137,17 @@ class Cluster:
                     arguments += [f"--{kind}trusted-ca-file={certificates.ca}"]
                 arguments += ["--peer-client-cert-auth"]
             self.members[name] = Member(name, arguments, Endpoint("127.0.0.1", port), folder / f"{name}.log")
-        self._options = f"?ca={certificates.ca}" if certificates else ""
-        self.scheme = "etcds" if certificates else "etcd"
+        self.certificates = certificates
         self._client_scheme = scheme
 
     def target(self, name: str = "test") -> Target:
         endpoints = tuple(member.endpoint for member in self.members.values())
-        ca = self._options.removeprefix("?ca=")
-        return Target(endpoints, f"/holdfast/{name}", tls=bool(ca), ca=ca)
+        if self.certificates is None:
+            return Target(endpoints, f"/holdfast/{name}")
+        cert, key = self.certificates.own
+        return Target(
+            endpoints, f"/holdfast/{name}", tls=True, ca=str(self.certificates.ca), cert=str(cert), key=str(key)
+        )
 
     def urls(self) -> str:
         return ",".join(f"{self._client_scheme}://{member.endpoint}" for member in self.members.values())

@@ -200,14 +200,19 @@ class EtcdClient:
             self._token = (await self._ask(endpoint, "/v3/auth/authenticate", encode(who), Authenticated)).token
 
     async def _check_age(self, endpoint: Endpoint) -> None:
-        status, content = await self._on_line(endpoint, lambda line: line.ask("/version", None, ""))
+        try:
+            status, content = await self._on_line(endpoint, lambda line: line.ask("/version", None, ""))
+        except LineBroken as error:
+            if isinstance(error.__cause__, EOFError) and self._tls is None:
+                # This is how a member answers on a port that is for TLS.
+                words = "closes the connection without a word: if it wants TLS, write etcds:// instead of etcd://"
+                raise NotBelieved(f"etcd member {endpoint} {words}") from error
+            raise
         try:
             version = str(msgspec.json.decode(content)["etcdserver"])
             age = tuple(int(part) for part in version.split(".")[:2])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             words = content[:80].decode(errors="replace").strip()
-            if "HTTPS" in words:
-                raise NotBelieved(f"etcd member {endpoint}: it wants TLS: write etcds:// instead of etcd://") from error
             raise UserError(f"what listens at {endpoint} is no etcd: it answers {status} {words!r}") from error
         if age < OLDEST:
             wanted = ".".join(map(str, OLDEST))
@@ -234,9 +239,10 @@ class EtcdClient:
 
     def _refusal(self, failed: Failed, endpoint: Endpoint) -> HoldfastError:
         what = failed.error.removeprefix("etcdserver: ")
-        if failed.code == _UNAUTHENTICATED or any(words in what for words in _RENEW):
-            if self.target.user:
-                return _TokenOld(what)
+        is_unknown = failed.code == _UNAUTHENTICATED or any(words in what for words in _RENEW)
+        if is_unknown and self.target.user:
+            return _TokenOld(what)
+        if is_unknown or (failed.code == _FORBIDDEN and not self.target.user):
             return UserError(f"etcd at {endpoint} wants authentication", "add USER@ and password-file to the address")
         if "authentication failed" in what:
             return UserError(f"etcd does not believe user {self.target.user!r}: {what}", "compare user and password")
@@ -245,9 +251,8 @@ class EtcdClient:
                 f"etcd has no authentication, but user {self.target.user!r} is given", "etcdctl auth enable"
             )
         if failed.code == _FORBIDDEN:
-            who = self.target.user or "nobody"
             hint = f"grant its role readwrite on the prefix {self.target.folder}/"
-            return UserError(f"etcd forbids this to user {who!r}: {what}", hint)
+            return UserError(f"etcd forbids this to user {self.target.user!r}: {what}", hint)
         if failed.code in {_INVALID, _EXHAUSTED}:
             hints = [hint for words, hint in _HINTS.items() if words in what]
             return Refused(f"etcd refuses: {what}", *hints[:1])

@@ -44,6 +44,10 @@ class Line:
             )
         except ssl.SSLError as error:
             raise NotBelieved(f"etcd member {endpoint}: {_tls_words(error)}") from error
+        except ConnectionResetError as error:
+            raise NotBelieved(
+                f"etcd member {endpoint}: it broke off when we spoke TLS; perhaps it speaks none"
+            ) from error
         except OSError as error:
             raise LineBroken(f"etcd member {endpoint} cannot be reached: {error.strerror or error}") from error
         return cls(endpoint, reader, writer)

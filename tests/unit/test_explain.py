@@ -158,7 +158,13 @@ def test_every_incident_of_every_use_case_can_be_told(name: str) -> None:
         assert all(len(line) < 1000 and "  ()" not in line for line in lines)
 
 
-EXAMPLES: dict[str, object] = {"vnfcs": (), "vms": (), "within_s": 1.0, "message": messages.VmUp(X, VmName("x"), 1)}
+EXAMPLES: dict[str, object] = {
+    "vnfcs": (),
+    "vms": (),
+    "within_s": 1.0,
+    "successors": (),
+    "message": messages.VmUp(X, VmName("x"), 1),
+}
 
 
 def test_no_word_is_missing() -> None:

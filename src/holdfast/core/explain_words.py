@@ -20,6 +20,7 @@ from holdfast.model.actions import (
     Refuse,
     Send,
     StandBy,
+    StandingOrder,
     StartHost,
     StartVm,
     StartVnfc,
@@ -32,9 +33,12 @@ from holdfast.model.events import (
     AgentLost,
     DeadlinePassed,
     Event,
+    HostFailed,
+    HostReturned,
     LossAccepted,
     ManagerStarted,
     Received,
+    ServiceTaken,
     StandbyLost,
     StandbySynced,
     SwitchoverAsked,
@@ -81,6 +85,12 @@ def happened(event: Event) -> str:
             return f"the agent of {host} told how things are there"
         case AgentLost(host):
             return f"the link to the agent of {host} broke"
+        case HostFailed(host, by, detail):
+            return f"host {host} is not heard any more ({by} says so{': ' + detail if detail else ''})"
+        case HostReturned(host, by):
+            return f"host {host} is heard again ({by} says so)"
+        case ServiceTaken(vnfc, _, service, epoch):
+            return f"{vnfc} has taken {service} over by standing order (epoch {epoch})"
         case ActionDone(action, detail):
             return f"{action} was done{' (' + detail + ')' if detail else ''}"
         case ActionFailed(action, why):
@@ -116,6 +126,9 @@ def ordered(action: Action) -> str:
             return f"isolates VM {vm}"
         case StartVm(_, vm, boot, how):
             return f"starts VM {vm} (boot {boot}, {how})"
+        case StandingOrder(_, host, service, _, holder, _, successors):
+            order = ", ".join(one.vnfc for one in successors) or "nobody"
+            return f"tells {host} who follows {holder} for {service}: {order}"
         case FenceHost(_, host):
             return f"fences host {host}"
         case StartHost(_, host):

@@ -78,7 +78,12 @@ def leave_sync(turn: Turn, name: VnfcName, reasons: Reasons) -> None:
 
 
 def confirm_loss(turn: Turn, active: VnfcName, standby: VnfcName, reasons: Reasons) -> None:
-    action = ConfirmLoss(turn.desk.number(), active, turn.vnfc(active).run, standby)
+    service = next(iter(turn.held_by(active)), None)
+    seal = 0
+    if turn.layout.grants is not None and service is not None:
+        seal = turn.next_epoch(turn.group_of(active))
+        turn.put_service(service, replace(turn.service(service), sealed=seal))
+    action = ConfirmLoss(turn.desk.number(), active, turn.vnfc(active).run, standby, service, seal)
     turn.desk.order(action, reasons, turn.vnfc(standby).incident)
 
 

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from holdfast.core.ha_hosts import host_failed, host_returned, service_taken
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
@@ -19,14 +20,13 @@ from holdfast.model.actions import (
     Activate,
     AgentAction,
     ConfirmLoss,
-    IsolateVm,
     IsolateVnfc,
     Quiesce,
     Refuse,
     StandBy,
-    StartVm,
     StartVnfc,
     StopVnfc,
+    VnfcAction,
 )
 from holdfast.model.events import (
     ActionDone,
@@ -35,10 +35,13 @@ from holdfast.model.events import (
     AgentLost,
     DeadlinePassed,
     Event,
+    HostFailed,
+    HostReturned,
     LossAccepted,
     ManagerStarted,
     Position,
     Received,
+    ServiceTaken,
     StandbyLost,
     StandbySynced,
     SwitchoverAsked,
@@ -77,6 +80,12 @@ def take_in(turn: Turn, event: Event) -> None:
             _agent_joined(turn, event)
         case AgentLost():
             turn.agents[event.host] = False
+        case HostFailed():
+            host_failed(turn, event)
+        case HostReturned():
+            host_returned(turn, event)
+        case ServiceTaken():
+            service_taken(turn, event)
         case ActionDone():
             _done(turn, event)
         case ActionFailed():
@@ -138,7 +147,8 @@ def _time_is_up(turn: Turn) -> None:
 def _hangs(turn: Turn, pending: Pending) -> None:
     """The answer is overdue. An isolation may still succeed and stays outstanding; anything else has failed."""
     action = pending.action
-    if isinstance(action, StandBy | StopVnfc) and not _is_reachable(turn, action.vnfc):
+    waits = StandBy | StopVnfc | IsolateVnfc if turn.layout.grants is not None else StandBy | StopVnfc
+    if isinstance(action, waits) and not _is_reachable(turn, action.vnfc):
         turn.desk.give_time(lambda other: other.id == action.id)  # It can wait for the agent, which gets it again.
         return
     turn.desk.settle(action.id)
@@ -197,7 +207,7 @@ def _failed(turn: Turn, event: ActionFailed) -> None:
     late = turn.late.get(event.action)
     pending = turn.desk.settle(event.action)
     action = late or (pending.action if pending else None)
-    if not isinstance(action, AgentAction) or isinstance(action, IsolateVm | StartVm):
+    if not isinstance(action, VnfcAction):
         return
     if event.vm_gone and turn.vm_of(action.vnfc) is not None:
         vm_gone_by_agent(turn, action.vnfc, event.why, confirmed=True)
@@ -205,7 +215,7 @@ def _failed(turn: Turn, event: ActionFailed) -> None:
         _action_failed(turn, action, event.why)
 
 
-def _action_failed(turn: Turn, action: AgentAction, why: str) -> None:
+def _action_failed(turn: Turn, action: VnfcAction, why: str) -> None:
     match action:
         case StartVnfc():
             fail(turn, action.vnfc, "start", why)
@@ -221,8 +231,8 @@ def _action_failed(turn: Turn, action: AgentAction, why: str) -> None:
             fail(turn, action.vnfc, "role", f"could not become standby: {why}")
         case Quiesce():
             fail(turn, action.vnfc, "role", f"could not be quiesced: {why}")
-        case ConfirmLoss() | IsolateVm() | StartVm():
-            pass  # The active asks again for what it still needs; VMs are not ours.
+        case ConfirmLoss():
+            pass  # The active asks again for what it still needs.
 
 
 def _not_isolated(turn: Turn, name: VnfcName, why: str) -> None:
@@ -263,6 +273,7 @@ def _standby_synced(turn: Turn, event: StandbySynced) -> None:
 
 def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     turn.agents[event.host] = True
+    turn.failed_hosts.pop(event.host, None)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
     here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]
     for name in here:
@@ -294,10 +305,21 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
     elif fact.condition in ("absent", "failed"):
         fail(turn, name, "lost", fact.detail or "it ended while nobody watched")
     else:
+        if turn.layout.grants is not None and _took_over(turn, name, fact):
+            return
         held = turn.held_by(name)
         strange = [one for one in fact.services if one not in held]
         if strange:
             fail(turn, name, "lost", f"it answers for {', '.join(strange)} with the older epoch {fact.epoch}")
+
+
+def _took_over(turn: Turn, name: VnfcName, fact: VnfcFact) -> bool:
+    """Whether it serves by a standing order of which we have not heard yet."""
+    for service in fact.services:
+        if fact.role == "active" and fact.epoch > turn.service(service).epoch:
+            service_taken(turn, ServiceTaken(name, fact.run, service, fact.epoch))
+            return True
+    return False
 
 
 def _switchover_asked(turn: Turn, event: SwitchoverAsked) -> None:

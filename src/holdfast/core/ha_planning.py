@@ -16,6 +16,7 @@ from holdfast.core.ha_roles import (
     plan_standbys,
     take_over_under_way,
 )
+from holdfast.core.ha_standing import plan_standing_orders
 from holdfast.core.ha_successor import blind_reserve
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.core.ha_vms import ask_for_repair
@@ -39,6 +40,7 @@ def plan(turn: Turn, group: GroupName) -> None:
     _plan_renewal(turn, group)
     plan_holding(turn, group)
     close_what_is_over(turn, group)
+    plan_standing_orders(turn, group)
 
 
 def _plan_isolation(turn: Turn, group: GroupName, name: VnfcName) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from holdfast.core import ledger as book
 from holdfast.core.escalation import Counter
 from holdfast.core.ledger import Ledger
-from holdfast.model.actions import Action, IsolateVnfc
+from holdfast.model.actions import Action, IsolateVnfc, Successor
 from holdfast.model.events import Position
 from holdfast.model.layout import Layout, in_charge
 from holdfast.model.names import (
@@ -74,6 +74,15 @@ class Move(Struct, frozen=True):
     reason: Reason
 
 
+class OrderNow(Struct, frozen=True):
+    """The standing order that was given last."""
+
+    holder: VnfcName | None = None
+    epoch: int = 0
+    successors: tuple[Successor, ...] = ()
+    number: int = 0
+
+
 class ServiceNow(Struct, frozen=True):
     state: Literal["waiting", "provided", "interrupted", "held"] = "waiting"
     """waiting: has never been provided so far."""
@@ -91,6 +100,9 @@ class ServiceNow(Struct, frozen=True):
     lost: Reason | None = None
     back: Reason | None = None
     loss_accepted: Reason | None = None
+    sealed: int = 0
+    """Numbers up to this one can succeed no more (ConfirmLoss)."""
+    ordered: OrderNow = OrderNow()
     move: Move | None = None
 
 
@@ -135,6 +147,8 @@ class State(Struct, frozen=True):
     """Isolations that took longer than they may: still outstanding, and welcome if they succeed."""
     wakes: dict[str, float] = {}
     """Names of VMs and VNFCs to be looked at again at a time."""
+    failed_hosts: dict[HostName, Reason] = {}
+    """Hosts that the agents of others do not hear any more."""
 
 
 def initial(layout: Layout) -> State:

@@ -93,7 +93,8 @@ def outdated(turn: Turn, vnfc: VnfcName, name: ServiceName) -> Reason:
 def epoch_floor(turn: Turn, name: ServiceName) -> int:
     """The next epoch of the service must be higher than this."""
     vnfcs = turn.groups[turn.layout.services[name].group].vnfcs.values()
-    return max([turn.service(name).epoch, *(now.position.epoch for now in vnfcs if now.position is not None)])
+    service = turn.service(name)
+    return max([service.epoch, service.sealed, *(now.position.epoch for now in vnfcs if now.position is not None)])
 
 
 def _ready(turn: Turn, name: VnfcName) -> Reasons:

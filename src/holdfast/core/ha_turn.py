@@ -31,13 +31,14 @@ class Turn:
         self.agents = dict(state.agents)
         self.late = dict(state.late)
         self.wakes = dict(state.wakes)
+        self.failed_hosts = dict(state.failed_hosts)
         self.touched: dict[GroupName, None] = {}
         """Groups still to be planned, in order."""
         self.refusals: Refusals = {}
         """Collected while one group is planned."""
 
     def state(self) -> State:
-        return State(self.desk.ledger(), self.groups, self.vms, self.agents, self.late, self.wakes)
+        return State(self.desk.ledger(), self.groups, self.vms, self.agents, self.late, self.wakes, self.failed_hosts)
 
     # Looking
 

@@ -30,9 +30,12 @@ from holdfast.model.events import (
     AgentLost,
     DeadlinePassed,
     Event,
+    HostFailed,
+    HostReturned,
     LossAccepted,
     ManagerStarted,
     Received,
+    ServiceTaken,
     StandbyLost,
     StandbySynced,
     SwitchoverAsked,
@@ -53,7 +56,7 @@ def take_in(draft: Draft, event: Event) -> None:
             _deadline_passed(draft)
         case AgentJoined():
             agent_joined(draft, event)
-        case AgentLost():
+        case AgentLost() | HostFailed():
             agent_lost(draft, event.host)
         case VmBooted():
             if event.vm in draft.layout.vms:
@@ -71,7 +74,17 @@ def take_in(draft: Draft, event: Event) -> None:
         case Received():
             if draft.desk.is_news(event):
                 message_received(draft, event)
-        case VnfcReady() | VnfcFailed() | StandbyLost() | StandbySynced() | SwitchoverAsked() | LossAccepted():
+        case HostReturned():
+            pass  # It is back when its agent joins.
+        case (
+            VnfcReady()
+            | VnfcFailed()
+            | StandbyLost()
+            | StandbySynced()
+            | ServiceTaken()
+            | SwitchoverAsked()
+            | LossAccepted()
+        ):
             pass  # For VNFM and HA manager: the VIM knows nothing of what runs in its VMs.
         case _:
             assert_never(event)

@@ -17,9 +17,12 @@ from holdfast.model.events import (
     AgentLost,
     DeadlinePassed,
     Event,
+    HostFailed,
+    HostReturned,
     LossAccepted,
     ManagerStarted,
     Received,
+    ServiceTaken,
     StandbyLost,
     StandbySynced,
     SwitchoverAsked,
@@ -61,6 +64,8 @@ def take_in(draft: Draft, event: Event) -> None:
             if event.vnf in draft.layout.vnfs and in_charge(draft.layout, event.vnf) == draft.desk.party:
                 reason = draft.reason("no-successor", event.vnf)
                 draft.desk.note(Refuse("switchover", event.vnf), (reason,))
+        case HostFailed() | HostReturned() | ServiceTaken():
+            pass  # Grants concern VNFs with an HA manager; for a host the VIM speaks.
         case VmBooted() | VmDied() | StandbyLost() | StandbySynced() | LossAccepted():
             pass  # For the VIM and the HA manager.
         case _:

@@ -94,6 +94,36 @@ class ConfirmLoss(Struct, frozen=True, tag=True):
     vnfc: VnfcName
     run: int
     standby: VnfcName
+    service: ServiceName | None = None
+    seal: int = 0
+    """Where grants decide: claim the service under this number first, so that no order given to the lost standby under a
+    lower one can succeed any more, whether it has heard of its loss or not."""
+
+
+class Successor(Struct, frozen=True):
+    """One who may take a service over by itself, under the number reserved for it."""
+
+    vnfc: VnfcName
+    run: int
+    epoch: int
+    in_sync: tuple[VnfcName, ...] = ()
+
+
+class StandingOrder(Struct, frozen=True, tag=True):
+    """Decided ahead: who takes the service over when its holder's host fails or gives it up after a failure.
+
+    Needs neither manager nor store when the time comes. A newer order (higher `number`) takes the place of older ones.
+    """
+
+    id: ActionId
+    host: HostName
+    """Whose agent is to know it."""
+    service: ServiceName
+    number: int
+    holder: VnfcName | None
+    epoch: int
+    successors: tuple[Successor, ...]
+    """In the order in which they are to try."""
 
 
 class IsolateVm(Struct, frozen=True, tag=True):
@@ -177,7 +207,9 @@ class NoteService(Struct, frozen=True, tag=True):
     epoch: int
 
 
-AgentAction = StartVnfc | StopVnfc | IsolateVnfc | Activate | StandBy | Quiesce | ConfirmLoss | IsolateVm | StartVm
+VnfcAction = StartVnfc | StopVnfc | IsolateVnfc | Activate | StandBy | Quiesce | ConfirmLoss
+VmAction = IsolateVm | StartVm
+AgentAction = VnfcAction | StandingOrder | VmAction
 PowerAction = FenceHost | StartHost
 Note = OpenIncident | CloseIncident | RaiseAlarm | ClearAlarm | Refuse | NoteService
 Action = AgentAction | PowerAction | Send | Note

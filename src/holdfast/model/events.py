@@ -12,7 +12,7 @@ from msgspec import Struct
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, Party, Role, ServiceName, VmName, VnfcName, VnfName
 
-FailureCause = Literal["exited", "killed", "check", "role", "start", "lost", "vm-gone"]
+FailureCause = Literal["exited", "killed", "check", "role", "start", "lost", "vm-gone", "host"]
 
 
 class Position(Struct, frozen=True, order=True):
@@ -119,6 +119,31 @@ class AgentLost(Struct, frozen=True, tag=True):
     host: HostName
 
 
+class HostFailed(Struct, frozen=True, tag=True):
+    """Agents of other hosts agree that this host is not heard any more; its grants end by themselves."""
+
+    host: HostName
+    by: HostName
+    detail: str = ""
+
+
+class HostReturned(Struct, frozen=True, tag=True):
+    """A host that was found failed is heard again."""
+
+    host: HostName
+    by: HostName
+
+
+class ServiceTaken(Struct, frozen=True, tag=True):
+    """A VNFC has become active by a standing order: claimed, told, address announced, read back."""
+
+    vnfc: VnfcName
+    run: int
+    service: ServiceName
+    epoch: int
+    in_sync: tuple[VnfcName, ...] = ()
+
+
 class ActionDone(Struct, frozen=True, tag=True):
     """The action's effect was confirmed by looking (read back, process gone, answer received)."""
 
@@ -169,6 +194,9 @@ Event = (
     | VmDied
     | AgentJoined
     | AgentLost
+    | HostFailed
+    | HostReturned
+    | ServiceTaken
     | ActionDone
     | ActionFailed
     | Received

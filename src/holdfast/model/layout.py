@@ -165,6 +165,17 @@ class Vm(Struct, frozen=True):
     escalation: Escalation = Escalation(maximum=3, probation_s=300.0)
 
 
+GrantProfile = Literal["fast", "default", "wan"]
+
+
+class Grants(Struct, frozen=True):
+    """Exclusivity by grants among the agents (docs/grants.md): who is active is agreed by a majority of hosts."""
+
+    profile: GrantProfile = "default"
+    port: int = 7400
+    """UDP port of the agents' heartbeats; the managers' link to the agents is TCP on the next one."""
+
+
 class FenceDevice(Struct, frozen=True):
     """A ClusterLabs fence agent: program, and options given on its standard input."""
 
@@ -179,6 +190,8 @@ class Host(Struct, frozen=True):
     bridge: str = "hf0"
     """Bridge of the host that its VMs are attached to and that carries addresses of VNFCs without a VM."""
     fence: FenceDevice | None = None
+    witness: bool = False
+    """Votes on grants and never holds one."""
     escalation: Escalation = Escalation(maximum=1, probation_s=300.0)
     """More than `maximum` *different* VMs in error within the probation point to the host."""
 
@@ -197,6 +210,8 @@ class Layout(Struct, frozen=True):
     vnfcs: dict[VnfcName, Vnfc] = {}
     sal_s: dict[int, float] = field(default_factory=lambda: {1: 6.0, 2: 15.0, 3: 25.0})
     """Longest outage by service availability level: configuration (SAL-T)."""
+    grants: Grants | None = None
+    """None: one machine, or one manager that everybody obeys; no protection across partitions."""
 
 
 def in_charge(layout: Layout, vnf: VnfName) -> Party:

@@ -19,9 +19,11 @@ from holdfast.model.actions import (
     IsolateVnfc,
     Quiesce,
     StandBy,
-    StartVm,
+    StandingOrder,
     StartVnfc,
     StopVnfc,
+    VmAction,
+    VnfcAction,
 )
 from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, Event
 from holdfast.model.layout import Layout
@@ -36,8 +38,6 @@ from holdfast.runtime.agent_vnfc import VnfcOnHost
 from holdfast.runtime.folder import RunFolder
 
 Outcome = ActionDone | ActionFailed
-VmAction = IsolateVm | StartVm
-VnfcAction = StartVnfc | StopVnfc | IsolateVnfc | Activate | StandBy | Quiesce | ConfirmLoss
 
 
 class Agent:
@@ -157,6 +157,8 @@ class Agent:
     async def _carry_out(self, action: AgentAction) -> Outcome:
         outcome: Outcome
         try:
+            if isinstance(action, StandingOrder):
+                raise WorldError("this deployment has no grants, so nobody takes over by standing order")
             if isinstance(action, VmAction):
                 detail = await self._with_vm(action)
             else:
@@ -176,7 +178,7 @@ class Agent:
         return outcome
 
     def _vm_is_gone(self, action: AgentAction) -> bool:
-        if isinstance(action, VmAction):
+        if isinstance(action, VmAction | StandingOrder):
             return False
         life = self._vnfcs.get(action.vnfc)
         if life is None:

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from holdfast.core.explain_words import happened
 from holdfast.errors import HoldfastError, UserError
-from holdfast.model.actions import AgentAction, IsolateVm, StartVm
+from holdfast.model.actions import AgentAction, IsolateVm, StandingOrder, StartVm
 from holdfast.model.events import (
     ActionDone,
     ActionFailed,
@@ -202,6 +202,8 @@ class AgentProcess:
 
 
 def _target(action: AgentAction) -> str:
+    if isinstance(action, StandingOrder):
+        return action.service
     return action.vm if isinstance(action, IsolateVm | StartVm) else action.vnfc
 
 

@@ -16,7 +16,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
 from holdfast.errors import HoldfastError
-from holdfast.model.actions import Action, ConfirmLoss, Decision, FenceHost, IsolateVm, Note, Send, StartHost, StartVm
+from holdfast.model.actions import (
+    Action,
+    ConfirmLoss,
+    Decision,
+    FenceHost,
+    IsolateVm,
+    Note,
+    Send,
+    StandingOrder,
+    StartHost,
+    StartVm,
+)
 from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, DeadlinePassed, Event, ManagerStarted, Received
 from holdfast.model.layout import FenceDevice, Layout
 from holdfast.model.limits import BUG_PAUSE_S, MESSAGE_REPEAT_MAX_S, MESSAGE_REPEAT_S, STORE_TIDY_S
@@ -155,6 +166,8 @@ class Pump:
             return None
         if isinstance(action, IsolateVm | StartVm):
             return self._layout.vms[action.vm].host
+        if isinstance(action, StandingOrder):
+            return action.host
         return self._layout.vnfcs[action.vnfc].host
 
     def send_outstanding(self, seat: Seat, host: HostName) -> None:

@@ -1,0 +1,76 @@
+"""Hosts that fail, and successors that have taken over by themselves: where agents hold grants (docs/grants.md).
+
+In: HostFailed, HostReturned, ServiceTaken. Out: the changed state. Always holds: a service is free of a holder whose
+host has failed only because nobody else's claim can succeed before that host's kernel has stopped answering; where
+that is not enough (storage that only one may use) it stays with its holder until the host is confirmed off.
+"""
+
+from msgspec.structs import replace
+
+from holdfast.core.ha_incidents import fail, provided
+from holdfast.core.ha_turn import Turn
+from holdfast.model.events import HostFailed, HostReturned, ServiceTaken
+from holdfast.model.names import GroupName, HostName, VnfcName
+from holdfast.model.reasons import Reason
+
+
+def grant_suffices(turn: Turn, group: GroupName) -> bool:
+    """Whether the end of a grant is isolation enough; shared state of which one copy exists needs more (fencing)."""
+    return turn.layout.grants is not None and turn.wanted(group).state != "external"
+
+
+def host_failed(turn: Turn, event: HostFailed) -> None:
+    if turn.layout.grants is None or event.host not in turn.layout.hosts or event.host in turn.failed_hosts:
+        return
+    detail = f"found by {event.by}" + (f": {event.detail}" if event.detail else "")
+    turn.failed_hosts[event.host] = Reason("host-failed", event.host, detail, turn.seen)
+    turn.agents[event.host] = False
+    proof = Reason("grant-ends", event.host, "", turn.seen)
+    for name in _on(turn, event.host):
+        fail(turn, name, "host", f"host {event.host} has failed")
+        if grant_suffices(turn, turn.group_of(name)):
+            _free(turn, name, proof)
+
+
+def _on(turn: Turn, host: HostName) -> list[VnfcName]:
+    return [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == host and turn.is_ours(vnfc.name)]
+
+
+def _free(turn: Turn, name: VnfcName, proof: Reason) -> None:
+    """Its services may be claimed by others; the VNFC itself still counts as failed, and is cleaned up later."""
+    turn.put(name, replace(turn.vnfc(name), proof=proof))
+    for service in turn.held_by(name):
+        turn.put_service(service, replace(turn.service(service), holder=None))
+
+
+def host_returned(turn: Turn, event: HostReturned) -> None:
+    """It is heard again; what runs there is known only when its agent has joined."""
+    turn.failed_hosts.pop(event.host, None)
+
+
+def service_taken(turn: Turn, event: ServiceTaken) -> None:
+    """A successor has claimed the service and serves: that is how it is now, whatever was planned."""
+    if not turn.is_ours(event.vnfc) or event.service not in turn.groups[turn.group_of(event.vnfc)].services:
+        return
+    service, now = turn.service(event.service), turn.vnfc(event.vnfc)
+    same = service.holder == event.vnfc and service.epoch == event.epoch
+    if event.run != now.run or event.epoch < service.epoch or (same and service.state == "provided"):
+        return
+    if service.holder is not None and service.holder != event.vnfc:
+        fail(turn, service.holder, "lost", f"{event.vnfc} has succeeded it under epoch {event.epoch}")
+    if now.doing is not None:
+        turn.desk.settle(now.doing.id)
+    turn.put(event.vnfc, replace(turn.vnfc(event.vnfc), phase="ready", role="active", doing=None, epoch=event.epoch))
+    taken = replace(
+        turn.service(event.service),
+        holder=event.vnfc,
+        last=event.vnfc,
+        epoch=event.epoch,
+        in_sync=event.in_sync,
+        move=None,
+    )
+    turn.put_service(event.service, taken)
+    group = turn.group_of(event.vnfc)
+    if event.epoch > turn.groups[group].epoch:
+        turn.put_group(group, replace(turn.groups[group], epoch=event.epoch))
+    provided(turn, event.service, Reason("took-over", event.vnfc, f"epoch {event.epoch}", turn.seen))

@@ -1,0 +1,80 @@
+"""Standing orders: who succeeds whom, decided while all is well, so that nothing need be asked when it is not.
+
+In: the turn after planning. Out: StandingOrder for the agents of the holder and of every successor, whenever the order
+has changed. Always holds: each successor has a number of its own, higher than the holder's and than every seal; for a
+service with state only standbys that hold all acknowledged state are named, and one that was lost is sealed out by
+ConfirmLoss before an update is acknowledged without it.
+"""
+
+from msgspec.structs import replace
+
+from holdfast.core.ha_hosts import grant_suffices
+from holdfast.core.ha_state import OrderNow, ServiceNow
+from holdfast.core.ha_successor import epoch_floor
+from holdfast.core.ha_turn import Reasons, Turn
+from holdfast.model.actions import StandingOrder, Successor
+from holdfast.model.names import GroupName, HostName, ServiceName, VnfcName
+from holdfast.model.reasons import Reason
+
+
+def plan_standing_orders(turn: Turn, group: GroupName) -> None:
+    if not grant_suffices(turn, group) or not turn.wanted(group).role_is_assigned:
+        return
+    for name, service in turn.groups[group].services.items():
+        if service.state != "provided" or service.holder is None:
+            continue
+        successors = _successors(turn, group, name, service)
+        wanted = OrderNow(service.holder, service.epoch, successors, service.ordered.number + 1)
+        if replace(wanted, number=service.ordered.number) == service.ordered:
+            continue
+        turn.put_service(name, replace(turn.service(name), ordered=wanted))
+        _let_out(turn, name, wanted, _reasons(turn, service, successors))
+
+
+def _successors(turn: Turn, group: GroupName, name: ServiceName, service: ServiceNow) -> tuple[Successor, ...]:
+    found = []
+    for vnfc in turn.wanted(group).vnfcs:
+        now = turn.vnfc(vnfc)
+        reachable = turn.agents.get(turn.layout.vnfcs[vnfc].host) is not False
+        if now.phase != "ready" or turn.held_by(vnfc) or not reachable or now.role == "quiescing":
+            continue
+        if turn.wanted(group).state == "internal" and vnfc not in service.in_sync:
+            continue
+        epoch = _number_for(turn, group, name, vnfc)
+        if epoch is not None:
+            others = tuple(one for one in service.in_sync if one != vnfc)
+            found.append(Successor(vnfc, now.run, epoch, others))
+    return tuple(found)
+
+
+def _number_for(turn: Turn, group: GroupName, name: ServiceName, vnfc: VnfcName) -> int | None:
+    """The number reserved for it; None where it has none that is high enough and cannot learn another."""
+    now = turn.vnfc(vnfc)
+    if now.epoch > epoch_floor(turn, name):
+        return now.epoch
+    if not turn.can_be_told(group):
+        return None
+    epoch = turn.next_epoch(group)
+    turn.put(vnfc, replace(turn.vnfc(vnfc), epoch=epoch))
+    return epoch
+
+
+def _reasons(turn: Turn, service: ServiceNow, successors: tuple[Successor, ...]) -> Reasons:
+    ready = [turn.vnfc(one.vnfc).ready for one in successors]
+    reasons = [reason for reason in (service.back, *ready) if reason is not None]
+    return tuple(reasons) or (Reason("no-successor", service.holder or "", "", turn.seen),)
+
+
+def _let_out(turn: Turn, name: ServiceName, order: OrderNow, reasons: Reasons) -> None:
+    turn.desk.drop(lambda action: isinstance(action, StandingOrder) and action.service == name)
+    for host in _hosts(turn, name):
+        action = StandingOrder(
+            turn.desk.number(), host, name, order.number, order.holder, order.epoch, order.successors
+        )
+        turn.desk.order(action, reasons)
+
+
+def _hosts(turn: Turn, name: ServiceName) -> list[HostName]:
+    """Every host of the group: one that is no successor any more must know that too."""
+    group = turn.layout.services[name].group
+    return list(dict.fromkeys(turn.layout.vnfcs[vnfc].host for vnfc in turn.wanted(group).vnfcs))

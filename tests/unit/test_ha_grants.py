@@ -1,0 +1,169 @@
+"""The HA manager where agents hold grants: failed hosts, standing orders, successors that took over by themselves."""
+
+import msgspec
+from msgspec.structs import replace
+
+from holdfast.core import ha_manager
+from holdfast.core.ha_state import State
+from holdfast.model.actions import (
+    Action,
+    Activate,
+    ConfirmLoss,
+    IsolateVnfc,
+    NoteService,
+    OpenIncident,
+    StandingOrder,
+    StartVnfc,
+)
+from holdfast.model.events import (
+    AgentJoined,
+    HostFailed,
+    HostReturned,
+    ManagerStarted,
+    Position,
+    ServiceTaken,
+    StandbyLost,
+    StandbySynced,
+    VnfcFact,
+    VnfcFailed,
+    VnfcReady,
+)
+from holdfast.model.layout import Grants, Layout
+from holdfast.model.names import GroupName, HostName, ServiceName, VnfcName
+from tests.scripts import layouts
+from tests.unit.test_ha_manager import Core, kinds
+
+GROUP, SERVICE = GroupName("registry"), ServiceName("registry")
+ONE, TWO = VnfcName("registry-1"), VnfcName("registry-2")
+H1, H2 = HostName("host1"), HostName("host2")
+
+
+def granted(layout: Layout) -> Layout:
+    return replace(layout, grants=Grants("fast"))
+
+
+def provided() -> tuple[Core, list[Action]]:
+    """registry-1 on host1 is active, registry-2 on host2 in sync; and the actions of the last step."""
+    core = Core(granted(layouts.registry()))
+    core.see(ManagerStarted())
+    core.see(AgentJoined(H1, (), ()))
+    core.see(AgentJoined(H2, (), ()))
+    core.up("vm1")
+    core.up("vm2")
+    activation = core.see(VnfcReady(ONE, 1, Position()))
+    core.see(VnfcReady(TWO, 1, Position()))
+    core.done(core.done(activation))
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    return core, core.see(StandbySynced(ONE, 1, epoch, TWO))
+
+
+def only(actions: list[Action], kind: type[Action]) -> list[Action]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def test_the_successor_is_named_to_every_host_as_soon_as_it_is_in_sync() -> None:
+    core, actions = provided()
+    orders = [action for action in actions if isinstance(action, StandingOrder)]
+    assert [order.host for order in orders] == [H1, H2]
+    assert [one.vnfc for one in orders[0].successors] == [TWO]
+    assert orders[0].successors[0].epoch > orders[0].epoch
+    assert core.state.groups[GROUP].services[SERVICE].ordered.successors == orders[1].successors
+
+
+def test_without_grants_nothing_is_ordered_ahead() -> None:
+    core = Core(layouts.registry())
+    core.see(ManagerStarted())
+    core.up("vm1")
+    core.up("vm2")
+    activation = core.see(VnfcReady(ONE, 1, Position()))
+    core.see(VnfcReady(TWO, 1, Position()))
+    core.done(core.done(activation))
+    assert only(core.see(StandbySynced(ONE, 1, 1, TWO)), StandingOrder) == []
+
+
+def test_a_failed_host_is_succeeded_at_once_because_its_grant_ends_first() -> None:
+    core, _ = provided()
+    actions = core.see(HostFailed(H1, H2, "silent for 40 ms"), now=1.0)
+    assert [action.vnfc for action in actions if isinstance(action, Activate)] == [TWO]
+    activation = next(choice for choice in core.last if isinstance(choice.action, Activate))
+    assert "grant-ends" in {reason.code for reason in activation.reasons}
+    assert [action.vnfc for action in actions if isinstance(action, IsolateVnfc)] == [ONE]
+
+
+def test_cleaning_up_on_a_failed_host_waits_for_the_host() -> None:
+    core, _ = provided()
+    core.done(only(core.see(HostFailed(H1, H2), now=1.0), Activate))
+    late = core.see(ha_deadline(core), now=60.0)
+    assert only(late, OpenIncident) == []
+    isolation = next(action for action in ha_manager.outstanding(core.state) if isinstance(action, IsolateVnfc))
+    core.see(HostReturned(H1, H2), now=61.0)
+    core.see(AgentJoined(H1, (VnfcFact(ONE, 1, "ready"),), ()), now=61.0)
+    assert [action.vnfc for action in core.done([isolation]) if isinstance(action, StartVnfc)] == [ONE]
+
+
+def ha_deadline(core: Core) -> ManagerStarted:
+    assert core.state.failed_hosts
+    return ManagerStarted()
+
+
+def test_a_successor_that_took_over_by_itself_is_the_holder() -> None:
+    core, orders = provided()
+    order = next(action for action in orders if isinstance(action, StandingOrder))
+    taken = order.successors[0]
+    actions = core.see(ServiceTaken(TWO, 1, SERVICE, taken.epoch), now=1.0)
+    service = core.state.groups[GROUP].services[SERVICE]
+    assert (service.holder, service.epoch, service.state) == (TWO, taken.epoch, "provided")
+    assert "Activate" not in kinds(actions)
+    assert [action.vnfc for action in actions if isinstance(action, IsolateVnfc)] == [ONE]
+
+
+def test_word_of_a_take_over_that_is_known_already_changes_nothing() -> None:
+    core, orders = provided()
+    order = next(action for action in orders if isinstance(action, StandingOrder))
+    taken = ServiceTaken(TWO, 1, SERVICE, order.successors[0].epoch)
+    core.see(taken, now=1.0)
+    assert core.see(taken, now=2.0) == []
+
+
+def test_the_managers_own_take_over_and_the_standing_one_are_the_same() -> None:
+    core, orders = provided()
+    order = next(action for action in orders if isinstance(action, StandingOrder))
+    actions = core.see(HostFailed(H1, H2), now=1.0)
+    activation = next(action for action in actions if isinstance(action, Activate))
+    assert activation.epoch == order.successors[0].epoch
+    core.see(ServiceTaken(TWO, 1, SERVICE, activation.epoch), now=1.1)
+    assert [action for action in core.done([activation]) if isinstance(action, NoteService)] == []
+
+
+def test_a_take_over_that_was_missed_is_learned_when_the_agent_joins() -> None:
+    core, orders = provided()
+    order = next(action for action in orders if isinstance(action, StandingOrder))
+    epoch = order.successors[0].epoch
+    core.see(ManagerStarted(), now=5.0)
+    core.see(AgentJoined(H2, (VnfcFact(TWO, 1, "ready", "active", epoch, (SERVICE,)),), ()), now=5.1)
+    service = core.state.groups[GROUP].services[SERVICE]
+    assert (service.holder, service.epoch) == (TWO, epoch)
+
+
+def test_a_lost_standby_is_sealed_out_before_updates_go_on_without_it() -> None:
+    core, orders = provided()
+    order = next(action for action in orders if isinstance(action, StandingOrder))
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    actions = core.see(StandbyLost(ONE, 1, epoch, TWO), now=1.0)
+    confirm = next(action for action in actions if isinstance(action, ConfirmLoss))
+    assert confirm.seal > order.successors[0].epoch
+    revoked = [action for action in actions if isinstance(action, StandingOrder)]
+    assert [one.successors for one in revoked] == [(), ()]
+
+
+def test_a_failed_component_on_a_living_host_is_isolated_first_as_ever() -> None:
+    core, _ = provided()
+    actions = core.see(VnfcFailed(ONE, 1, "killed"), now=1.0)
+    assert "Activate" not in kinds(actions)
+    assert "IsolateVnfc" in kinds(actions)
+
+
+def test_the_state_with_standing_orders_survives_being_written_and_read() -> None:
+    core, _ = provided()
+    core.see(HostFailed(H1, H2), now=1.0)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(core.state), type=State) == core.state

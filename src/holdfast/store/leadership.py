@@ -18,6 +18,10 @@ from holdfast.errors import Bug
 from holdfast.model.limits import LEADER_LENGTH_S, LEADER_MARGIN, LEADER_RENEW_S
 
 
+BEATS_KEPT = 64
+"""Renewals that may be confirmed late; of older ones it does not matter."""
+
+
 class LeaderRecord(Struct, frozen=True):
     """What stands in the store."""
 
@@ -196,4 +200,5 @@ class Leadership:
             term, self._manager, self._incarnation, self._beat, self._length_s, is_resigned=self._is_resigning
         )
         self._sent[self._beat] = now
+        self._sent.pop(self._beat - BEATS_KEPT, None)
         return Attempt(record, seen.revision, now, is_claim)

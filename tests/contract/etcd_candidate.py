@@ -1,0 +1,52 @@
+"""A candidate for the leadership in a process of its own: `python -m tests.contract.etcd_candidate ADDRESS NAME`.
+
+Prints a line of JSON for each moment at which it begins or ends to hold, or learns of its standing: `at` on the
+monotonic clock, which all processes of a machine share. SIGTERM: resigns, then ends.
+"""
+
+import asyncio
+import json
+import secrets
+import signal
+import sys
+import time
+
+from holdfast.store.etcd_client import EtcdClient
+from holdfast.store.etcd_leadership import Campaign, Standing
+from holdfast.store.etcd_target import parse_target
+from holdfast.store.leadership import Leadership
+
+LOOK_S = 0.002
+
+
+async def take_part(address: str, name: str) -> None:
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    client = EtcdClient(parse_target(address))
+    campaign = Campaign(client, Leadership(name, secrets.token_hex(8)), lambda standing: tell(standing))
+    held = False
+
+    def tell(standing: Standing) -> None:
+        print(json.dumps({"at": time.monotonic(), "holds": campaign.holds(), "term": standing.term}), flush=True)
+
+    def look() -> None:
+        # As a manager would: asks each time before it decides.
+        nonlocal held
+        if campaign.holds() != held:
+            held = not held
+            tell(campaign.standing)
+        loop.call_later(LOOK_S, look)
+
+    loop.add_signal_handler(signal.SIGTERM, end.set)
+    look()
+    try:
+        await campaign.start()
+        await end.wait()
+        await campaign.resign()
+    finally:
+        await campaign.close()
+        await client.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(take_part(sys.argv[1], sys.argv[2]))

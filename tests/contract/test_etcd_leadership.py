@@ -1,0 +1,167 @@
+"""Three candidates for the leadership, each a process, on a real cluster: killed, frozen, cut from their store."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.contract.etcd_cluster import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Candidate:
+    def __init__(self, address: str, name: str) -> None:
+        self.name = name
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.contract.etcd_candidate"]
+        self._process = subprocess.Popen([*command, address, name], stdout=subprocess.PIPE, cwd=ROOT)
+        assert self._process.stdout is not None
+        self.descriptor = self._process.stdout.fileno()
+        os.set_blocking(self.descriptor, False)
+        self._rest = b""
+        self.holds = False
+        self.term = 0
+        self.times: list[tuple[float, float | None]] = []
+        """From when until when it held."""
+
+    def send(self, number: int) -> float:
+        at = time.monotonic()
+        self._process.send_signal(number)
+        if number == signal.SIGKILL:
+            self._process.wait()
+            self.read()
+            self.look(at, False)
+        return at
+
+    def read(self) -> None:
+        try:
+            told = os.read(self.descriptor, 1 << 16)
+        except BlockingIOError:
+            return
+        *lines, self._rest = (self._rest + told).split(b"\n")
+        for line in lines:
+            words = json.loads(line)
+            self.term = words["term"] or self.term
+            self.look(words["at"], words["holds"])
+
+    def look(self, at: float, holds: bool) -> None:
+        if holds and not self.holds:
+            self.times.append((at, None))
+        elif self.holds and not holds:
+            self.times[-1] = (self.times[-1][0], at)
+        self.holds = holds
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+class Race:
+    """Three candidates, and what they say."""
+
+    def __init__(self, address: str) -> None:
+        self.candidates = [Candidate(address, name) for name in ("m1", "m2", "m3")]
+
+    def until(self, holds: Callable[[], bool], limit_s: float = 10.0) -> None:
+        end = time.monotonic() + limit_s
+        while not holds():
+            assert time.monotonic() < end, [(one.name, one.holds, one.times) for one in self.candidates]
+            ready, _, _ = select.select([one.descriptor for one in self.candidates], [], [], 0.05)
+            for one in self.candidates:
+                if one.descriptor in ready:
+                    one.read()
+
+    def leader(self, other_than: Candidate | None = None) -> Candidate:
+        self.until(lambda: any(one.holds for one in self.candidates if one is not other_than))
+        return next(one for one in self.candidates if one.holds and one is not other_than)
+
+    def assert_never_two(self) -> None:
+        """What one that is frozen would say counts only when it says it, so its end may be told late."""
+        spans = sorted((begin, end or float("inf"), one.name) for one in self.candidates for begin, end in one.times)
+        for (_, end, first), (begin, _, second) in pairwise(spans):
+            assert end <= begin, f"{first} held until {end}, {second} from {begin}"
+
+
+@pytest.fixture
+def race(etcd: Cluster, request: pytest.FixtureRequest) -> Iterator[Race]:
+    members = ",".join(str(member.endpoint) for member in etcd.members.values())
+    made = Race(f"etcd://{members}/{request.node.name}")
+    yield made
+    for one in made.candidates:
+        one.end()
+
+
+def test_a_killed_leader_is_followed_within_two_seconds(race: Race) -> None:
+    first = race.leader()
+    killed_at = first.send(signal.SIGKILL)
+    second = race.leader(other_than=first)
+    assert second.times[-1][0] - killed_at < 2.0
+    assert second.term == first.term + 1
+    race.assert_never_two()
+
+
+def test_a_leader_that_resigns_is_followed_at_once(race: Race) -> None:
+    first = race.leader()
+    told_at = first.send(signal.SIGTERM)
+    second = race.leader(other_than=first)
+    assert second.times[-1][0] - told_at < 0.5
+    race.until(lambda: not first.holds)
+    race.assert_never_two()
+
+
+def test_a_frozen_leader_does_not_decide_when_it_is_thawed(race: Race) -> None:
+    first = race.leader()
+    frozen_at = first.send(signal.SIGSTOP)
+    second = race.leader(other_than=first)
+    thawed_at = first.send(signal.SIGCONT)
+    race.until(lambda: not first.holds)
+    assert second.times[-1][0] - frozen_at < 2.0
+    # The first thing it finds when it asks is that its time is over.
+    end = first.times[-1][1]
+    assert end is not None
+    assert end >= thawed_at
+    assert len(first.times) == 1
+    assert second.holds
+
+
+def test_without_a_majority_nobody_decides_and_afterwards_one_does(etcd: Cluster, race: Race) -> None:
+    first = race.leader()
+    for member in etcd.followers():
+        member.kill()
+    race.until(lambda: not any(one.holds for one in race.candidates), 3.0)
+    term = first.term
+    etcd.start()
+    again = race.leader()
+    assert again.term in {term, term + 1}
+    race.assert_never_two()
+
+
+def test_the_leaders_of_managers_and_store_lost_at_once(etcd: Cluster, race: Race) -> None:
+    first = race.leader()
+    etcd_leader = etcd.leader()
+    killed_at = first.send(signal.SIGKILL)
+    etcd_leader.kill()
+    second = race.leader(other_than=first)
+    assert second.times[-1][0] - killed_at < 3.0
+    race.assert_never_two()
+
+
+def test_a_leader_outlives_the_loss_of_the_stores_leader(etcd: Cluster, race: Race) -> None:
+    first = race.leader()
+    etcd.leader().kill()
+    etcd.wait_ready()
+    assert race.leader() is first
+    told_at = first.send(signal.SIGTERM)
+    race.leader(other_than=first)
+    assert [end is not None and end >= told_at for _, end in first.times] == [True]
+    race.assert_never_two()

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from holdfast.cli import describe, operate, running, status, why
+from holdfast.cli import describe, operate, running, status, tune, why
 from holdfast.errors import HoldfastError
 
 INTERRUPTED = 130
@@ -34,7 +34,7 @@ def options(
         raise typer.Exit
 
 
-for group in (describe, running, status, why, operate):
+for group in (describe, running, status, why, operate, tune):
     group.register(app)
 
 

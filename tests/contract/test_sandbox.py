@@ -1,7 +1,9 @@
 """Sandboxes: their end is complete and confirmed, they outlive who started them, they nest, they work without root."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +50,18 @@ def test_it_has_names_processes_and_a_network_of_its_own(vm: Sandbox, tmp_path: 
         assert os.fstat(namespace).st_ino != os.stat("/proc/self/ns/net").st_ino
     finally:
         os.close(namespace)
+
+
+def test_the_first_process_may_be_ready_before_its_handle_has_come() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        handle = os.pidfd_open(os.getpid())
+        theirs.send(json.dumps({"ready": True}).encode())
+        socket.send_fds(theirs, [json.dumps({"pid": os.getpid()}).encode()], [handle])
+        os.close(handle)
+        pid, pidfd = sandbox.take_over(ours, "vm-1", LIMIT_S)
+    assert sandbox.pid_of(pidfd) == pid == os.getpid()
+    os.close(pidfd)
 
 
 def test_what_forked_away_and_ignores_signals_ends_with_it(vm: Sandbox, tmp_path: Path) -> None:

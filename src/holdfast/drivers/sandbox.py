@@ -179,7 +179,7 @@ class Sandbox:
                 pass_fds=[theirs.fileno()],
             )
         try:
-            pid, pidfd = _take_over(ours, name, limit_s)
+            pid, pidfd = take_over(ours, name, limit_s)
         except BaseException:
             ours.close()
             shim.kill()
@@ -304,10 +304,13 @@ def gone_at(folder: Path) -> bool:
     return False
 
 
-def _take_over(handover: socket.socket, name: str, limit_s: float) -> tuple[int, int]:
-    """Receive process 1 from the shim, then its word that it is ready."""
+def take_over(handover: socket.socket, name: str, limit_s: float) -> tuple[int, int]:
+    """Receive process 1 from the shim, and its own word that it is ready.
+
+    These are two processes, so either may come first: a word without a handle would leave a sandbox that nobody can end.
+    """
     handover.settimeout(limit_s)
-    pid, pidfd = 0, -1
+    pid, pidfd, is_ready = 0, -1, False
     while True:
         try:
             received = receive(handover)
@@ -324,7 +327,8 @@ def _take_over(handover: socket.socket, name: str, limit_s: float) -> tuple[int,
                 f"sandbox {name} cannot be made: {message['error']}",
                 "sandboxes need root, or a user namespace in which new namespaces and a new /proc are allowed",
             )
-        if "ready" in message:
+        is_ready = is_ready or "ready" in message
+        if is_ready and pidfd >= 0:
             return pid, pidfd
 
 

@@ -24,6 +24,8 @@ hosts:
     fence: {agent: fence_ipmilan, options: {ip: 10.0.0.1, lanplus: 1}, within: 9s}
     escalation: {maximum: 2, probation: 10m}
   h2:
+  h3: {witness: yes}
+grants: {profile: fast, port: 7500}
 vms:
   vm1: {host: h1, address: 192.0.2.21, standby-vm: vm9, acknowledgement-within: 3s, boot-within: 1m,
         isolate-within: 4s, escalation: {maximum: 5, probation: 1h}}
@@ -100,7 +102,7 @@ def test_every_field_of_a_layout_can_be_reached_from_a_descriptor() -> None:
     assert every - changed == set()
     assert {kind.__name__ for kind, _ in every} == {
         "Layout", "Host", "FenceDevice", "Vm", "Vnf", "Group", "Component", "Operation", "OcfAgent", "Check",
-        "Service", "Vnfc", "Escalation", "Replication",
+        "Service", "Vnfc", "Escalation", "Replication", "Grants",
     }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top", written.DescriptorText),
     ("`network`", written.NetworkText),
     ("`hosts.<name>`", written.HostText),
+    ("`grants`", written.GrantsText),
     ("`hosts.<name>.fence`", written.FenceText),
     ("`vms.<name>`", written.VmText),
     ("`vnfs.<name>`", written.VnfText),

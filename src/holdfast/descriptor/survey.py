@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from holdfast.descriptor.defaults import detection_s
 from holdfast.model.layout import Component, Group, Layout
+from holdfast.model.names import HostName
 
 Kind = Literal[
     "same-vm",
@@ -21,6 +22,8 @@ Kind = Literal[
     "no-port",
     "no-repair",
     "no-fence",
+    "no-grants",
+    "one-more-voter",
     "standby-vm-shared",
     "standby-vm-same-host",
 ]
@@ -138,8 +141,30 @@ def _machines(layout: Layout) -> Iterator[Finding]:
                 f"VM {standby.name} stands by for {replaced[standby.name]} and {vm.name}: it can replace one of them",
             )
         replaced[standby.name] = vm.name
+    yield from _hosts(layout, occupied)
+
+
+def _hosts(layout: Layout, occupied: set[HostName]) -> Iterator[Finding]:
+    several = len(layout.hosts) > 1
+    if several and layout.grants is None:
+        yield Finding(
+            "no-grants",
+            layout.name,
+            "there are several hosts and no `grants`: when the network between them is cut, nobody can tell a failed "
+            "host from an unheard one, and two may be active",
+        )
+    if layout.grants is not None and len(layout.hosts) % 2 == 0:
+        survives = (len(layout.hosts) - 1) // 2
+        yield Finding(
+            "one-more-voter",
+            layout.name,
+            f"{len(layout.hosts)} hosts vote, which survives the loss of {survives}, as one fewer would",
+        )
     for host in layout.hosts.values():
-        if host.fence is None and host.name in occupied and len(layout.hosts) > 1:
+        needed = layout.grants is None or any(
+            layout.groups[vnfc.group].state == "external" for vnfc in layout.vnfcs.values() if vnfc.host == host.name
+        )
+        if host.fence is None and host.name in occupied and several and needed:
             yield Finding(
                 "no-fence",
                 host.name,

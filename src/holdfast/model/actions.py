@@ -96,8 +96,8 @@ class ConfirmLoss(Struct, frozen=True, tag=True):
     standby: VnfcName
     service: ServiceName | None = None
     seal: int = 0
-    """Where grants decide: claim the service under this number first, so that no order given to the lost standby under a
-    lower one can succeed any more, whether it has heard of its loss or not."""
+    """Where grants decide: claim the service under this number first, so that no order given to the lost standby under
+    a lower one can succeed any more, whether it has heard of its loss or not."""
 
 
 class Successor(Struct, frozen=True):

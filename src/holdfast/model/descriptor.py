@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from holdfast.model.layout import RepairPolicy
+from holdfast.model.layout import GrantProfile, RepairPolicy
 from holdfast.model.names import Redundancy, Reserve, StateKind
 
 FORMAT = 1
@@ -177,12 +177,29 @@ class FenceText(Written):
     within: Duration = Field(default=20.0, description="time limit of one call")
 
 
+class GrantsText(Written):
+    """Exclusivity by grants: a majority of the hosts agrees who is active; a profile may be written alone."""
+
+    profile: GrantProfile = Field(
+        default="default",
+        description="`fast` (heartbeat 10 ms, grant 50 ms), `default` (50 ms, 250 ms), `wan`: how soon a host counts "
+        "as failed, and for how long it may answer unheard",
+    )
+    port: int = Field(default=7400, description="UDP port of the agents; the managers use TCP on the next one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def may_be_bare(cls, value: Any) -> Any:
+        return {"profile": value} if isinstance(value, str) else value
+
+
 class HostText(Written):
     """A machine that runs VMs and VNFCs."""
 
     addresses: Names = Field(default=(), description="the host's own addresses on the bridge; drawn from the subnets")
     bridge: str = Field(default="hf0", description="name of the bridge that VMs are attached to")
     fence: FenceText | None = Field(default=None, description="how the host is switched off when it has failed")
+    witness: bool = Field(default=False, description="only votes on grants; nothing is placed there")
     escalation: EscalationText | None = Field(
         default=None, description="more than `maximum` different VMs in error point to the host (1 in 5m)"
     )
@@ -400,6 +417,9 @@ class DescriptorText(Written):
     network: NetworkText = Field(default=NetworkText(), description="where addresses come from")
     sal_thresholds: dict[Annotated[int, Field(ge=0, le=1000)], Duration] = Field(
         default={}, description="longest outage by service availability level (1: 6s, 2: 15s, 3: 25s)"
+    )
+    grants: GrantsText | None = Field(
+        default=None, description="who may be active is agreed by a majority of the hosts (three at least)"
     )
     hosts: dict[str, HostText] = Field(default={}, description="machines, by name (one, called `this`)")
     vms: dict[str, VmText] = Field(default={}, description="virtual machines, by name")

@@ -38,7 +38,7 @@ from holdfast.model.limits import NEWS_KEPT, OUTCOMES_KEPT
 from holdfast.model.names import LAB, OPERATOR, VIM, ActionId, HostName, Party, agent_party
 from holdfast.model.records import Begun, Ended, Marked
 from holdfast.runtime.folder import RunFolder
-from holdfast.runtime.given import load_key, load_layout, parties_of
+from holdfast.runtime.given import load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import Link, listen
 from holdfast.store.journal import Journal
 from holdfast.wire.link_messages import AllEnded, Do, EndAll, LinkMessage, Tell, Took
@@ -221,15 +221,16 @@ async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent
     process = AgentProcess(layout, host, journal, make)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop)
-    server: asyncio.Server | None = None
+    servers: list[asyncio.Server] = []
     try:
         await process.agent.open()
-        server = await listen(folder.socket(me), key, me, process)
+        for place in places_of_agent(layout, folder, host):
+            servers.append(await listen(place, key, me, process))
         gc.collect()
         gc.freeze()
         await process.ended
     finally:
-        if server is not None:
+        for server in servers:
             server.close()
         await process.close()
         journal.close()

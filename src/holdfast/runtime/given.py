@@ -4,8 +4,9 @@ import msgspec
 
 from holdfast.errors import UserError
 from holdfast.model.layout import Layout, vnfms_of
-from holdfast.model.names import HA, VIM, Party
+from holdfast.model.names import HA, VIM, HostName, Party, agent_party
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.sockets import Endpoint, Place
 
 
 def load_layout(folder: RunFolder) -> Layout:
@@ -33,3 +34,15 @@ def load_key(folder: RunFolder) -> bytes:
 def parties_of(layout: Layout) -> tuple[Party, ...]:
     """All managers of the deployment."""
     return (HA, *vnfms_of(layout), VIM)
+
+
+def places_of_agent(layout: Layout, folder: RunFolder, host: HostName) -> tuple[Place, ...]:
+    """Where the agent of a host listens; the managers call the last one.
+
+    Always at a path on its own machine; where several hosts hold grants together, on the network too.
+    """
+    path = folder.socket(agent_party(host))
+    if layout.grants is None or not layout.hosts[host].addresses:
+        return (path,)
+    address = layout.hosts[host].addresses[0].partition("/")[0]
+    return (path, Endpoint(address, layout.grants.port + 1))

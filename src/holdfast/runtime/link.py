@@ -14,7 +14,7 @@ from typing import Protocol
 from holdfast.errors import PeerError
 from holdfast.model.limits import HANDSHAKE_LIMIT_S, LINK_BUFFER_BYTES_MAX, LINK_REFUSED_RETRY_S, LINK_RETRY_S
 from holdfast.model.names import Party
-from holdfast.runtime.sockets import connected, listening
+from holdfast.runtime.sockets import Endpoint, Place, connected, listening, notice_silence
 from holdfast.wire.frames import FrameReader, frame
 from holdfast.wire.handshake import NONCE_BYTES, Calling, Listening
 from holdfast.wire.link_messages import LinkMessage, decoded, encoded
@@ -107,18 +107,23 @@ class Link(asyncio.Protocol):
             self._owner.link_closed(self)
 
 
-async def listen(path: Path, key: bytes, me: Party, owner: Owner) -> asyncio.Server:
-    """Accept links at `path`; every one is handed to `owner` once its caller is known."""
-    return await asyncio.get_running_loop().create_unix_server(
-        lambda: Link(Listening(key, me, os.urandom(NONCE_BYTES)), owner), sock=listening(path)
-    )
+async def listen(place: Place, key: bytes, me: Party, owner: Owner) -> asyncio.Server:
+    """Accept links there; every one is handed to `owner` once its caller is known."""
+    loop = asyncio.get_running_loop()
+
+    def accepted() -> Link:
+        return Link(Listening(key, me, os.urandom(NONCE_BYTES)), owner)
+
+    if isinstance(place, Endpoint):
+        return await loop.create_server(accepted, sock=listening(place))
+    return await loop.create_unix_server(accepted, sock=listening(place))
 
 
 class KeptLink:
-    """Calls `to` at `path`, and calls again whenever the link breaks, until closed."""
+    """Calls `to` at its place, and calls again whenever the link breaks, until closed."""
 
-    def __init__(self, path: Path, key: bytes, me: Party, to: Party, owner: Owner) -> None:
-        self._path = path
+    def __init__(self, place: Place, key: bytes, me: Party, to: Party, owner: Owner) -> None:
+        self._place = place
         self._key = key
         self._owner = owner
         self.me = me
@@ -131,13 +136,21 @@ class KeptLink:
         while True:
             pause = LINK_RETRY_S
             try:
-                _, self.link = await loop.create_unix_connection(self._caller, sock=connected(self._path))
+                self.link = await self._call(loop)
                 await asyncio.shield(self.link.ended)
                 if self.link.is_refused:
                     pause = LINK_REFUSED_RETRY_S
             except OSError:
                 pass  # Nobody listens there yet; that is what the loop is for.
             await asyncio.sleep(pause)
+
+    async def _call(self, loop: asyncio.AbstractEventLoop) -> Link:
+        if isinstance(self._place, Path):
+            return (await loop.create_unix_connection(self._caller, sock=connected(self._place)))[1]
+        async with asyncio.timeout(HANDSHAKE_LIMIT_S):
+            transport, link = await loop.create_connection(self._caller, *self._place)
+        notice_silence(transport.get_extra_info("socket"))
+        return link
 
     def _caller(self) -> Link:
         return Link(Calling(self._key, self.me, self.to, os.urandom(NONCE_BYTES)), self._owner)

@@ -18,7 +18,7 @@ from holdfast.model.layout import Layout
 from holdfast.model.names import LAB, OPERATOR, HostName, Party, agent_party
 from holdfast.runtime.answers import refusals_of, status_of
 from holdfast.runtime.folder import RunFolder
-from holdfast.runtime.given import parties_of
+from holdfast.runtime.given import parties_of, places_of_agent
 from holdfast.runtime.link import KeptLink, Link, listen
 from holdfast.runtime.manager import Pump, Reach, SetPower
 from holdfast.runtime.seat import Seat
@@ -57,7 +57,8 @@ class Links:
             self._servers.append(await listen(self._folder.socket(seat.party), self._key, seat.party, others))
             for host in self._layout.hosts:
                 agent = _ToAgent(pump, seat, host)
-                agent.kept = self._kept(seat.party, agent_party(host), agent)
+                place = places_of_agent(self._layout, self._folder, host)[-1]
+                agent.kept = KeptLink(place, self._key, seat.party, agent_party(host), agent)
                 self._agents[seat.party, host] = agent
             for party in parties_of(self._layout):
                 if party not in pump.seats:
@@ -65,7 +66,7 @@ class Links:
                     manager.kept = self._kept(seat.party, party, manager)
                     self._managers[seat.party, party] = manager
 
-    def _kept(self, me: Party, to: Party, owner: "_ToAgent | _ToPeer") -> KeptLink:
+    def _kept(self, me: Party, to: Party, owner: "_ToPeer") -> KeptLink:
         return KeptLink(self._folder.socket(to), self._key, me, to, owner)
 
     def _to_agent(self, seat: Seat, host: HostName, action: Action) -> bool:

@@ -1,4 +1,4 @@
-"""UNIX sockets by path, however long the path is.
+"""Sockets of the links: UNIX sockets by path, however long the path is, and TCP between hosts.
 
 The kernel takes at most 107 bytes for a socket's path; a longer one is reached through a descriptor of
 its folder. A listening socket is made for its owner alone; one left over from an earlier process is
@@ -10,9 +10,22 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 _PATH_BYTES_MAX = 100
+_PEER_SILENT_S = 2
+"""A host that is switched off does not say so: after this time without an acknowledgement its links are broken."""
 _WAITING_MAX = 64
+
+
+class Endpoint(NamedTuple):
+    """Where a party listens on a network."""
+
+    address: str
+    port: int
+
+
+Place = Path | Endpoint
 
 
 @contextmanager
@@ -40,17 +53,38 @@ def connected(path: Path, limit_s: float | None = None) -> socket.socket:
     return link
 
 
-def listening(path: Path) -> socket.socket:
-    """A socket that listens at `path`, readable and writable for its owner only."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+def listening(place: Place) -> socket.socket:
+    """A socket that listens there; one at a path is readable and writable for its owner only."""
+    listener = socket.socket(_family(place), socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         listener.setblocking(False)
-        path.unlink(missing_ok=True)
-        with _address(path) as address:
-            listener.bind(address)
-        path.chmod(0o600)
+        if isinstance(place, Endpoint):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            notice_silence(listener)  # accepted links inherit it
+            listener.bind(place)
+        else:
+            place.unlink(missing_ok=True)
+            with _address(place) as address:
+                listener.bind(address)
+            place.chmod(0o600)
         listener.listen(_WAITING_MAX)
     except OSError:
         listener.close()
         raise
     return listener
+
+
+def _family(place: Place) -> socket.AddressFamily:
+    if isinstance(place, Endpoint):
+        return socket.AF_INET6 if ":" in place.address else socket.AF_INET
+    return socket.AF_UNIX
+
+
+def notice_silence(link: socket.socket) -> None:
+    """Find out about a peer that is gone without a word."""
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PEER_SILENT_S)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _PEER_SILENT_S)

@@ -307,7 +307,7 @@ def gone_at(folder: Path) -> bool:
 def take_over(handover: socket.socket, name: str, limit_s: float) -> tuple[int, int]:
     """Receive process 1 from the shim, and its own word that it is ready.
 
-    These are two processes, so either may come first: a word without a handle would leave a sandbox that nobody can end.
+    These are two processes, so either may come first: the word alone would leave a sandbox that nobody can end.
     """
     handover.settimeout(limit_s)
     pid, pidfd, is_ready = 0, -1, False

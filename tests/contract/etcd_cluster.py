@@ -119,7 +119,6 @@ class Cluster:
         scheme = "https" if certificates else "http"
         peers = {name: f"{scheme}://127.0.0.1:{port}" for name, port in zip(NAMES, ports, strict=False)}
         self.initial = ",".join(f"{name}={url}" for name, url in peers.items())
-        self.token = token
         self.peers = peers
         self.members: dict[str, Member] = {}
         for name, port in zip(NAMES, ports[len(NAMES) :], strict=True):
@@ -152,13 +151,25 @@ class Cluster:
     def urls(self) -> str:
         return ",".join(f"{self._client_scheme}://{member.endpoint}" for member in self.members.values())
 
-    def etcdctl(self, *arguments: str) -> str:
+    def etcdctl(self, *arguments: str, endpoints: str = "") -> str:
         told = subprocess.run(
-            ["etcdctl", f"--endpoints={self.urls()}", *arguments],
+            ["etcdctl", *([] if "restore" in arguments else [f"--endpoints={endpoints or self.urls()}"]), *arguments],
             env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, text=True, timeout=20,
         )  # fmt: skip
         assert told.returncode == 0, told.stderr
         return told.stdout
+
+    def restore(self, snapshot: Path, token: str) -> None:
+        """Every member begins with what the snapshot holds, as a cluster of its own."""
+        for name, member in self.members.items():
+            member.kill()
+            shutil.rmtree(member.data)
+            self.etcdctl(
+                "snapshot", "restore", str(snapshot), f"--name={name}", f"--data-dir={member.data}",
+                f"--initial-cluster={self.initial}", f"--initial-cluster-token={token}",
+                f"--initial-advertise-peer-urls={self.peers[name]}",
+            )  # fmt: skip
+        self.start()
 
     def start(self) -> None:
         for member in self.members.values():

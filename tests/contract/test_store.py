@@ -1,45 +1,10 @@
-"""What every store must keep to. A further store adds itself to STORES."""
-
-from collections.abc import Callable, Iterator
-from pathlib import Path
+"""What every store must keep to. A further store adds itself to STORES in conftest.py."""
 
 import pytest
 
 from holdfast.model.names import HA, VIM
-from holdfast.store.etcd import EtcdStore
-from holdfast.store.port import Store, Superseded
-from holdfast.store.sqlite import SqliteStore
-from tests.contract.etcd_cluster import Cluster
-
-Opener = Callable[[], Store]
-
-
-def _sqlite(request: pytest.FixtureRequest, folder: Path) -> Store:
-    return SqliteStore(folder / "state.db")
-
-
-def _etcd(request: pytest.FixtureRequest, folder: Path) -> Store:
-    cluster: Cluster = request.getfixturevalue("etcd")
-    return EtcdStore(cluster.target(folder.name))
-
-
-STORES = {"sqlite": _sqlite, "etcd": _etcd}
-
-
-@pytest.fixture(params=sorted(STORES))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    """Opens the same store again and again; what was open before is closed first."""
-    held: list[Store] = []
-
-    def again() -> Store:
-        while held:
-            held.pop().close()
-        held.append(STORES[request.param](request, tmp_path))
-        return held[-1]
-
-    yield again
-    while held:
-        held.pop().close()
+from holdfast.store.port import Superseded
+from tests.contract.conftest import Opener
 
 
 def test_a_party_that_never_saved_has_version_0_and_no_parts(opener: Opener) -> None:

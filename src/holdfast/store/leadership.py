@@ -17,7 +17,6 @@ from msgspec import Struct
 from holdfast.errors import Bug
 from holdfast.model.limits import LEADER_LENGTH_S, LEADER_MARGIN, LEADER_RENEW_S
 
-
 BEATS_KEPT = 64
 """Renewals that may be confirmed late; of older ones it does not matter."""
 

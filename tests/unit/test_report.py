@@ -36,16 +36,37 @@ def test_a_chart_tells_the_take_over_in_the_use_cases_words() -> None:
     rows = [line for line in chart.splitlines() if line.strip()]
     places = [
         next(i for i, row in enumerate(rows) if text in row)
-        for text in ("kill-vnfc", "failed (killed)", "clean up", "clean up: ok", "set active", "answers again", "clear")
+        for text in ("* killed", "failed (killed)", "clean up", "clean up: ok", "set active", "answers again", "clear")
     ]
     assert places == sorted(places)
     head = rows[1].split()
-    assert head == ["ms", "client", "registry-1", "registry-2", "HA", "manager", "VNFM", "core"]
+    agents = ["agent", "host1", "agent", "host2"]
+    assert head == ["ms", "client", "registry-1", "registry-2", *agents, "HA", "manager", "VNFM", "VIM"]
 
 
-def test_a_chart_leaves_out_who_took_no_part() -> None:
-    assert "VIM" not in sequence(good_run("uc1"))
+def test_a_chart_leaves_out_who_took_no_part_but_no_manager() -> None:
+    chart = sequence(good_run("uc1"))
+    assert "vm1" not in chart
+    column = chart.splitlines()[2].index("VIM") + 1
+    marks = {line[column] for line in chart.splitlines()[3:-4] if len(line) > column}
+    assert marks == {"│"}  # the VIM hears nothing
     assert "vm2" not in sequence(good_run("uc2"))
+
+
+def test_what_an_agent_carries_out_or_sees_passes_its_lane() -> None:
+    rows = sequence(good_run("uc1")).splitlines()
+    column = rows[2].index("agent host1") + len("agent host1") // 2
+    marked = [row for row in rows if row[column : column + 1] == "o"]
+    words = ("failed", "clean up", "clean up: ok", "start")
+    assert all(word in row for word, row in zip(words, marked[:4], strict=True))
+
+
+def test_a_vm_that_is_killed_takes_its_vnfcs_along_on_the_chart() -> None:
+    rows = sequence(good_run("uc2")).splitlines()
+    column = rows[2].index("registry-1") + len("registry-1") // 2
+    killed = next(i for i, row in enumerate(rows) if "* killed" in row)
+    assert rows[killed][column] == "║"
+    assert rows[killed + 1][column] == "┊"
 
 
 def test_a_chart_marks_the_outage_on_the_clients_line() -> None:

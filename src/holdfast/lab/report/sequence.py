@@ -1,21 +1,25 @@
 """A text sequence chart of a run, in the manner of the use cases' message charts.
 
-In: the evidence. Out: text of at most 120 columns: a lane for the client, the VNFCs and VMs that took part, and the
-managers; instructions, answers and messages as arrows, what is not worth an arrow folded away. Time runs downwards.
-Agents have no lane: what they carry out is drawn between the manager and the VNFC or VM it is about.
+In: the evidence. Out: text of at most 132 columns: a lane for the client, the VNFCs and VMs that took part, the agents
+of their hosts, and the managers (also one that hears nothing: that is part of some use cases). Instructions, answers
+and messages are arrows, what is not worth one is folded away. Time runs downwards. An agent stands on the way of what
+it carries out and of what it has seen.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
-from holdfast.lab.judges.evidence import Evidence
+from holdfast.lab.judges.evidence import Evidence, Fault
 from holdfast.lab.judges.facts import Fact, facts
 from holdfast.lab.report.timeline import origin, outages
+from holdfast.model.layout import Layout, in_charge
+from holdfast.model.names import VIM, VmName, VnfcName, agent_party, vnfm_party
 
-WIDTH_MAX = 120
+WIDTH_MAX = 132
 TIME_WIDTH = 11
-LANES_MAX = 9
+LANES_MAX = 10
 LABEL_MAX = 60
 LANE_WIDTH_MAX = 22
 SLOW_MESSAGE_S = 0.010
@@ -35,9 +39,21 @@ ORDERS = {
     "FenceHost": "fence",
     "StartHost": "switch on",
 }
+FAULTS = {
+    "kill-vnfc": "killed",
+    "wear-out": "killed",
+    "kill-vm": "killed",
+    "kill-manager": "killed",
+    "freeze-vnfc": "frozen",
+    "hold": "stopped",
+    "release": "goes on",
+    "down-and-up": "everything down and up again",
+}
+"""What the lab does, in a lane of its own."""
 LEGEND = """\
  ║ active, or service provided   │ there   ┊ gone (failed, isolated, not started)   ╳ the client gets no answer
- ──▶ instruction or message   ◀╌╌ its outcome   * done by the lab, or noted by a manager
+ ──▶ instruction or message   ◀╌╌ outcome, or news   o by way of this agent
+ * done by the lab, or noted by whose lane it is
 """
 
 
@@ -50,6 +66,8 @@ class Arrow(NamedTuple):
     is_outcome: bool = False
     changes: tuple[tuple[str, str], ...] = ()
     """How lifelines look from here on."""
+    by_way_of: str = ""
+    """Lane of the agent that carries it out, or has seen it."""
 
 
 @dataclass
@@ -111,9 +129,12 @@ class Chart:
         left, right = min(a, b), max(a, b)
         line = "╌" if arrow.is_outcome else "─"
         label = f" {arrow.label[:LABEL_MAX]} "
-        room = right - left - 4
         row = self.empty(arrow.at)
-        if len(label) > room:
+        between = [left, right]
+        if arrow.by_way_of in self.lanes and left < self.centre(arrow.by_way_of) < right:
+            between.insert(1, self.centre(arrow.by_way_of))
+        widest = max(pairwise(between), key=lambda part: part[1] - part[0])
+        if len(label) > widest[1] - widest[0] - 4:
             # Too long for its arrow: the label stands in a line of its own above it.
             above = self.empty(arrow.at)
             begin = min(left + 2, len(above) - len(label))
@@ -122,8 +143,10 @@ class Chart:
             row = self.empty()
             label = ""
         row[left + 1 : right] = line * (right - left - 1)
-        begin = (left + right - len(label)) // 2 + 1
+        begin = (widest[0] + widest[1] - len(label)) // 2 + 1
         row[begin : begin + len(label)] = label
+        for middle in between[1:-1]:
+            row[middle] = "o"
         row[b + (1 if b < a else -1)] = "◀" if b < a else "▶"
         self.add(row)
 
@@ -133,7 +156,9 @@ def sequence(evidence: Evidence) -> str:
     all_facts = facts(evidence.records)
     arrows = _arrows(evidence, all_facts)
     lanes = _lanes(evidence, arrows)
-    chart = Chart(lanes, [_title(lane) for lane in lanes], origin(evidence), _first_look(evidence, all_facts, lanes))
+    vnfms = sum(lane.startswith("vnfm:") for lane in lanes)
+    titles = ["VNFM" if lane.startswith("vnfm:") and vnfms == 1 else _title(lane) for lane in lanes]
+    chart = Chart(lanes, titles, origin(evidence), _first_look(evidence, all_facts, lanes))
     chart.head()
     last = None
     for arrow in arrows:
@@ -149,21 +174,24 @@ def sequence(evidence: Evidence) -> str:
 
 
 def _title(lane: str) -> str:
-    return {"ha": "HA manager", "vim": "VIM", CLIENT: "client"}.get(lane, lane.replace("vnfm:", "VNFM "))
+    kind, _, which = lane.partition(":")
+    return {"ha": "HA manager", "vim": "VIM", "vnfm": f"VNFM {which}", "agent": f"agent {which}"}.get(kind, lane)
 
 
 def _lanes(evidence: Evidence, arrows: Iterable[Arrow]) -> list[str]:
-    """Who took part, from left to right: client, VNFCs, VMs, hosts, HA manager, VNFMs, VIM."""
+    """From left to right: client, VNFCs, VMs, agents that took part; HA manager, VNFMs, VIM."""
     layout = evidence.layout
-    part = {lane for arrow in arrows for lane in (arrow.begin, arrow.end)}
-    group = layout.groups[layout.services[evidence.run.service].group].vnfcs
-    own = [str(name) for name in group if name in part]
-    other = [str(name) for name in layout.vnfcs if name in part and name not in group]
-    places = [str(name) for name in (*layout.vms, *layout.hosts) if name in part]
+    part = {lane for arrow in arrows for lane in (arrow.begin, arrow.end, arrow.by_way_of)}
+    group = layout.groups[layout.services[evidence.run.service].group]
+    own = [str(name) for name in group.vnfcs if name in part]
+    other = [str(name) for name in layout.vnfcs if name in part and name not in group.vnfcs]
+    vms = [str(name) for name in layout.vms if name in part]
+    agents = [agent for host in layout.hosts if (agent := str(agent_party(host))) in part]
+    part |= {in_charge(layout, group.vnf), vnfm_party(layout.vnfs[group.vnf].vnfm), VIM}
     managers = [name for name in ("ha", *sorted(n for n in part if n.startswith("vnfm:")), "vim") if name in part]
     room = LANES_MAX - 1 - len(managers)
-    chosen = [*own, *places, *other][: max(room, 1)]
-    in_order = [name for name in (*own, *other, *places) if name in chosen]
+    chosen = [*own, *agents, *vms, *other][: max(room, 1)]
+    in_order = [name for name in (*own, *other, *vms, *agents) if name in chosen]
     return [CLIENT, *in_order, *managers]
 
 
@@ -191,20 +219,40 @@ def _arrows(evidence: Evidence, all_facts: Sequence[Fact]) -> list[Arrow]:
     heard = {fact.fields["id"]: fact for fact in reversed(later) if fact.verb == "heard"}
     found: list[Arrow] = []
     for fact in later:
-        found += _of_fact(fact, heard)
-    for fault in evidence.run.faults:
-        lane = fault.entity
-        gone = ((lane, "┊"),) if fault.kind.startswith("kill") else ()
-        if lane not in evidence.layout.vnfcs and lane not in evidence.layout.vms and lane not in evidence.layout.hosts:
-            lane = {"vnfm": "", "all": ""}.get(lane, lane)
-            lane = lane if lane in ("ha", "vim") else CLIENT
-        label = fault.kind if lane == fault.entity else f"{fault.kind} {fault.entity}"
-        found.append(Arrow(fault.at, lane, lane, label, changes=gone))
+        found += (_by_way_of_agents(evidence.layout, arrow) for arrow in _of_fact(fact, heard))
+    found += (_of_fault(evidence, fault) for fault in evidence.run.faults)
     for begin, end, ended in outages(evidence):
         found.append(Arrow(begin, CLIENT, CLIENT, "last answer", changes=((CLIENT, "╳"),)))
         text = f"answers again: {1000 * (end - begin):.1f} ms" if ended else "still no answers"
         found.append(Arrow(end, CLIENT, CLIENT, text, changes=((CLIENT, "║"),) if ended else ()))
     return sorted(found, key=lambda arrow: arrow.at)
+
+
+def _of_fault(evidence: Evidence, fault: Fault) -> Arrow:
+    """What the lab did, in the lane of whom it was done to."""
+    layout = evidence.layout
+    lane = fault.entity
+    if lane == "vnfm":
+        vnf = layout.groups[layout.services[evidence.run.service].group].vnf
+        lane = str(vnfm_party(layout.vnfs[vnf].vnfm))
+    is_known = lane in layout.vnfcs or lane in layout.vms or lane in ("ha", "vim") or lane.startswith("vnfm:")
+    label = FAULTS.get(fault.kind, fault.kind)
+    gone: list[str] = []
+    if fault.kind in ("kill-vnfc", "kill-vm", "wear-out"):
+        gone = [lane, *(str(vnfc.name) for vnfc in layout.vnfcs.values() if vnfc.vm == lane)]
+    changes = tuple((name, "┊") for name in gone)
+    if not is_known:
+        return Arrow(fault.at, CLIENT, CLIENT, f"{label} {fault.entity}", changes=changes)
+    return Arrow(fault.at, lane, lane, label, changes=changes)
+
+
+def _by_way_of_agents(layout: Layout, arrow: Arrow) -> Arrow:
+    """Between a manager and a VNFC or VM there is the agent of its host."""
+    for lane in (arrow.begin, arrow.end):
+        place = layout.vnfcs.get(VnfcName(lane)) or layout.vms.get(VmName(lane))
+        if place is not None and arrow.begin != arrow.end:
+            return arrow._replace(by_way_of=str(agent_party(place.host)))
+    return arrow
 
 
 def _of_fact(fact: Fact, heard: dict[str, Fact]) -> Iterable[Arrow]:
@@ -241,16 +289,21 @@ def _of_fact(fact: Fact, heard: dict[str, Fact]) -> Iterable[Arrow]:
             yield Arrow(fact.at, str(fields["sender"]), fact.by, _message(fact))
         case "decided", "Refuse":
             yield Arrow(fact.at, fact.by, fact.by, f"not now: {fields['what']} {fields['about']}")
+        case "marked", "gate-opened" | "address-assigned":
+            yield Arrow(fact.at, fact.by, fact.by, fact.kind.replace("-", " "))
         case "decided", "RaiseAlarm":
             yield Arrow(fact.at, fact.by, fact.by, f"alarm {fields['alarm']}")
 
 
 def _target(fact: Fact) -> str:
-    return str(fact.fields.get("vnfc") or fact.fields.get("vm") or fact.fields.get("host"))
+    host = fact.fields.get("host")
+    return str(fact.fields.get("vnfc") or fact.fields.get("vm") or (host and agent_party(host)))
 
 
 def _order_label(fact: Fact) -> str:
     text = ORDERS[fact.kind]
+    if fact.kind in ("FenceHost", "StartHost"):
+        return f"{text} {fact.fields['host']}"
     return f"{text}, epoch {fact.fields['epoch']}" if fact.kind == "Activate" else text
 
 

@@ -4,7 +4,7 @@
 H := .venv/bin
 
 demo: setup
-	$(H)/holdfast lab run uc1 uc2 uc3 uc4 uc5 uc6 uc7 uc8 uc9
+	$(H)/holdfast lab run uc1 uc2 uc3 uc4 uc5 uc6 uc7 uc8 uc9 --charts
 
 test: lint unit live
 

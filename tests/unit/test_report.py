@@ -16,6 +16,7 @@ from holdfast.lab.report.sequence import LEGEND, WIDTH_MAX, sequence
 from holdfast.lab.report.summary import build_summary, overall, statistics
 from holdfast.lab.report.table import complaints, show
 from holdfast.lab.report.timeline import timeline
+from holdfast.lab.show import show_chart
 from tests.unit.judged_runs import RUNS, good_run
 
 RUN_KEYS = [
@@ -131,6 +132,18 @@ def test_the_longest_scenario_name_still_fits() -> None:
     row = next(line for line in text.splitlines() if "0/2" in line)
     assert len(row) <= 80
     assert "unknown 0/2" in row
+
+
+def test_a_chart_that_does_not_fit_the_terminal_is_named_instead_of_broken(tmp_path: Path) -> None:
+    path = tmp_path / "sequence.txt"
+    path.write_text(sequence(good_run("uc1")))
+    wide, narrow, file = io.StringIO(), io.StringIO(), io.StringIO()
+    show_chart(path, Console(file=wide, width=WIDTH_MAX + 1, force_terminal=True, color_system=None))
+    show_chart(path, Console(file=narrow, width=80, force_terminal=True, color_system=None))
+    show_chart(path, Console(file=file, width=80))
+    assert path.read_text() in wide.getvalue()
+    assert narrow.getvalue() == f"        who told whom what: less -S {path}\n"
+    assert path.read_text() in file.getvalue()
 
 
 def test_a_run_that_did_not_pass_says_why_and_where() -> None:

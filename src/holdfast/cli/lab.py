@@ -29,6 +29,7 @@ def run(
     world: Annotated[str, typer.Option(help="`live`: real processes in namespaces on this machine")] = "live",
     out: Annotated[Path, typer.Option(help="where each run leaves its folder")] = Path("runs"),
     json: Annotated[Path | None, typer.Option(help="write the results there (docs/lab.md has the format)")] = None,
+    charts: Annotated[bool, typer.Option("--charts", help="show the sequence chart of each run")] = False,
 ) -> None:
     """Run scenarios: break what they break, judge the outcome, keep the evidence."""
     from holdfast.errors import UserError
@@ -40,4 +41,4 @@ def run(
         raise UserError(f"no world is called `{world}`", "the lab has one world so far: `live`")
     chosen = scenario.names() if list(names) == ["all"] else tuple(dict.fromkeys(names))
     plan = Plan([scenario.load(name) for name in chosen], repeat, out.absolute())
-    raise typer.Exit(run_and_show(plan, json))
+    raise typer.Exit(run_and_show(plan, json, charts=charts))

@@ -108,11 +108,12 @@ def _new_folder(base: Path, repeat: int) -> Path:
 def judge_one(folder: Path) -> Verdict:
     """Judge a run from what it left, and write verdict, timeline and chart beside it."""
     evidence = load_evidence(folder / "run.json")
-    verdict = msgspec.structs.replace(judge(evidence), dir=_short(folder))
+    verdict = msgspec.structs.replace(judge(evidence), dir=short(folder))
     write_report(folder, evidence, verdict)
     (folder / "how-to-repeat.txt").write_text(f"holdfast lab run {evidence.run.scenario}\n")
     return verdict
 
 
-def _short(folder: Path) -> str:
-    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
+def short(path: Path) -> str:
+    """As it is typed from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

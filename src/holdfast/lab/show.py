@@ -12,13 +12,20 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from holdfast.lab.campaign import Plan, Progress, judge_one, run_one
+from holdfast.lab.campaign import Plan, Progress, judge_one, run_one, short
 from holdfast.lab.judges.verdict import Verdict
+from holdfast.lab.report.folder import SEQUENCE
+from holdfast.lab.report.sequence import WIDTH_MAX
 from holdfast.lab.report.summary import build_summary
 from holdfast.lab.report.table import STYLE, show
 
 
-def run_and_show(plan: Plan, json_file: Path | None) -> int:
+def run_and_show(plan: Plan, json_file: Path | None, *, charts: bool = False) -> int:
+    """Run the plan.
+
+    Args:
+        charts: show the sequence chart of each run, too, where it fits.
+    """
     console = Console()
     verdicts: list[Verdict] = []
     runs = plan.runs()
@@ -32,7 +39,9 @@ def run_and_show(plan: Plan, json_file: Path | None) -> int:
 
                 folder = run_one(scenario, repeat, plan.out, tell)
                 verdicts.append(judge_one(folder))
-                live.console.print(_line(verdicts[-1], scenario.title))
+                live.console.print(_line(verdicts[-1], scenario.title, console.width))
+                if charts:
+                    show_chart(folder / SEQUENCE, live.console)
     finally:
         if verdicts:
             show(verdicts, console)
@@ -51,17 +60,37 @@ def _progress(progress: Progress, number: int, of: int, began: float) -> Text:
     return text
 
 
-def _line(run: Verdict, title: str) -> Text:
+def _line(run: Verdict, title: str, width: int) -> Text:
     outage = "-" if run.outage_ms is None else f"{run.outage_ms:.1f} ms"
     text = Text()
     text.append(f"{run.verdict:8}", style=STYLE[run.verdict])
     text.append(f"{run.scenario:20} ", style="bold")
     text.append(f"outage {outage:>10}  ")
     text.append(title, style="dim")
-    text.truncate(79, overflow="ellipsis")
+    text.truncate(width - 1, overflow="ellipsis")
     return text
+
+
+def show_chart(path: Path, console: Console) -> None:
+    """The chart itself, or where it is when this terminal is too narrow for it."""
+    if console.is_terminal and console.width <= WIDTH_MAX:
+        console.print(
+            f"        who told whom what: less -S {short(path)}",
+            style="dim",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
+        console.print("\n" + path.read_text(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _where(verdicts: list[Verdict], console: Console) -> None:
     last = verdicts[-1].dir
-    console.print(f"Each run left a folder: sequence.txt, timeline.txt, journal.jsonl … e.g. {last}", soft_wrap=True)
+    console.print(
+        f"Each run left a folder, such as {last}: sequence.txt (who told whom what), timeline.txt (every step\n"
+        "with its reasons), journal.jsonl. In plain sentences: holdfast why --folder FOLDER",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )

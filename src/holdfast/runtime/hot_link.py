@@ -1,0 +1,139 @@
+"""The hot process's end of its link to the agent: it listens on a UNIX seqpacket socket, for one agent at a time.
+
+In: messages to tell. Out: commands. Always: nothing here waits. What the agent does not read is kept up to a bound,
+then dropped and counted; a newer connection replaces the older one, because an agent that starts again must not wait
+for its former life. `connected` is the agent's end.
+"""
+
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from holdfast.runtime.hot_words import (
+    LINK_QUEUE_MAX,
+    PACKET_BYTES_MAX,
+    HotCommand,
+    HotEvent,
+    command,
+    packed,
+)
+
+_BACKLOG = 4
+
+
+class HotLink:
+    """Listens at `path`, and speaks with whoever connected last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.unlink(missing_ok=True)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            self.listener.setblocking(False)
+            with _short(path) as address:
+                self.listener.bind(address)
+            path.chmod(0o600)
+            self.listener.listen(_BACKLOG)
+        except OSError:
+            self.listener.close()
+            raise
+        self.connection: socket.socket | None = None
+        self._waiting: deque[bytes] = deque()
+        self.dropped = 0
+        self.has_gap = False
+        """Messages were dropped since the last `Standing`."""
+
+    def accept(self) -> bool:
+        """Take a new connection, if there is one; what waited for the former one is thrown away."""
+        try:
+            fresh, _ = self.listener.accept()
+        except OSError:
+            return False
+        self.disconnect()
+        fresh.setblocking(False)
+        self.connection = fresh
+        return True
+
+    def disconnect(self) -> None:
+        """Let go of the agent, if one is there."""
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+        self._waiting.clear()
+        self.has_gap = False
+
+    def tell(self, event: HotEvent) -> None:
+        """Tell it now, or keep it while there is room, or drop it; without an agent it is told to nobody."""
+        if self.connection is None:
+            return
+        if len(self._waiting) >= LINK_QUEUE_MAX:
+            self.dropped += 1
+            self.has_gap = True
+            return
+        self._waiting.append(packed(event))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, as far as the agent reads."""
+        while self._waiting and self.connection is not None:
+            try:
+                self.connection.send(self._waiting[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.disconnect()
+                return
+            self._waiting.popleft()
+
+    @property
+    def is_drained(self) -> bool:
+        return not self._waiting
+
+    def read(self) -> HotCommand | None:
+        """The next command, None when there is none. An agent that goes, or speaks nonsense, is let go."""
+        if self.connection is None:
+            return None
+        try:
+            packet = self.connection.recv(PACKET_BYTES_MAX)
+        except BlockingIOError:
+            return None
+        except OSError:
+            packet = b""
+        try:
+            return command(packet)
+        except msgspec.DecodeError:
+            self.disconnect()
+            return None
+
+    def close(self) -> None:
+        self.disconnect()
+        self.listener.close()
+        self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The path through a descriptor of its folder: a socket's address has room for 107 bytes only."""
+    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def connected(path: Path, limit_s: float | None = None) -> socket.socket:
+    """The agent's end, connected: not blocking, or with a time limit on every call."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        link.settimeout(limit_s or 0.0)
+        with _short(path) as address:
+            link.connect(address)
+    except OSError:
+        link.close()
+        raise
+    return link

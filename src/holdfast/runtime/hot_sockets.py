@@ -1,0 +1,100 @@
+"""The UDP sockets of the hot loop: one for each network, bound to the own address there, never waiting.
+
+In: datagrams to send, by peer. Out: datagrams received. Always: a datagram that the own kernel does not take (interface
+down, route gone, buffer full) is counted for its network and forgotten: the next heartbeat is a better one.
+"""
+
+import socket
+from collections.abc import Iterator
+
+from holdfast.errors import WorldError
+from holdfast.model.names import HostName
+from holdfast.runtime.hot_words import HotNetwork, HotPeer
+
+DATAGRAM_BYTES_MAX = 2048
+DRAINED_MAX = 1024
+"""Datagrams taken from one socket in a round: more than can gather while the process stands still for seconds."""
+_BUFFER_BYTES = 1 << 20
+_DSCP_CS6 = 0xC0
+"""Network control: switches that know classes drop it last."""
+
+
+class HotSockets:
+    """One socket a network, in the order of the networks."""
+
+    def __init__(self, networks: tuple[HotNetwork, ...], peers: dict[HostName, HotPeer]) -> None:
+        self._networks = networks
+        self._buffer = bytearray(DATAGRAM_BYTES_MAX)
+        self._view = memoryview(self._buffer)
+        self.unsent = [0] * len(networks)
+        self.sent = 0
+        self.sockets: list[socket.socket] = []
+        self._addresses: list[dict[HostName, tuple[str, int]]] = []
+        try:
+            for network in networks:
+                self.sockets.append(_bound(network))
+        except BaseException:
+            self.close()
+            raise
+        self.set_peers(peers)
+
+    def set_peers(self, peers: dict[HostName, HotPeer]) -> None:
+        """Where the others are from now on."""
+        self._addresses = [
+            {name: (peer.addresses[place], peer.port) for name, peer in peers.items() if place < len(peer.addresses)}
+            for place in range(len(self._networks))
+        ]
+
+    def send(self, peer: HostName, datagram: bytes, only: int | None = None) -> None:
+        """To the peer, on every network, or on one."""
+        for place, link in enumerate(self.sockets):
+            if only is not None and place != only:
+                continue
+            address = self._addresses[place].get(peer)
+            if address is None:
+                continue
+            try:
+                link.sendto(datagram, address)
+                self.sent += 1
+            except OSError:
+                self.unsent[place] += 1
+
+    def received(self, place: int) -> Iterator[bytes]:
+        """What waits on this network now."""
+        link = self.sockets[place]
+        for _ in range(DRAINED_MAX):
+            try:
+                size = link.recv_into(self._buffer)
+            except BlockingIOError:
+                return
+            except OSError:
+                # An error of an earlier datagram, reported late by the kernel: it concerns no datagram received.
+                continue
+            yield bytes(self._view[:size])
+
+    def unsent_by_name(self) -> dict[str, int]:
+        return {network.name: count for network, count in zip(self._networks, self.unsent, strict=True)}
+
+    def close(self) -> None:
+        for link in self.sockets:
+            link.close()
+
+
+def _bound(network: HotNetwork) -> socket.socket:
+    family = socket.AF_INET6 if ":" in network.address else socket.AF_INET
+    link = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        link.setblocking(False)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        if family == socket.AF_INET:
+            link.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _DSCP_CS6)
+        else:
+            link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _DSCP_CS6)
+        link.bind((network.address, network.port))
+    except OSError as error:
+        link.close()
+        raise WorldError(
+            f"cannot listen on {network.address} port {network.port} (network {network.name}): {error.strerror}",
+            "the address must be one of this host's own, and no other agent may use the port",
+        ) from error
+    return link

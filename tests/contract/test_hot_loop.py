@@ -1,0 +1,177 @@
+"""Three hot processes on three hosts: what they say of one another when processes stop or networks are cut."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.suspicion_words import OutnumberedChanged, OwnLate, PeerChanged, patience
+from holdfast.runtime.hot_words import AskStanding, Began, EndHot, HotEvent, Pulse, Standing
+from tests.contract.hot_hosts import LIMIT_S, MS, HotHost, HotNet
+
+pytestmark = pytest.mark.namespaces
+HEARTBEAT_NS = 20 * MS
+PATIENCE = patience(HEARTBEAT_NS)
+SLOW_NS = 40 * MS
+"""What a busy machine may add until a process is run and its event is read."""
+PROGRAM = ["tests.contract.hot_fakes"]
+
+MakeNet = Callable[[int], HotNet]
+
+
+@pytest.fixture
+def make_net(tmp_path: Path) -> Iterator[MakeNet]:
+    with ExitStack() as stack:
+
+        def make(networks: int) -> HotNet:
+            net = HotNet(stack, tmp_path, networks=networks, heartbeat_ns=HEARTBEAT_NS, program=PROGRAM)
+            for host in net.hosts.values():
+                wait_until_all_well(host)
+            return net
+
+        yield make
+
+
+def wait_until_all_well(host: HotHost) -> None:
+    """Until everybody is well in this host's eyes."""
+    levels: dict[str, str] = {}
+
+    def seen(one: HotEvent) -> bool:
+        if isinstance(one, Standing):
+            levels.update({peer: state.level for peer, state in one.peers.items()})
+        elif isinstance(one, PeerChanged):
+            levels[one.peer] = one.after
+        return len(levels) == 2 and set(levels.values()) == {"well"}
+
+    host.until(seen)
+
+
+def becomes(peer: str, level: str) -> Callable[[HotEvent], bool]:
+    return lambda one: isinstance(one, PeerChanged) and (one.peer, one.after) == (peer, level)
+
+
+def levels_of(events: list[HotEvent], peer: str) -> list[str]:
+    return [one.after for one in events if isinstance(one, PeerChanged) and one.peer == peer]
+
+
+def changes(host: HotHost, count: int) -> list[PeerChanged]:
+    """The next changes of that number, of whoever."""
+    found: list[PeerChanged] = []
+    while len(found) < count:
+        one = host.next()
+        if isinstance(one, PeerChanged):
+            found.append(one)
+    return found
+
+
+def standing(host: HotHost) -> Standing:
+    """How everything stands now, in this host's eyes."""
+    host.tell(AskStanding())
+    last = host.until(lambda one: isinstance(one, Standing))[-1]
+    assert isinstance(last, Standing)
+    return last
+
+
+def test_a_stopped_process_is_found_failed_by_both_others_within_the_bound_and_not_before(make_net: MakeNet) -> None:
+    net = make_net(1)
+    a, b, c = net.hosts.values()
+    stopped_ns = c.signal(signal.SIGSTOP)
+    for host in (a, b):
+        events = host.until(becomes("c", "failed"))
+        assert levels_of(events, "c")[-3:] == ["degraded", "suspected", "failed"]
+        last = events[-1]
+        assert isinstance(last, PeerChanged)
+        # Its last heartbeat left up to one heartbeat before it was stopped.
+        took_ns = last.at_ns - stopped_ns
+        assert PATIENCE.failed_after_ns - HEARTBEAT_NS <= took_ns <= PATIENCE.failed_after_ns + SLOW_NS
+        assert [reason.code for reason in last.reasons][-1] == "peer-unheard-by-other"
+    c.signal(signal.SIGCONT)
+    for host, other in ((a, "b"), (b, "a")):
+        # It says itself that it was late, so it is not quite well yet.
+        events = host.until(lambda one: isinstance(one, PeerChanged) and one.peer == "c" and one.before == "failed")
+        assert levels_of(events, "c") == ["degraded"]
+        assert levels_of(events, other) == []
+    events = c.until(lambda one: isinstance(one, OwnLate))
+    assert [one for one in events if isinstance(one, PeerChanged)] == []
+    assert {state.level for state in standing(c).peers.values()} <= {"well", "degraded"}
+
+
+def test_a_host_that_is_cut_off_blames_nobody_and_the_others_find_it_failed_until_it_is_back(make_net: MakeNet) -> None:
+    net = make_net(1)
+    a, b, c = net.hosts.values()
+    net.cut("c")
+    for host in (a, b):
+        host.until(becomes("c", "failed"))
+    events = c.until(lambda one: isinstance(one, OutnumberedChanged) and one.is_outnumbered)
+    assert {state.level for state in standing(c).peers.values()} <= {"degraded", "suspected"}
+    net.heal("c")
+    for host in (a, b):
+        host.until(becomes("c", "well"))
+    events = c.until(lambda one: isinstance(one, OutnumberedChanged) and not one.is_outnumbered)
+    wait_until_all_well_again(c)
+    assert "failed" not in levels_of(events, "a") + levels_of(events, "b")
+
+
+def wait_until_all_well_again(host: HotHost) -> None:
+    while {state.level for state in standing(host).peers.values()} != {"well"}:
+        host.until(lambda one: isinstance(one, PeerChanged))
+
+
+def test_one_of_two_networks_cut_only_degrades(make_net: MakeNet) -> None:
+    net = make_net(2)
+    a, b, c = net.hosts.values()
+    net.cut("c", place=1)
+    for host, peers in ((a, {"c"}), (b, {"c"}), (c, {"a", "b"})):
+        changed = changes(host, len(peers))
+        assert {one.peer for one in changed} == peers
+        assert {one.after for one in changed} == {"degraded"}
+        assert {reason.code for one in changed for reason in one.reasons} == {"network-silent"}
+    net.heal("c", place=1)
+    for host in (a, b):
+        assert levels_of(host.until(becomes("c", "well")), "c") == ["well"]
+
+
+def test_an_asymmetric_cut_only_degrades_because_the_third_one_hears_both(make_net: MakeNet) -> None:
+    net = make_net(1)
+    a, b, c = net.hosts.values()
+    net.deafen("a", "c")
+    events = a.until(becomes("c", "degraded"))
+    # It learns from c's own side that c knows.
+    events += c.until(becomes("a", "degraded"))
+    last = events[-1]
+    assert isinstance(last, PeerChanged)
+    assert [reason.code for reason in last.reasons] == ["peer-does-not-hear"]
+    # Long after it could have been failed, counted by its own pulses, it is no worse than that.
+    for _ in range(3):
+        events = a.until(lambda one: isinstance(one, Pulse))
+        assert levels_of(events, "c") == []
+    assert standing(a).peers[c.name].level == "degraded"
+    assert standing(b).peers[a.name].level == standing(b).peers[c.name].level == "well"
+
+
+def test_an_agent_that_comes_back_hears_how_everything_stands(make_net: MakeNet) -> None:
+    net = make_net(1)
+    a = net.hosts["a"]
+    a.link.close()
+    a.connect()
+    first, second = a.next(), a.next()
+    assert isinstance(first, Began)
+    assert first.heartbeat_ns == HEARTBEAT_NS
+    assert isinstance(second, Standing)
+    assert {name: state.level for name, state in second.peers.items()} == {"b": "well", "c": "well"}
+
+
+def test_it_ends_when_told_and_the_others_notice_its_new_life(make_net: MakeNet) -> None:
+    net = make_net(1)
+    a, b, _ = net.hosts.values()
+    b.tell(EndHot())
+    assert b.sandbox.wait(b.process, LIMIT_S) == 0, b.log.read_text()
+    assert not (b.folder / "hot.sock").exists()
+    b.start()
+    b.link.close()
+    b.connect()
+    wait_until_all_well(b)
+    a.until(lambda one: type(one).__name__ == "PeerRestarted")
+    assert b.log.read_text() == ""

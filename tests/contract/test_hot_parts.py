@@ -1,4 +1,4 @@
-"""The parts of the hot process by themselves: clock, lateness, heartbeats as bytes, link, sockets, rights, measuring."""
+"""The parts of the hot process by themselves: clock, lateness, heartbeats as bytes, link, sockets, rights, tuning."""
 
 import os
 import select

@@ -4,7 +4,8 @@ In:   datagrams of other agents, commands of the own one, time.
 Out:  heartbeats (with what rides on them), events for the own agent, the loop's own lateness.
 Always: one reading of the clock a round, taken before anything is read; own lateness is told to suspicion first, then
 what has arrived, then time; nothing waits but the one `epoll`, no file is written, no log line, no memory grows.
-A round that is stopped in its middle therefore judges by an older time, and never by less than what had arrived.
+A round that is stopped in its middle therefore judges by an older time, and never by less than what had arrived. The
+rider alone is given a reading of its own for each call: promises must not be counted from before the request was there.
 """
 
 import select
@@ -15,6 +16,7 @@ from collections.abc import Callable
 
 from holdfast.core.suspicion import Suspicion
 from holdfast.core.suspicion_words import patience
+from holdfast.model.names import HostName
 from holdfast.runtime import hot_beat, hot_rights
 from holdfast.runtime.hot_clock import Alarm, now_ns
 from holdfast.runtime.hot_lateness import LatenessCounter
@@ -133,11 +135,11 @@ class HotLoop:
         if now >= self.suspicion.deadline() or now >= self._next_beat_ns:
             self.suspicion.tick(now)
         for noticed in self.suspicion.take():
-            self._rider.noticed(noticed, now)
+            self._rider.noticed(noticed, now_ns())
             self._link.tell(noticed)
         rider_ns = self._rider.deadline()
         if rider_ns is not None and now >= rider_ns:
-            self._rider.tick(now)
+            self._rider.tick(now_ns())
 
     def _beat(self, now: int) -> None:
         """Send a heartbeat to everybody; those missed while the process stood still are not made up for."""
@@ -147,12 +149,20 @@ class HotLoop:
         speech.tick(now)
         views = hot_beat.encode_views(suspicion.views(now))
         late_ns = suspicion.late_ns
+        rider.beat(now_ns())
+        along: dict[HostName, bytes] = {}
+        alone: list[tuple[HostName, bytes]] = []
+        for peer, body in rider.take():
+            if along.setdefault(peer, body) is not body:
+                alone.append((peer, body))
         for peer in self._peers:
             beat = hot_beat.encode(late_ns, suspicion.hears(peer, now), views)
-            body = _LENGTH.pack(len(beat)) + beat + rider.body(peer, now)
+            body = _LENGTH.pack(len(beat)) + beat + along.get(peer, b"")
             datagram = speech.seal(peer, body, now)
             if datagram is not None:
                 self._sockets.send(peer, datagram)
+        for peer, body in alone:
+            self._send_alone(peer, body, now)
 
     def _read_network(self, place: int, now: int) -> None:
         for datagram in self._sockets.received(place):
@@ -166,19 +176,22 @@ class HotLoop:
             beat = hot_beat.decode(heard.body[_LENGTH.size : end]) if length else None
             self.suspicion.receive(heard.peer, place, heard.incarnation, now, beat)
             if len(heard.body) > end:
-                self._rider.received(heard.peer, heard.incarnation, heard.body[end:], now)
+                self._rider.received(heard.peer, heard.incarnation, heard.body[end:], now_ns())
 
     def _pass_on(self, now: int) -> None:
         """What sessions and rider have to say, at once."""
         for outgoing in self._speech.take():
             self._sockets.send(outgoing.peer, outgoing.datagram, outgoing.network)
         for peer, body in self._rider.take():
-            datagram = self._speech.seal(peer, NO_BEAT + body, now)
-            if datagram is not None:
-                self._sockets.send(peer, datagram)
+            self._send_alone(peer, body, now)
         for news in self._rider.news():
             self._link.tell(FromRider(news))
         self._follow_link()
+
+    def _send_alone(self, peer: HostName, body: bytes, now: int) -> None:
+        datagram = self._speech.seal(peer, NO_BEAT + body, now)
+        if datagram is not None:
+            self._sockets.send(peer, datagram)
 
     # The agent.
 
@@ -205,9 +218,9 @@ class HotLoop:
             self._sockets.set_peers(command.peers)
             self._speech.set_peers(command.peers)
             self.suspicion.set_peers(command.peers, now)
-            self._rider.set_peers(command.peers, now)
+            self._rider.set_peers(command.peers, now_ns())
         elif isinstance(command, ToRider):
-            self._rider.told(command.body, now)
+            self._rider.told(command.body, now_ns())
         else:
             assert isinstance(command, EndHot)
             self.is_ending = True

@@ -52,10 +52,14 @@ class Speech(Protocol):
 
 
 class Rider(Protocol):
-    """What rides on the loop. Everything it is told carries the one reading of the clock of that round."""
+    """What rides on the loop.
 
-    def body(self, peer: HostName, now_ns: int) -> bytes:
-        """What goes to the peer with the heartbeat that is built now (the ASK of the grants); empty for nothing."""
+    Every `now_ns` it is given was read for that call, after what it is told had arrived: a voter must not count a
+    promise from a time before the request was there.
+    """
+
+    def beat(self, now_ns: int) -> None:
+        """Heartbeats are about to be sent; what `take` answers next goes with it (the ASK of the grants)."""
 
     def received(self, peer: HostName, incarnation: int, body: bytes, now_ns: int) -> None:
         """What came with a datagram of the peer."""
@@ -73,7 +77,7 @@ class Rider(Protocol):
         """When to call `tick` at the latest."""
 
     def take(self) -> Iterable[tuple[HostName, bytes]]:
-        """Bodies to send at once, outside the heartbeats (answers, releases)."""
+        """Bodies to send now (asks, answers, releases)."""
 
     def news(self) -> Iterable[bytes]:
         """What the agent on this host is to be told."""
@@ -85,8 +89,8 @@ class Rider(Protocol):
 class NoRider:
     """Nothing rides on the loop: heartbeats alone."""
 
-    def body(self, peer: HostName, now_ns: int) -> bytes:
-        return b""
+    def beat(self, now_ns: int) -> None:
+        return
 
     def received(self, peer: HostName, incarnation: int, body: bytes, now_ns: int) -> None:
         return

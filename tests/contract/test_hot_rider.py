@@ -1,0 +1,196 @@
+"""Two hot loops in this process, turn by turn: what rides on them, and datagrams that are not to be believed."""
+
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.suspicion_words import Noticed, PeerChanged
+from holdfast.model.names import HostName
+from holdfast.runtime.hot_link import HotLink, connected
+from holdfast.runtime.hot_loop import HotLoop
+from holdfast.runtime.hot_sockets import HotSockets
+from holdfast.runtime.hot_words import (
+    PACKET_BYTES_MAX,
+    FromRider,
+    HotEvent,
+    HotNetwork,
+    HotPeer,
+    HotSettings,
+    Pulse,
+    SetPeers,
+    ToRider,
+    event,
+    packed,
+)
+from tests.contract.hot_fakes import PlainSpeech
+
+MS = 1_000_000
+A, B = HostName("a"), HostName("b")
+ROUNDS_MAX = 2000
+
+
+class AskingRider:
+    """Asks at each heartbeat, answers each ask, and tells its agent of each answer; orders its times."""
+
+    def __init__(self, peer: HostName) -> None:
+        self.peer = peer
+        self.noticed_: list[Noticed] = []
+        self.times: list[int] = []
+        self.peers: tuple[HostName, ...] = ()
+        self._asked = 0
+        self._out: list[tuple[HostName, bytes]] = []
+        self._news: list[bytes] = []
+
+    def beat(self, now_ns: int) -> None:
+        self.times.append(now_ns)
+        self._asked += 1
+        self._out += [(self.peer, b"ask %d" % self._asked), (self.peer, b"second")]
+
+    def received(self, peer: HostName, incarnation: int, body: bytes, now_ns: int) -> None:
+        self.times.append(now_ns)
+        if body.startswith(b"ask "):
+            self._out.append((peer, b"answer to " + body[4:]))
+        else:
+            self._news.append(body)
+
+    def noticed(self, noticed: Noticed, now_ns: int) -> None:
+        self.noticed_.append(noticed)
+
+    def told(self, body: bytes, now_ns: int) -> None:
+        self._news.append(b"told " + body)
+
+    def tick(self, now_ns: int) -> None:
+        return
+
+    def deadline(self) -> int | None:
+        return None
+
+    def take(self) -> Iterable[tuple[HostName, bytes]]:
+        out, self._out = self._out, []
+        return out
+
+    def news(self) -> Iterable[bytes]:
+        news, self._news = self._news, []
+        return news
+
+    def set_peers(self, peers: Iterable[HostName], now_ns: int) -> None:
+        self.peers = tuple(peers)
+
+
+class Pair:
+    """Loops a and b on the loopback interface; a's agent is this test."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        ports = {A: free_port(), B: free_port()}
+        key = os.urandom(32)
+        self.key = key
+        self.ports = ports
+        self.riders = {A: AskingRider(B), B: AskingRider(A)}
+        self.loops: dict[HostName, HotLoop] = {}
+        for me, other in ((A, B), (B, A)):
+            settings = HotSettings(
+                cluster="test",
+                me=me,
+                networks=(HotNetwork("lan", "127.0.0.1", ports[me]),),
+                peers={other: HotPeer(("127.0.0.1",), ports[other])},
+                heartbeat_ns=10 * MS,
+                key_file="",
+                socket=str(folder / f"{me}.sock"),
+                pulse_ns=50 * MS,
+            )
+            sockets = HotSockets(settings.networks, settings.peers)
+            link = HotLink(Path(settings.socket))
+            speech = PlainSpeech(me, key, ord(me))
+            self.loops[me] = HotLoop(settings, speech, sockets, link, rider=self.riders[me])
+            stack.callback(self.loops[me].close)
+        self.agent = stack.enter_context(connected(folder / "a.sock"))
+        self.events: list[HotEvent] = []
+
+    def round(self) -> None:
+        """One round of each; each lasts until its next heartbeat at most."""
+        for loop in self.loops.values():
+            loop.round()
+        while True:
+            try:
+                self.events.append(event(self.agent.recv(PACKET_BYTES_MAX)))
+            except BlockingIOError:
+                return
+
+    def until(self, is_it: type[HotEvent]) -> HotEvent:
+        for _ in range(ROUNDS_MAX):
+            self.round()
+            for place, one in enumerate(self.events):
+                if isinstance(one, is_it):
+                    del self.events[: place + 1]
+                    return one
+        raise AssertionError(f"no {is_it} in {ROUNDS_MAX} rounds")
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with ExitStack() as stack:
+        yield Pair(stack, tmp_path)
+
+
+def test_asks_go_with_heartbeats_and_answers_at_once(pair: Pair) -> None:
+    bodies = []
+    for _ in range(4):
+        news = pair.until(FromRider)
+        assert isinstance(news, FromRider)
+        bodies.append(news.body)
+    assert b"second" in bodies
+    assert any(body.startswith(b"answer to ") for body in bodies)
+    for rider in pair.riders.values():
+        assert rider.times == sorted(rider.times)
+
+
+def test_the_rider_hears_of_changes_and_of_its_agent(pair: Pair) -> None:
+    pair.until(PeerChanged)
+    assert any(isinstance(one, PeerChanged) for one in pair.riders[A].noticed_)
+    pair.agent.send(packed(ToRider(b"take dns")))
+    while True:
+        news = pair.until(FromRider)
+        assert isinstance(news, FromRider)
+        if news.body.startswith(b"told"):
+            break
+    assert news.body == b"told take dns"
+
+
+def test_other_peers_are_set_while_it_runs(pair: Pair) -> None:
+    pair.until(PeerChanged)
+    pair.agent.send(packed(SetPeers({HostName("c"): HotPeer(("127.0.0.1",), 9)})))
+    for _ in range(ROUNDS_MAX):
+        pair.round()
+        if pair.riders[A].peers:
+            break
+    assert pair.riders[A].peers == ("c",)
+    assert list(pair.loops[A].suspicion.states(0)) == ["c"]
+
+
+def test_forged_replayed_and_senseless_datagrams_are_refused_and_counted(pair: Pair) -> None:
+    pair.until(Pulse)
+    forger = PlainSpeech(B, os.urandom(32), ord("b"))
+    forged = forger.seal(A, b"\0\0", 0)
+    honest = PlainSpeech(B, pair.key, 7).seal(A, b"\0", 0)
+    assert forged is not None
+    assert honest is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thrower:
+        for datagram in (b"", b"x", bytes(1500), forged, honest, honest):
+            thrower.sendto(datagram, ("127.0.0.1", pair.ports[A]))
+    refused = 0
+    while refused < 5:
+        pulse = pair.until(Pulse)
+        assert isinstance(pulse, Pulse)
+        refused += pulse.refused
+    assert refused == 5

@@ -157,7 +157,7 @@ def test_a_real_function_survives_its_failures_and_leaves_nothing(tmp_path: Path
         until(lambda: question() not in {"", before["vnfc"]}, "the other one answers")
         until(lambda: not service()["open"], "the incident is closed")
         told = holdfast("why")
-        assert f"{before['vnfc']} failed (killed)" in told
+        assert f"{before['vnfc']} failed (killed by SIGKILL)" in told
         assert "repaired" in told
         assert json.loads(holdfast("why", "--json"))["incidents"][0]["outcome"] == "repaired"
         assert f"dns is provided by {before['vnfc']}" in holdfast("switchover", "dns")
@@ -212,6 +212,20 @@ def test_an_interrupted_up_leaves_nothing(tmp_path: Path) -> None:
             assert "interrupted" in output
             assert "Traceback" not in output
             nothing_is_left()
+
+    in_nest(story, tmp_path)
+
+
+def test_a_component_that_ends_right_after_its_start_is_not_up_and_says_why(tmp_path: Path) -> None:
+    def story(folder: Path) -> None:
+        descriptor = folder / "web.yaml"
+        # Only its process is checked, so that every run of it counts as ready for a moment.
+        descriptor.write_text(HOST_PLACED.replace("sleep 100", "sh -c 'echo I cannot; exit 3'"))
+        told = holdfast("up", str(descriptor), expected=1)
+        assert "holdfast: not provided: web; " in told
+        assert "it said: I cannot" in told
+        assert "hint: " in told
+        nothing_is_left()
 
     in_nest(story, tmp_path)
 

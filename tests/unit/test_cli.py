@@ -39,6 +39,16 @@ def test_a_mistake_in_a_descriptor_has_exit_status_2_and_its_line(tmp_path: Path
     assert holdfast(tmp_path, "up", str(descriptor))[0] == 2
 
 
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_place_for_results_that_cannot_be_written_is_named_at_once(tmp_path: Path, option: str) -> None:
+    where = "/proc/nowhere/results"
+    status, output, error = holdfast(tmp_path, "lab", "run", "uc1", "--out", str(tmp_path), option, where)
+    assert status == 2
+    assert where in error
+    assert "hint:" in error
+    assert output == ""
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     status, _, error = holdfast(tmp_path, "up", str(tmp_path / "none.yaml"))
     assert status == 2

@@ -60,7 +60,7 @@ def passes(check: Callable[[Layout], None], given: Layout) -> bool:
 def test_a_missing_program_is_named_with_its_component(component: Component, named: str) -> None:
     with pytest.raises(MachineLacks) as caught:
         machine.check_programs(layout(component))
-    assert "component web of web" in caught.value.message
+    assert "VNF web: " in caught.value.message
     assert named in caught.value.message
     assert caught.value.hint
 

@@ -27,7 +27,8 @@ def validate(file: Annotated[Path, typer.Argument(help="descriptor, a YAML file"
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         typer.echo(f"holdfast: {file}: {count}", err=True)
         raise typer.Exit(2)
-    counts = f"{len(layout.vnfs)} VNFs, {len(layout.vnfcs)} VNFCs, {len(layout.vms)} VMs, {len(layout.hosts)} hosts"
+    parts = (("VNF", layout.vnfs), ("VNFC", layout.vnfcs), ("VM", layout.vms), ("host", layout.hosts))
+    counts = ", ".join(f"{len(found)} {word}{'' if len(found) == 1 else 's'}" for word, found in parts)
     say.print(f"{file}: valid ({counts})", markup=False)
     for finding in survey(layout):
         say.print(f"  note: {finding.sentence}", style="cyan", markup=False)

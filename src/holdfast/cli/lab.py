@@ -1,5 +1,6 @@
 """`holdfast lab …`: list the scenarios, run them live."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -40,5 +41,7 @@ def run(
     if world != "live":
         raise UserError(f"no world is called `{world}`", "the lab has one world so far: `live`")
     chosen = scenario.names() if list(names) == ["all"] else tuple(dict.fromkeys(names))
+    if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK) and not json.is_dir()):
+        raise UserError(f"{json} cannot be written", "give a file in a folder that is there and yours")
     plan = Plan([scenario.load(name) for name in chosen], repeat, out.absolute())
     raise typer.Exit(run_and_show(plan, json, charts=charts))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UserError
 from holdfast.lab.judges.evidence import load_evidence
 from holdfast.lab.judges.verdict import Verdict, judge
 from holdfast.lab.nest import run_in_nest
@@ -98,10 +98,15 @@ def _new_folder(base: Path, repeat: int) -> Path:
     while folder.exists():
         suffix += 1
         folder = base / f"{stamp}-{repeat}.{suffix}"
-    (folder / "journal").mkdir(parents=True)
-    latest = base / "latest"
-    latest.unlink(missing_ok=True)
-    latest.symlink_to(folder.name)
+    try:
+        (folder / "journal").mkdir(parents=True)
+        latest = base / "latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(folder.name)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made: {(error.strerror or str(error)).lower()}", "choose another folder with --out"
+        ) from error
     return folder
 
 

@@ -252,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         asyncio.run(run(layout, folder, host, lambda emit, mark: Agent(layout, host, folder, emit, mark)))
     except HoldfastError as error:
-        sys.stderr.write(f"{error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status
     return 0
 

@@ -21,17 +21,20 @@ from typing import Any
 
 import msgspec
 
+from holdfast.drivers.files import last_line
 from holdfast.drivers.nft import Nft
 from holdfast.drivers.sandbox import listener_in
 from holdfast.errors import HoldfastError, PeerError, UserError, WorldError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import END_LIMIT_S, UP_MARGIN_S
-from holdfast.model.names import HostName, Party
+from holdfast.model.names import HostName, Party, ServiceName, agent_party
+from holdfast.model.records import Ended
 from holdfast.runtime import processes
 from holdfast.runtime.folder import RunFolder, default_base
 from holdfast.runtime.given import load_layout, parties_of
 from holdfast.runtime.machine import check_machine
 from holdfast.runtime.outside import ask
+from holdfast.store.journal import read
 from holdfast.wire.link_messages import AskStatus
 
 Progress = Callable[[str], None]
@@ -39,6 +42,10 @@ _LOCK = "lock"
 _ENDED = ".ended"
 _KEPT_AFTER = ("layout.json", "journal", "log")
 _POLL_S = 0.02
+_STEADY_S = 0.3
+"""How long all services must stay with the same VNFCs before `up` believes it: some end right after their start."""
+_HELD_S = 1.0
+"""How long services may be held (nothing will be done for them by itself) before `up` gives up."""
 
 
 def prepare(layout: Layout, folder: RunFolder) -> None:
@@ -137,7 +144,7 @@ def up(layout: Layout, folder: RunFolder, managers: str, progress: Progress) -> 
         prepare(layout, folder)
         progress("starting")
         supervisor = _start_supervisor(folder, managers, lock)
-        _wait_provided(layout, folder, supervisor, progress)
+        provided_at = _wait_provided(layout, folder, supervisor, progress)
     except BaseException:
         progress("ending what was begun")
         os.close(lock)
@@ -145,7 +152,7 @@ def up(layout: Layout, folder: RunFolder, managers: str, progress: Progress) -> 
             down(folder, progress)
         raise
     os.close(lock)
-    return time.monotonic() - begun
+    return provided_at - begun
 
 
 def _start_supervisor(folder: RunFolder, managers: str, lock: int) -> subprocess.Popen[bytes]:
@@ -173,27 +180,36 @@ def _start_supervisor(folder: RunFolder, managers: str, lock: int) -> subprocess
 
 def _wait_provided(
     layout: Layout, folder: RunFolder, supervisor: "subprocess.Popen[bytes]", progress: Progress
-) -> None:
+) -> float:
+    """Wait until all services are provided and stay so; answers since when."""
     boot = max((vm.boot_limit_s for vm in layout.vms.values()), default=0.0)
     starts = sum(component.start_limit_s for component in layout.components.values())
     limit = time.monotonic() + boot + starts + UP_MARGIN_S
     told = ""
+    steady: tuple[dict[ServiceName, Any], float] = ({}, 0.0)
+    free_at = time.monotonic()
     while True:
         if supervisor.poll() is not None:
             raise WorldError(
                 f"the supervisor has ended: {_last_lines(folder.log('supervisor'))}", f"see {folder.root}/log"
             )
-        services = _services(layout, folder)
-        missing = [name for name in layout.services if services.get(name) != "provided"]
+        services, now = _services(layout, folder), time.monotonic()
+        missing = [name for name in layout.services if services.get(name, {}).get("state") != "provided"]
         if not missing:
-            return
-        if (text := f"waiting for {', '.join(missing)}") != told:
+            holders = {name: (services[name]["vnfc"], services[name]["epoch"]) for name in layout.services}
+            if holders != steady[0]:
+                steady = (holders, now)
+            elif now - steady[1] >= _STEADY_S:
+                return steady[1]
+        elif (text := f"waiting for {', '.join(missing)}") != told:
             progress(told := text)
-        if time.monotonic() > limit:
-            trouble = _alarms(layout, folder) or _last_lines(folder.log("supervisor"))
+        if not all(services.get(name, {}).get("state") == "held" for name in missing or layout.services):
+            free_at = now
+        if now > limit or now - free_at > _HELD_S:
             raise WorldError(
-                f"not provided in time: {', '.join(missing)}; {trouble}",
-                f"see {folder.root}{_ENDED}/log, and: holdfast why --folder {folder.root}{_ENDED}",
+                f"not provided{' in time' if now > limit else ''}: {', '.join(missing or layout.services)}; "
+                f"{_troubles(layout, folder, missing)}",
+                f"see {folder.root}{_ENDED}/log, and: holdfast why --name {folder.root.name}",
             )
         time.sleep(_POLL_S)
 
@@ -211,16 +227,28 @@ def statuses(layout: Layout, folder: RunFolder, limit_s: float = 1.0) -> dict[Pa
     return answers
 
 
-def _services(layout: Layout, folder: RunFolder) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _services(layout: Layout, folder: RunFolder) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     for status in statuses(layout, folder).values():
         for vnf in status.get("vnfs", {}).values():
-            found |= {name: service["state"] for name, service in vnf["services"].items()}
+            found |= vnf["services"]
     return found
 
 
-def _alarms(layout: Layout, folder: RunFolder) -> str:
-    return "; ".join(text for status in statuses(layout, folder).values() for text in status.get("alarms", {}).values())
+def _troubles(layout: Layout, folder: RunFolder, missing: list[ServiceName]) -> str:
+    """Alarms, and what went wrong last with the VNFCs of the missing services; else what the supervisor says."""
+    found = [text for status in statuses(layout, folder).values() for text in status.get("alarms", {}).values()]
+    failed = {
+        record.about: record.detail
+        for host in layout.hosts
+        for record in read(folder.journal(agent_party(host)))
+        if isinstance(record, Ended) and not record.ok
+    }
+    for name in missing:
+        for vnfc in layout.groups[layout.services[name].group].vnfcs:
+            if why := failed.get(vnfc) or last_line(folder.log(f"vnfc-{vnfc}")):
+                found.append(f"{vnfc}: {why}")
+    return "; ".join(found) or _last_lines(folder.log("supervisor"))
 
 
 def _last_lines(log: Path) -> str:

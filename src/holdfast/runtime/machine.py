@@ -50,16 +50,13 @@ def check_programs(layout: Layout) -> None:
             try:
                 ocf.program(component.ocf)
             except WorldError as error:
-                raise MachineLacks(
-                    f"component {component.name} of {component.vnf}: {error.message}", error.hint
-                ) from None
+                raise MachineLacks(f"{_owner(component)}: {error.message}", error.hint) from None
         for purpose, program in _programs(component):
             if "${" in program or (os.sep in program and not os.path.isabs(program)):
                 continue  # In the VNFC's own folder, which does not exist yet.
             if shutil.which(program) is None:
-                owner = f"component {component.name} of {component.vnf}"
                 raise MachineLacks(
-                    f"{owner}: the program {program} of its {purpose} is not there",
+                    f"{_owner(component)}: the program {program} of its {purpose} is not there",
                     f"install it, or correct `{purpose}` in the descriptor",
                 )
     for host in layout.hosts.values():
@@ -67,6 +64,13 @@ def check_programs(layout: Layout) -> None:
             raise MachineLacks(
                 f"host {host.name}: there is no fence agent {host.fence.agent}", "install the package fence-agents"
             )
+
+
+def _owner(component: Component) -> str:
+    """Where in the descriptor it stands."""
+    if component.name == component.vnf:
+        return f"VNF {component.vnf}"
+    return f"component {component.name} of VNF {component.vnf}"
 
 
 def _programs(component: Component) -> Iterator[tuple[str, str]]:

@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = RunFolder(chosen.folder)
         asyncio.run(run(load_layout(folder), folder, chosen.parties))
     except HoldfastError as error:
-        sys.stderr.write(f"{error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status
     return 0
 

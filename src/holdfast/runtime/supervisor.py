@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         children = children_of(load_layout(folder), folder, chosen.managers, chosen.agents)
         return Supervisor(folder, children, name).run()
     except HoldfastError as error:
-        sys.stderr.write(f"{error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status
 
 

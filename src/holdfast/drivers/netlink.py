@@ -320,6 +320,10 @@ class Netlink:
 
     # Messages
 
+    def request(self, kind: int, flags: int, body: bytes, what: str) -> None:
+        """Send any other request of rtnetlink and have its acknowledgement; `what` names it in the error."""
+        self._request(kind, flags, body, what)
+
     def _new_link(self, name: str, kind: str, data: bytes, mac: bytes | None) -> None:
         body = _link() + attribute(IFLA_IFNAME, _name(name))
         if mac is not None:

@@ -3,7 +3,8 @@
 In: which service addresses the agent owns, and until when (CLOCK_MONOTONIC_RAW of this host). The kernel does the
 rest, also when every process here is dead, stopped or starved. Two ways of one contract: `StampedWindow` (an absolute
 end, read by a program in the kernel at each packet) where the kernel allows it, else `KeyedWindow` (two timed keys).
-`open_window` chooses. One window per agent and network namespace; a second process is refused while the first lives.
+`window_choice.open_window` chooses. One window per agent and network namespace; a second process is refused while
+the first lives.
 """
 
 import time
@@ -20,6 +21,10 @@ def raw_clock_ns() -> int:
 
 class Window(Protocol):
     """One agent's window. One thread; every method returns when the kernel has confirmed, or raises."""
+
+    @property
+    def gate_is_timed(self) -> bool:
+        """Whether gates of VM ports are made with `timed=True`, because they ask for the window themselves."""
 
     def guard(self, interface: str) -> None:
         """Keep frames that speak for an address from leaving by an interface of the host itself."""

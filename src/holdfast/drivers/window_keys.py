@@ -77,6 +77,8 @@ def _arming(places: Iterable[Place], extends: bool) -> Batch:
 class KeyedWindow:
     """The contract of `Window`, by two timed keys."""
 
+    gate_is_timed = True
+
     def __init__(
         self,
         services: Iterable[str],
@@ -88,6 +90,7 @@ class KeyedWindow:
         clock: Callable[[], int] = raw_clock_ns,
         tries: int = TRIES,
         step: Callable[[str], None] | None = None,
+        order: type[TwoKeys] = TwoKeys,
     ) -> None:
         """Make the tables closed, with nothing owned; what a former process left there is closed and disowned.
 
@@ -100,6 +103,7 @@ class KeyedWindow:
             clock: CLOCK_MONOTONIC_RAW in nanoseconds.
             tries: how often a key is set before both are given up.
             step: see `TwoKeys`.
+            order: the order in which the keys are set; tests plant mistakes here.
 
         Raises:
             MachineLacks: the kernel cannot do it, or this process may not.
@@ -116,7 +120,7 @@ class KeyedWindow:
             self._tables = opened.enter_context(NfTables.open(netns_fd))
             self._opened = opened.pop_all()
         keys = NfKeys(self._tables, self._name, found)
-        self._order = TwoKeys(keys, found.tick_ns, longest_ns, clock, tries=tries, step=step)
+        self._order = order(keys, found.tick_ns, longest_ns, clock, tries=tries, step=step)
 
     def guard(self, interface: str) -> None:
         self._nft.run("\n".join(window_rules.at_interface(self._name, identifier(interface, "interface"))))

@@ -2,12 +2,18 @@
 
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from holdfast.drivers import classifier
+from holdfast.drivers.bpf import MAP_ARRAY, MAP_HASH, Map, load_classifier
+from holdfast.drivers.namespaces import new_namespace
+from holdfast.drivers.netlink import Netlink
 from holdfast.drivers.nfnetlink import Batch, NfTables, Place
 from holdfast.drivers.nft import Nft
+from holdfast.drivers.window_program import KEY_SIZE, VALUE_SIZE, asks_for, speaks_for
 from holdfast.drivers.window_rules import ZERO
-from holdfast.errors import MachineLacks
+from holdfast.errors import MachineLacks, WorldError
 
 CLOCK_MONOTONIC_COARSE = 6
 """Its resolution is the length of a tick, to the nanosecond (linux/time.h; Python has no name for it)."""
@@ -22,6 +28,8 @@ class Capabilities:
     tick_ns: int
     extends: bool
     """Adding an element that is there, with what is left of its time, sets its end anew."""
+    no_stamp: str
+    """Why an absolute end is not possible here; empty if it is."""
 
 
 def probe_kernel(netns_fd: int | None = None) -> Capabilities:
@@ -30,6 +38,7 @@ def probe_kernel(netns_fd: int | None = None) -> Capabilities:
     Raises:
         MachineLacks: nftables, or the right to use it, is missing, or its time-outs are not what they should be.
     """
+    no_stamp = _why_no_stamp()
     tick_ns = round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
     table = f"holdfast_probe_{os.getpid()}"
     place = Place("inet", table, "tried")
@@ -37,7 +46,7 @@ def probe_kernel(netns_fd: int | None = None) -> Capabilities:
         nft.run(f"add table inet {table}\nadd set inet {table} tried {{ typeof meta mark; flags timeout; }}")
         try:
             _see_rounding(tables, place, tick_ns)
-            return Capabilities(tick_ns, _extends(tables, place))
+            return Capabilities(tick_ns, _extends(tables, place), no_stamp)
         finally:
             nft.run(f"delete table inet {table}")
 
@@ -64,3 +73,24 @@ def _extends(tables: NfTables, place: Place) -> bool:
         tables.commit(batch, "try to extend an element")
     left = tables.elements(place)[ZERO].expires_ms
     return left is not None and left <= SHORT_MS
+
+
+def _why_no_stamp() -> str:
+    """Load both programs and attach one, in a namespace of its own that is gone afterwards."""
+    with ExitStack() as stack:
+        try:
+            services = Map(MAP_HASH, KEY_SIZE, VALUE_SIZE, 1, "hf_probe")
+            stack.callback(services.close)
+            end = Map(MAP_ARRAY, 4, 8, 1, "hf_probe_end")
+            stack.callback(end.close)
+            programs = [load_classifier(make(services.fd, end.fd), "hf_probe") for make in (speaks_for, asks_for)]
+            for program in programs:
+                stack.callback(os.close, program)
+            namespace = new_namespace()
+            stack.callback(os.close, namespace)
+            netlink = stack.enter_context(Netlink.open(namespace))
+            classifier.attach(netlink, "lo", "ingress", programs[0], "holdfast_probe")
+            classifier.attach(netlink, "lo", "egress", programs[1], "holdfast_probe")
+        except (MachineLacks, WorldError) as lacking:
+            return lacking.message
+    return ""

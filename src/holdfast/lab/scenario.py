@@ -68,6 +68,10 @@ class Scenario(Struct, frozen=True):
     """What the nest must allow (`freezing`); otherwise the run is `unknown`."""
 
 
+NEEDED = ("title", "use_case", "layout", "service", "client", "steps")
+"""Keys that each scenario has."""
+
+
 def names() -> tuple[str, ...]:
     """All scenarios: use cases first, in order."""
     found = [path.stem for path in FOLDER.glob("*.yaml")]
@@ -90,14 +94,22 @@ def load(name: str) -> Scenario:
 
 
 def parse(path: Path) -> Scenario:
-    node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    try:
+        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+        raise UserError(f"{path}:{line}: not well-formed YAML: {error.problem}") from error
     if not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{path}:1: expected a mapping with name, title, layout, service, client, steps")
+        raise UserError(f"{path}:1: expected a mapping with {', '.join(NEEDED)}")
     data = yaml.safe_load(path.read_text())
     known = set(Scenario.__struct_fields__) - {"name"}
     unknown = set(data) - known
     if unknown:
         raise UserError(f"{path}: unknown keys {sorted(unknown)}; expected {sorted(known)}")
+    missing = [key for key in NEEDED if not data.get(key)]
+    if missing or not isinstance(data["steps"], list) or not isinstance(data["client"], dict):
+        what = f"no {', '.join(missing)}" if missing else "no list of steps, or no mapping for the client"
+        raise UserError(f"{path}: found {what}", "docs/lab.md has an example")
     steps_node = next(value for key, value in node.value if key.value == "steps")
     lines = [item.start_mark.line + 1 for item in steps_node.value]
     steps = tuple(_step(path, line, text) for line, text in zip(lines, data["steps"], strict=True))

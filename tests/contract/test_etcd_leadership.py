@@ -114,7 +114,8 @@ def test_a_leader_that_resigns_is_followed_at_once(race: Race) -> None:
     first = race.leader()
     told_at = first.send(signal.SIGTERM)
     second = race.leader(other_than=first)
-    assert second.times[-1][0] - told_at < 0.5
+    # Far less than the length of a leadership.
+    assert second.times[-1][0] - told_at < 1.0
     race.until(lambda: not first.holds)
     race.assert_never_two()
 

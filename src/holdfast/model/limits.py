@@ -52,8 +52,10 @@ VM_NEWS_WAIT_S = 5.0
 """An HA manager that finds a VM gone asks for its repair itself if it hears nothing of it for this long."""
 UP_MARGIN_S = 20.0
 """`up` waits for its services this much longer than its VMs and components may take to start."""
-ETCD_TRY_S = 0.5
-"""How long one etcd member may take for an answer before the next one is asked; doubled each round."""
+ETCD_TRY_S = 0.25
+"""How long one etcd member may take for an answer before the next one is asked."""
+ETCD_TRY_GROWTH = 1.5
+"""Each round may take so much longer: a slow cluster is not asked again and again for nothing."""
 ETCD_LIMIT_S = 4.0
 """How long a load or save may take in all: longer than an election of etcd (1.6 s), short enough for a person."""
 ETCD_PAUSE_S = 0.1

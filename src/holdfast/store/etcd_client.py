@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from holdfast.errors import HoldfastError, MachineLacks, UserError
-from holdfast.model.limits import ETCD_IDLE_CONNECTIONS_MAX, ETCD_LIMIT_S, ETCD_PAUSE_S, ETCD_TRY_S
+from holdfast.model.limits import ETCD_IDLE_CONNECTIONS_MAX, ETCD_LIMIT_S, ETCD_PAUSE_S, ETCD_TRY_GROWTH, ETCD_TRY_S
 from holdfast.store.etcd_http import Line, LineBroken, NotBelieved
 from holdfast.store.etcd_target import Endpoint, Target
 from holdfast.store.etcd_words import (
@@ -87,7 +87,7 @@ class EtcdClient:
     async def txn(self, txn: Txn, limit_s: float | None = None) -> TxnDone:
         return await self._call("/v3/kv/txn", encode(txn), TxnDone, limit_s)
 
-    async def status(self, endpoint: Endpoint, limit_s: float = ETCD_TRY_S) -> Status:
+    async def status(self, endpoint: Endpoint, limit_s: float = 2 * ETCD_TRY_S) -> Status:
         """What one member says of itself."""
         try:
             async with asyncio.timeout(limit_s):
@@ -107,7 +107,7 @@ class EtcdClient:
         endpoint = self._order[0]
         line: Line | None = None
         try:
-            async with asyncio.timeout(ETCD_TRY_S):
+            async with asyncio.timeout(2 * ETCD_TRY_S):
                 await self._ready(endpoint)
                 line = await self._take_line(endpoint)
             async with aclosing(line.stream("/v3/watch", encode(request), self._token)) as lines:
@@ -167,7 +167,7 @@ class EtcdClient:
                     return answer
             if all(isinstance(problem, NotBelieved) for problem in problems.values()):
                 raise self._given_up(problems, limit_s)
-            patience *= 2
+            patience *= ETCD_TRY_GROWTH
             await asyncio.sleep(max(0.0, min(ETCD_PAUSE_S, end - time.monotonic())))
 
     def _given_up(self, problems: dict[Endpoint, HoldfastError], limit_s: float) -> HoldfastError:

@@ -38,7 +38,7 @@ class Kept(Struct, frozen=True):
     """No number up to this one may be reserved again."""
 
     def order(self, service: ServiceName) -> Succession:
-        return Succession(service, self.revision, self.holder, self.successors)
+        return Succession(service, self.revision, self.holder, self.epoch, self.successors)
 
 
 class Successions:

@@ -197,6 +197,29 @@ def test_managers_agent_and_supervisor_may_be_killed_in_turn(tmp_path: Path) -> 
     in_nest(story, tmp_path)
 
 
+def test_of_two_that_want_the_same_bridge_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
+    def story(folder: Path) -> None:
+        for name in ("one", "two"):
+            (folder / f"{name}.yaml").write_text(DNS.replace("name: dns", f"name: {name}", 1))
+        command = [sys.executable, "-m", "holdfast", "up"]
+        started = {
+            name: subprocess.Popen(
+                [*command, str(folder / f"{name}.yaml")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for name in ("one", "two")
+        }
+        said = {name: process.communicate(timeout=60)[0] for name, process in started.items()}
+        status = {name: process.returncode for name, process in started.items()}
+        assert sorted(status.values()) == [0, 2], said
+        winner = next(name for name in status if status[name] == 0)
+        loser = next(name for name in status if status[name] == 2)
+        assert f"bridge hf0 of host this belongs to the deployment {winner}" in said[loser]
+        holdfast("down")
+        nothing_is_left()
+
+    in_nest(story, tmp_path)
+
+
 def test_an_interrupted_up_leaves_nothing(tmp_path: Path) -> None:
     def story(folder: Path) -> None:
         descriptor = folder / "never.yaml"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.errors import MachineLacks, UserError
 from holdfast.model.layout import (
@@ -17,12 +18,14 @@ from holdfast.model.layout import (
     OcfAgent,
     Operation,
     Service,
+    Vm,
     Vnf,
     Vnfc,
 )
-from holdfast.model.names import GroupName, HostName, ServiceName, VnfcName, VnfmName, VnfName
+from holdfast.model.names import GroupName, HostName, ServiceName, VmName, VnfcName, VnfmName, VnfName
 from holdfast.runtime import machine
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.neighbours import refuse_clash
 
 H1, WEB, GROUP = HostName("h1"), VnfName("web"), GroupName("web")
 
@@ -90,3 +93,31 @@ def test_a_layout_of_several_hosts_is_not_for_up() -> None:
     two = Layout(name="x", hosts={H1: Host(H1), HostName("h2"): Host(HostName("h2"))})
     with pytest.raises(UserError, match="has 2 hosts: h1, h2"):
         machine.check_machine(two, RunFolder(Path("/nowhere")))
+
+
+def beside(name: str, bridge: str, subnet: str, vm: str = "11") -> Layout:
+    """A layout of that name with one host and one VM in the subnet."""
+    here = Host(H1, addresses=(f"{subnet}.1/24",), bridge=bridge)
+    one = Vm(VmName("vm1"), H1, addresses=(f"{subnet}.{vm}/24",))
+    return replace(layout(host=here), name=name, vms={one.name: one})
+
+
+@pytest.mark.parametrize(
+    ("other", "shared", "says"),
+    [
+        (beside("two", "hf0", "10.78.0"), frozenset[str](), "bridge hf0 of host h1 belongs to the deployment two"),
+        (beside("two", "hf1", "10.77.0"), frozenset[str](), "subnet 10.77.0.0/24 of host h1 overlaps 10.77.0.0/24 of"),
+        (beside("two", "hf0", "10.77.0"), frozenset({"hf0"}), "address 10.77.0.11 of VM vm1 belongs to VM vm1 of the"),
+    ],
+)
+def test_what_a_neighbour_has_already_is_refused(other: Layout, shared: frozenset[str], says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        refuse_clash(beside("one", "hf0", "10.77.0"), other, shared)
+    assert says in refused.value.message
+    assert "holdfast down two" in refused.value.hint
+
+
+def test_neighbours_that_want_nothing_of_one_another_are_fine() -> None:
+    mine = beside("one", "hf0", "10.77.0")
+    assert passes(lambda given: refuse_clash(given, beside("two", "hf1", "10.78.0")), mine)
+    assert passes(lambda given: refuse_clash(given, beside("two", "hf0", "10.77.0", "12"), frozenset({"hf0"})), mine)

@@ -11,11 +11,12 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from holdfast.runtime import processes
 from holdfast.runtime.folder import RunFolder, default_base
 from holdfast.runtime.given import load_layout, parties_of
 from holdfast.runtime.machine import check_machine
+from holdfast.runtime.neighbours import refuse_clash
 from holdfast.runtime.outside import ask
 from holdfast.store.journal import read
 from holdfast.wire.link_messages import AskStatus
@@ -128,6 +130,35 @@ def _locked(folder: RunFolder) -> int:
     return handle
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two `up` look at the machine one after the other, or both would find the same bridge free."""
+    base = default_base()
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UserError(
+            f"the folder of run folders {base} cannot be used: {(error.strerror or str(error)).lower()}",
+            "run as root, or set HOLDFAST_RUN to a folder of your own",
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _refuse_clashes(layout: Layout, folder: RunFolder) -> None:
+    """Others of this machine, also one that is just being started, want nothing of what this one wants."""
+    others = [RunFolder(default_base() / name) for name in deployments() if name != folder.root.name]
+    made = {marker.read_text() for other in others for marker in other.root.glob("bridge-*")}
+    present = {name for _, name in socket.if_nameindex()} - made
+    for other in others:
+        if is_running(other):
+            refuse_clash(layout, load_layout(other), frozenset(present))
+
+
 def up(layout: Layout, folder: RunFolder, managers: str, progress: Progress) -> float:
     """Start the layout here and wait until all its services are provided; answer the seconds it took.
 
@@ -137,9 +168,12 @@ def up(layout: Layout, folder: RunFolder, managers: str, progress: Progress) -> 
     """
     begun = time.monotonic()
     progress("looking whether this machine has what is needed")
-    _refuse_second(folder)
-    check_machine(layout, folder)
-    lock = _locked(folder)
+    with _one_at_a_time():
+        _refuse_second(folder)
+        _refuse_clashes(layout, folder)
+        check_machine(layout, folder)
+        lock = _locked(folder)
+        folder.layout.write_bytes(msgspec.json.encode(layout))  # From here on others see what is taken.
     try:
         prepare(layout, folder)
         progress("starting")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.core.suspicion_words import Noticed, PeerChanged
+from holdfast.core.suspicion_words import Noticed, OwnLate, PeerChanged
 from holdfast.model.names import HostName
 from holdfast.runtime.hot_link import HotLink, connected
 from holdfast.runtime.hot_loop import HotLoop
 from holdfast.runtime.hot_sockets import HotSockets
 from holdfast.runtime.hot_words import (
     PACKET_BYTES_MAX,
+    Began,
     FromRider,
     HotEvent,
     HotNetwork,
@@ -156,8 +157,12 @@ def test_asks_go_with_heartbeats_and_answers_at_once(pair: Pair) -> None:
 
 
 def test_the_rider_hears_of_changes_and_of_its_agent(pair: Pair) -> None:
-    pair.until(PeerChanged)
-    assert any(isinstance(one, PeerChanged) for one in pair.riders[A].noticed_)
+    # On a busy machine the first thing noticed may be the own lateness.
+    for _ in range(ROUNDS_MAX):
+        pair.round()
+        if pair.riders[A].noticed_:
+            break
+    assert isinstance(pair.riders[A].noticed_[0], PeerChanged | OwnLate)
     pair.agent.send(packed(ToRider(b"take dns")))
     while True:
         news = pair.until(FromRider)
@@ -168,7 +173,7 @@ def test_the_rider_hears_of_changes_and_of_its_agent(pair: Pair) -> None:
 
 
 def test_other_peers_are_set_while_it_runs(pair: Pair) -> None:
-    pair.until(PeerChanged)
+    pair.until(Began)
     pair.agent.send(packed(SetPeers({HostName("c"): HotPeer(("127.0.0.1",), 9)})))
     for _ in range(ROUNDS_MAX):
         pair.round()

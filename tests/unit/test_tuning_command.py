@@ -1,0 +1,34 @@
+"""`holdfast tune` as people type it."""
+
+import json
+import subprocess
+import sys
+
+LIMIT_S = 30.0
+
+
+def tune(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "holdfast", "tune", *words], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+
+
+def test_it_judges_every_profile_and_proposes_one_that_works() -> None:
+    done = tune("--seconds", "0.2", "--json")
+    told = json.loads(done.stdout)
+    assert set(told["verdicts"]) == {"fast", "default", "wan"}
+    assert done.returncode == (0 if told["profile"] else 1)
+    assert told["profile"] is None or told["verdicts"][told["profile"]]["works"]
+    assert told["jitter"]["rounds"] >= 10
+
+
+def test_it_tells_people_what_was_measured_and_what_it_means() -> None:
+    lines = tune("--seconds", "0.2").stdout.splitlines()
+    assert lines[0].startswith("measured for 0.2 s: the loop woke ")
+    assert [line.split(":")[0] for line in lines if not line.startswith(" ")][1:4] == ["fast", "default", "wan"]
+
+
+def test_nonsense_is_refused_with_exit_status_two() -> None:
+    done = tune("--seconds", "-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be measured" in done.stderr

@@ -296,6 +296,13 @@ class Story:
                     self.stage.let_out(party, action)
         return []
 
+    def host_silent(self, words: list[str]) -> list[str]:
+        """`host-silent HOST`: it is off, and the agents of others say so."""
+        host = HostName(words[0])
+        other = next(name for name in self.stage.layout.hosts if name != host)
+        self.stage.queue.extend(self.stage.world.silence(host, other))
+        return []
+
     def write(self, words: list[str]) -> list[str]:
         """`write GROUP UPDATES`: the active acknowledges updates."""
         self.stage.world.write(words[0], int(words[1]))
@@ -346,6 +353,7 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "fail": Story.fail,
     "kill-vm": Story.kill_vm,
     "kill-host": Story.kill_host,
+    "host-silent": Story.host_silent,
     "from-now": Story.manner,
     "finish": Story.finish,
     "tick": Story.tick,

@@ -12,6 +12,7 @@ from holdfast.model.layout import (
     Component,
     Escalation,
     FenceDevice,
+    Grants,
     Group,
     Host,
     Layout,
@@ -246,8 +247,14 @@ def escalation_hosts() -> Layout:
     return with_vnf(layout, "dns", ("vm2",), "no-redundancy", "spare", "none", speaks=False, vnfm="edge", maximum=1)
 
 
+def registry_granted() -> Layout:
+    """As registry, on hosts that hold grants."""
+    return replace(registry(), grants=Grants("fast"))
+
+
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "registry": registry,
+    "registry-granted": registry_granted,
     "registry-three": registry_three,
     "registry-bare": registry_bare,
     "registry-configured": registry_configured,

@@ -32,9 +32,7 @@ def ordered() -> Layout:
     """Two component types without redundancy, the front started after the store."""
     layout = machines({"vm1": "host1", "vm2": "host1"})
     layout = with_vnf(layout, "shop", ("vm1",), "no-redundancy", "spare", "external", group="store")
-    return with_vnf(
-        layout, "shop", ("vm2",), "no-redundancy", "spare", "none", group="front", after=("shop.store",)
-    )
+    return with_vnf(layout, "shop", ("vm2",), "no-redundancy", "spare", "none", group="front", after=("shop.store",))
 
 
 REPAIR_LAYOUTS: dict[str, Callable[[], Layout]] = {

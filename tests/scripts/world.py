@@ -20,10 +20,12 @@ from holdfast.model.actions import (
     IsolateVnfc,
     Quiesce,
     StandBy,
+    StandingOrder,
     StartHost,
     StartVm,
     StartVnfc,
     StopVnfc,
+    VnfcAction,
 )
 from holdfast.model.events import (
     ActionDone,
@@ -32,6 +34,7 @@ from holdfast.model.events import (
     AgentLost,
     Event,
     FailureCause,
+    HostFailed,
     Position,
     StandbySynced,
     VmBooted,
@@ -55,6 +58,7 @@ KINDS: dict[type, str] = {
     StandBy: "standby-role",
     Quiesce: "quiescing",
     ConfirmLoss: "confirmation",
+    StandingOrder: "order",
     IsolateVm: "isolation",
     StartVm: "boot",
     FenceHost: "fencing",
@@ -147,10 +151,12 @@ class World:
             return None  # Power is switched from outside the host.
         if isinstance(action, IsolateVm | StartVm):
             return self.layout.vms[action.vm].host
+        if isinstance(action, StandingOrder):
+            return action.host
         return self.layout.vnfcs[action.vnfc].host
 
     def _impossible(self, action: Action) -> ActionFailed | None:
-        if isinstance(action, IsolateVm | StartVm | FenceHost | StartHost) or not isinstance(action, AgentAction):
+        if not isinstance(action, VnfcAction):
             return None
         vm = self.layout.vnfcs[action.vnfc].vm
         if vm is not None and not self.vms[vm].is_up:
@@ -286,6 +292,13 @@ class World:
             if vnfc.host == host:
                 self._end(vnfc.name)
         return [(party, AgentLost(host)) for party in self.managers()]
+
+    def silence(self, host: HostName, by: HostName) -> list[News]:
+        """The host is off, and the agents of others say so."""
+        return [
+            *self.power_off(host),
+            *((party, HostFailed(host, by, "silent for 45 ms")) for party in self.managers()),
+        ]
 
     def lose_agent(self, host: HostName) -> list[News]:
         self.away.add(host)

@@ -5,7 +5,7 @@ from functools import cache
 
 from holdfast.lab.judges.evidence import Evidence
 from holdfast.model.events import StandbyLost, SwitchoverAsked
-from holdfast.model.names import HA, VIM, Party, VnfcName, VnfName
+from holdfast.model.names import HA, VIM, HostName, Party, VnfcName, VnfName
 from tests.scripts.layouts import LAYOUTS
 from tests.unit.judged_stage import JournalledStage
 
@@ -80,6 +80,14 @@ def cold_start(stage: JournalledStage) -> None:
         stage.settle()
 
 
+def host_off(stage: JournalledStage) -> None:
+    host, other = HostName("host1"), HostName("host2")
+    stage.fault("host-off", host, stage.world.silence(host, other))
+    stage.quiet(50)
+    stage.queue.extend(stage.world.join(host))
+    stage.settle()
+
+
 RUNS: dict[str, tuple[str, str, str, Play]] = {
     # name: layout, service, order, what happens
     "uc1": ("registry", "registry", "uc1", kill("registry-1")),
@@ -113,6 +121,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "uc9": ("nginx", "nginx", "uc9", wear_out(*["nginx-1"] * 4)),
     "uc9 host": ("escalation-hosts", "dns", "uc9-host", wear_out("nginx-1", "nginx-1", "dns-1", "dns-1")),
     "switchover": ("registry", "registry", "switchover", switchover),
+    "host off": ("registry-granted", "registry", "host-failure", host_off),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }
 

@@ -76,6 +76,27 @@ def sandbox_first_process(name: str) -> list[int]:
     ]
 
 
+def below(first: int) -> list[int]:
+    """The process and everything below it."""
+    children: dict[int, list[int]] = {}
+    for pid in _pids():
+        children.setdefault(_parent(pid), []).append(pid)
+    found = [first]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def agent_processes(host: str) -> list[int]:
+    """The agent of a host with its hot process, but nothing that they look after."""
+
+    def fits(words: list[bytes]) -> bool:
+        ours = any(module in words for module in (b"holdfast.runtime.agent_process", b"holdfast.runtime.hot_main"))
+        return ours and b"--host" in words and words[words.index(b"--host") + 1] == host.encode()
+
+    return _matching(fits)
+
+
 def manager_processes(which: str) -> list[int]:
     """`ha`, `vnfm`, `vim`, `all` managers, or the `supervisor` above them (not those of the hosts)."""
     module = b"holdfast.runtime.supervisor" if which == "supervisor" else b"holdfast.runtime.manager_process"
@@ -153,6 +174,11 @@ def _namespace(pid: int) -> str:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
         return ""
+
+
+def _parent(pid: int) -> int:
+    text = _read(pid, "stat").decode(errors="replace")
+    return int(text.rpartition(")")[2].split()[1]) if text else 0
 
 
 def _state(pid: int) -> str:

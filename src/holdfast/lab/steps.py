@@ -23,7 +23,7 @@ from holdfast.lab.scenario import Scenario, Step
 from holdfast.lab.tail import JournalTail
 from holdfast.lab.world import LiveWorld
 from holdfast.model.layout import Group
-from holdfast.model.names import GroupName, ServiceName, VmName, VnfcName, VnfName
+from holdfast.model.names import GroupName, HostName, ServiceName, VmName, VnfcName, VnfName
 
 AWAIT_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.004
@@ -90,6 +90,16 @@ class Stage:
             raise Stuck(f"{word} is not in a VM")
         return vm
 
+    def host(self, word: str) -> HostName:
+        """A host's own name, the host of that VNFC, or `same`: the host of the last such step."""
+        if word == "same":
+            return HostName(
+                next(fault.entity for fault in reversed(self.faults) if fault.entity in self.world.layout.hosts)
+            )
+        if word in self.world.layout.hosts:
+            return HostName(word)
+        return self.world.layout.vnfcs[self.vnfc(word)].host
+
     # --- what is written down -----------------------------------------------------------------------------------
 
     def note(self, kind: str, entity: str, at: float, *, starts: bool, order: str = "") -> None:
@@ -143,6 +153,53 @@ def _release(stage: Stage, step: Step) -> None:
     which = step.words[0]
     pids = faults.manager_processes(which)
     stage.hurt(step, which, lambda: faults.release(f"manager {which}", pids), starts=False)
+
+
+def _host_off(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: stage.world.switch_off(name))
+
+
+def _host_on(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: stage.world.switch_on(name), starts=False)
+
+
+def _freeze_host(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    pids = faults.below(stage.world.first_process(name))
+    stage.hurt(step, name, lambda: faults.hold(f"host {name}", pids))
+
+
+def _thaw_host(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    pids = faults.below(stage.world.first_process(name))
+    stage.hurt(step, name, lambda: faults.release(f"host {name}", pids), starts=False)
+
+
+def _kill_agent(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: faults.kill_process(f"agent of {name}", faults.agent_processes(name)))
+
+
+def _freeze_agent(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: faults.hold(f"agent of {name}", faults.agent_processes(name)))
+
+
+def _thaw_agent(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: faults.release(f"agent of {name}", faults.agent_processes(name)), starts=False)
+
+
+def _cut(stage: Stage, step: Step) -> None:
+    name, *other = (stage.host(word) for word in step.words)
+    act = (lambda: stage.world.cut_pair(name, other[0])) if other else (lambda: stage.world.cut_off(name))
+    stage.hurt(step, name, act)
+
+
+def _heal(stage: Stage, step: Step) -> None:
+    stage.hurt(step, "all", stage.world.heal, starts=False)
 
 
 def _put_file(stage: Stage, step: Step) -> None:
@@ -232,6 +289,15 @@ VERBS: dict[str, Callable[[Stage, Step], None]] = {
     "freeze-vnfc": _freeze_vnfc,
     "hold": _hold,
     "release": _release,
+    "host-off": _host_off,
+    "host-on": _host_on,
+    "freeze-host": _freeze_host,
+    "thaw-host": _thaw_host,
+    "kill-agent": _kill_agent,
+    "freeze-agent": _freeze_agent,
+    "thaw-agent": _thaw_agent,
+    "cut": _cut,
+    "heal": _heal,
     "put-file": _put_file,
     "take-file": _take_file,
     "wear-out": _wear_out,

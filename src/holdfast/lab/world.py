@@ -32,12 +32,14 @@ from holdfast.drivers.netlink import Netlink
 from holdfast.drivers.sandbox import Child, Sandbox, gone, pid_of
 from holdfast.errors import WorldError
 from holdfast.lab import faults
+from holdfast.lab.cuts import Cuts
 from holdfast.model.layout import FenceDevice, Layout
 from holdfast.model.names import HostName
 from holdfast.runtime.folder import RunFolder
 
 BIN = Path(__file__).parent / "bin"
 LAB_BRIDGE = "lab0"
+MANAGER_ADDRESSES = ("10.77.0.251/24", "fd77::251/64")
 SUPERVISOR_END_LIMIT_S = 15.0
 
 
@@ -59,6 +61,7 @@ class LiveWorld:
         self._client: Sandbox | None = None
         self._netlink = Netlink.open()
         self._switch = PowerSwitch(base / "power.sock", self)
+        self._cuts = Cuts()
 
     @staticmethod
     def _with_power_switch(layout: Layout, switch: Path) -> Layout:
@@ -83,7 +86,8 @@ class LiveWorld:
         self.folder.key.write_bytes(secrets.token_bytes(32))
         self.folder.key.chmod(0o600)
         self._netlink.up("lo")
-        ports.make_bridge(self._netlink, LAB_BRIDGE)
+        # The managers have addresses of their own only where agents are reached over the network.
+        ports.make_bridge(self._netlink, LAB_BRIDGE, MANAGER_ADDRESSES if self.layout.grants is not None else ())
         self._client = self._make_client()
         self._switch.start()
         self.switch_all_on()
@@ -133,10 +137,38 @@ class LiveWorld:
         sandbox = self._hosts.get(name)
         if sandbox is None:
             return
+        uplink = f"up-{name}"[:15]
+        if self._netlink.exists(uplink):
+            # First: what the kernel of a host that has no power would still answer must not be heard.
+            self._netlink.down(uplink)
         sandbox.kill()
         if not sandbox.wait_gone(5.0):
             raise WorldError(f"lab host {name} did not go off within 5 s")
-        self._netlink.delete(f"up-{name}"[:15])
+        self._netlink.delete(uplink)
+
+    def cut_off(self, name: HostName) -> None:
+        """Cut the host from all others and from the managers; the client still hears it, and it the client."""
+        others = [other for other in self.layout.hosts if other != name]
+        theirs = [address for other in others for address in self._addresses_of(other)]
+        self._cuts.cut(f"up-{name}"[:15], [*theirs, *MANAGER_ADDRESSES])
+        for other in others:
+            self._cuts.cut(f"up-{other}"[:15], self._addresses_of(name))
+        self._cuts.hide_from_us(self._addresses_of(name))
+
+    def cut_pair(self, one: HostName, other: HostName) -> None:
+        """Cut two hosts from one another; everybody else hears both."""
+        self._cuts.cut(f"up-{one}"[:15], self._addresses_of(other))
+        self._cuts.cut(f"up-{other}"[:15], self._addresses_of(one))
+
+    def heal(self) -> None:
+        self._cuts.heal()
+
+    def _addresses_of(self, other: HostName) -> list[str]:
+        vms = [vm.addresses for vm in self.layout.vms.values() if vm.host == other]
+        return [address for addresses in (self.layout.hosts[other].addresses, *vms) for address in addresses]
+
+    def first_process(self, name: HostName) -> int:
+        return self._hosts[name].pid
 
     def is_on(self, name: HostName) -> bool:
         return name in self._hosts and not gone(self._hosts[name].pidfd)

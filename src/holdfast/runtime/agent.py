@@ -31,10 +31,13 @@ from holdfast.model.limits import OUTCOMES_KEPT
 from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
 from holdfast.runtime import agent_roles as roles
 from holdfast.runtime.agent_components import ComponentDoor
-from holdfast.runtime.agent_network import HostNetwork
+from holdfast.runtime.agent_grants import HeldGrants
+from holdfast.runtime.agent_network import HostNetwork, table_of
+from holdfast.runtime.agent_succession import StandingTakeOver
 from holdfast.runtime.agent_turns import Turns
 from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.agent_vnfc import VnfcOnHost
+from holdfast.runtime.exclusivity import Exclusivity, Unguarded
 from holdfast.runtime.folder import RunFolder
 
 Outcome = ActionDone | ActionFailed
@@ -58,7 +61,10 @@ class Agent:
         """
         self.host = host
         self._mark = mark
-        self._network = HostNetwork(layout, host, folder, mark)
+        self._exclusive: Exclusivity = (
+            HeldGrants(layout, host, folder, table_of(layout, host)) if layout.grants is not None else Unguarded()
+        )
+        self._network = HostNetwork(layout, host, folder, mark, self._exclusive)
         self._vms = {
             vm.name: VmOnHost(vm, folder, self._network, emit, mark) for vm in layout.vms.values() if vm.host == host
         }
@@ -69,6 +75,7 @@ class Agent:
             for vnfc in layout.vnfcs.values()
             if vnfc.host == host
         }
+        self._standing = StandingTakeOver(host, self._vnfcs, self._exclusive, self.perform, emit, mark)
         self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused)
         self._vm_turns = {name: Turns() for name in self._vms}
         self._vnfc_turns = {name: Turns() for name in self._vnfcs}
@@ -88,6 +95,7 @@ class Agent:
             raise
 
     async def _open(self) -> None:
+        await self._exclusive.open(self._standing)
         self._network.open()
         for vm in self._vms.values():
             await vm.adopt()
@@ -102,6 +110,7 @@ class Agent:
         for task in tuple(self._under_way.values()):
             task.cancel()
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await self._standing.close()
         troubles = await self._end_all() if end_all else []
         await self._door.close()
         for life in self._vnfcs.values():
@@ -109,6 +118,7 @@ class Agent:
         for vm in self._vms.values():
             await vm.close()
         await self._network.close(end_all=end_all)
+        await self._exclusive.close(end_all=end_all)
         if troubles:
             raise WorldError(f"host {self.host}: not everything could be ended: {'; '.join(troubles)}")
 
@@ -158,8 +168,8 @@ class Agent:
         outcome: Outcome
         try:
             if isinstance(action, StandingOrder):
-                raise WorldError("this deployment has no grants, so nobody takes over by standing order")
-            if isinstance(action, VmAction):
+                detail = self._standing.order(action)
+            elif isinstance(action, VmAction):
                 detail = await self._with_vm(action)
             else:
                 detail = await self._with_vnfc(action)

@@ -17,6 +17,7 @@ from holdfast.drivers.zone import Zone
 from holdfast.errors import WorldError
 from holdfast.model.layout import Layout, Service, Vnfc
 from holdfast.model.names import HostName, VmName
+from holdfast.runtime.exclusivity import Exclusivity, Unguarded
 from holdfast.runtime.folder import RunFolder
 
 VM_INTERFACE = "eth0"
@@ -35,15 +36,23 @@ def bare(address: str) -> str:
     return address.partition("/")[0]
 
 
+def table_of(layout: Layout, host: HostName) -> str:
+    """Name of the host's tables in the kernel."""
+    return "holdfast_" + re.sub(r"\W", "_", f"{layout.name}_{host}")
+
+
 class HostNetwork:
     """Everything of the deployment that the kernel of this host forwards or answers."""
 
-    def __init__(self, layout: Layout, host: HostName, folder: RunFolder, mark: Mark) -> None:
+    def __init__(
+        self, layout: Layout, host: HostName, folder: RunFolder, mark: Mark, exclusive: Exclusivity | None = None
+    ) -> None:
         self._layout = layout
+        self.exclusive: Exclusivity = exclusive if exclusive is not None else Unguarded()
         self._host = layout.hosts[host]
         self._made_bridge = folder.made_bridge(host)
         self._mark = mark
-        self._table = "holdfast_" + re.sub(r"\W", "_", f"{layout.name}_{host}")
+        self._table = table_of(layout, host)
         self._services = [service.address for service in layout.services.values() if service.address]
         self._zones: dict[VmName, Zone] = {}
         self._netlink: Netlink | None = None
@@ -68,7 +77,7 @@ class HostNetwork:
             self._made_bridge.parent.mkdir(parents=True, exist_ok=True)
             self._made_bridge.write_text(self._host.bridge)
             ports.make_bridge(self._netlink, self._host.bridge, self._host.addresses)
-        self._gate = Gate(self._services, self._table)
+        self._gate = Gate(self._services, self._table, timed=self.exclusive.gate_is_timed)
         self._host_zone = Zone.open(None, self._host.bridge)
 
     # --- ports of VMs
@@ -106,6 +115,7 @@ class HostNetwork:
         except asyncio.CancelledError:
             self._zones[vm] = await attaching
             raise
+        await self.exclusive.guard(self.port(vm))
 
     async def adopt(self, vm: VmName, netns_fd: int) -> None:
         """Take a VM over that has its port already; its gate stays as it is."""
@@ -117,6 +127,7 @@ class HostNetwork:
         if port not in gate.guarded():
             gate.guard(port)
         self._zones[vm] = Zone.open(netns_fd, VM_INTERFACE)
+        await self.exclusive.guard(port)
 
     def cut(self, vm: VmName) -> None:
         """Let nothing of the VM be heard from now on, confirmed; quick enough for the event loop."""
@@ -186,7 +197,16 @@ class HostNetwork:
         return bare(service.address) in gate.opened(self.port(vm))
 
     def take(self, vnfc: Vnfc, service: Service) -> None:
-        """Shut the gate, then withdraw the address; both confirmed. Absent already is fine."""
+        """Shut the gate, then withdraw the address; both confirmed. Absent already is fine.
+
+        Then the claim is given up: the window has a confirmation of its own before anybody is told.
+        """
+        try:
+            self._withdraw(vnfc, service)
+        finally:
+            self.exclusive.give_up(service.name)
+
+    def _withdraw(self, vnfc: Vnfc, service: Service) -> None:
         if not service.address:
             return
         if vnfc.vm is not None:

@@ -26,6 +26,9 @@ from holdfast.model.events import (
     ActionFailed,
     AgentJoined,
     Event,
+    HostFailed,
+    HostReturned,
+    ServiceTaken,
     StandbyLost,
     StandbySynced,
     VmBooted,
@@ -85,9 +88,12 @@ class AgentProcess:
     def emit(self, event: Event) -> None:
         """Tell the party in charge what has happened."""
         at = time.monotonic()
+        if isinstance(event, HostFailed | HostReturned):
+            self._tell_all(event, at)
+            return
         party = self._in_charge(event)
         number = 0
-        if isinstance(event, StandbyLost | StandbySynced):
+        if isinstance(event, StandbyLost | StandbySynced | ServiceTaken):
             self._news_told += 1
             number = self._news_told
         tell = Tell(event, at, number)
@@ -101,10 +107,17 @@ class AgentProcess:
             link.send(tell)
         self._journal.write([Marked(at, self._me, self._journal.number(), "told", _about(event), happened(event))])
 
+    def _tell_all(self, event: Event, at: float) -> None:
+        for party in self._parties:
+            link = self._links.get(party)
+            if link is not None:
+                link.send(Tell(event, at, 0))
+        self._journal.write([Marked(at, self._me, self._journal.number(), "told", _about(event), happened(event))])
+
     def _in_charge(self, event: Event) -> Party:
         if isinstance(event, VmBooted | VmDied):
             return VIM
-        if isinstance(event, VnfcReady | VnfcFailed | StandbyLost | StandbySynced):
+        if isinstance(event, VnfcReady | VnfcFailed | StandbyLost | StandbySynced | ServiceTaken):
             return in_charge(self._layout, self._layout.vnfcs[event.vnfc].vnf)
         raise HoldfastError(f"an agent has no {type(event).__name__} to tell")
 
@@ -208,7 +221,7 @@ def _target(action: AgentAction) -> str:
 
 
 def _about(event: Event) -> str:
-    return str(getattr(event, "vnfc", "") or getattr(event, "vm", ""))
+    return str(getattr(event, "vnfc", "") or getattr(event, "vm", "") or getattr(event, "host", ""))
 
 
 async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent) -> None:

@@ -30,6 +30,8 @@ async def activate(life: VnfcOnHost, action: Activate) -> str:
 async def serve(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...] = ()) -> None:
     """Make it active for the service, and confirm that it is."""
     claims = service.assigned_by == "component"
+    # First: a majority knows that it is ours, and nobody else answers, before the component hears of its role.
+    await life.while_it_lives(life.network.exclusive.claim(service, epoch))
     try:
         if claims:
             life.network.open_gate(life.vnfc, service)
@@ -106,11 +108,16 @@ async def quiesce(life: VnfcOnHost, action: Quiesce) -> str:
 
 async def confirm_loss(life: VnfcOnHost, action: ConfirmLoss) -> str:
     life.must_be_ready(action.run)
+    if action.seal and action.service is not None:
+        # No order that the lost one may still follow can succeed after this.
+        await life.while_it_lives(life.network.exclusive.claim(life.layout.services[action.service], action.seal))
     told = life.tell(lambda number: wire.Recorded(number, action.standby), life.component.role_limit_s)
     await life.while_it_lives(told)
     return "told"
 
 
 def _give_up(life: VnfcOnHost, service: Service) -> None:
+    if service.name not in life.provides and not life.network.holds(life.vnfc, service):
+        return  # Nothing to take: in particular no order to wait for it, which a standby has.
     life.provides = tuple(name for name in life.provides if name != service.name)
     life.network.take(life.vnfc, service)

@@ -248,6 +248,10 @@ class VnfcOnHost:
         self._over.set()
         if self.condition == "ready" and not self._end_is_wanted:
             self.condition = "failed"
+            if self.network.exclusive.is_shared and self.provides:
+                # Nobody need be asked: what it held is let go now, so that a successor need not wait for the end of a
+                # grant. What could not be withdrawn is found again when it is isolated.
+                self._cut_off()
             self._emit(VnfcFailed(self.vnfc.name, run, cause, detail))
         self._stop_checks()
 
@@ -362,6 +366,11 @@ class VnfcOnHost:
         if troubles:
             raise WorldError("; ".join(troubles))
         return "confirmed" if was_there else "nothing of it ran"
+
+    def lose(self, why: str) -> None:
+        """Its claim is over: nobody reaches it from here on, and it counts as failed."""
+        troubles = self._cut_off()
+        self._failed(self.run, "lost", "; ".join([why, *troubles]))
 
     def _cut_off(self) -> list[str]:
         """From here on nobody reaches it, whatever it still does."""

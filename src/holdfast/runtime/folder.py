@@ -64,6 +64,14 @@ class RunFolder:
         """Where components speak to their agent (component protocol)."""
         return self.root / f"components-{host}.sock"
 
+    def hot_socket(self, host: HostName) -> Path:
+        """Where the hot process of a host listens for its agent."""
+        return self.root / f"hot-{host}.sock"
+
+    def hot_settings(self, host: HostName) -> Path:
+        """What the hot process of a host is started with; its voter set lies beside it."""
+        return self.root / "hot" / f"{host}.json"
+
     def storage(self, vnf: VnfName) -> Path:
         """Shared storage of a whole VNF (SY-3)."""
         return self.root / "storage" / vnf

@@ -1,0 +1,287 @@
+"""An agent's end of its grants: the hot process is started, spoken to, and heard.
+
+In:   claims and releases of the agent, standing orders of the managers.
+Out:  claims that are held (awaited), and what happens without being asked for, told to `Told`.
+Always: the hot process outlives the agent, and with it what is held; an agent that starts again finds it. A claim of
+which nothing is heard within the limit is given up, so that it cannot be held by surprise.
+"""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from holdfast.core.suspicion_words import PeerChanged
+from holdfast.errors import WorldError
+from holdfast.model.actions import StandingOrder
+from holdfast.model.granting import PROFILES, Succession, Successor
+from holdfast.model.layout import Layout, Service
+from holdfast.model.names import HostName, ServiceName
+from holdfast.runtime import hot_grant_words as words
+from holdfast.runtime.exclusivity import Told
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.hot_grant_words import GrantSettings
+from holdfast.runtime.hot_link import connected
+from holdfast.runtime.hot_words import (
+    PACKET_BYTES_MAX,
+    EndHot,
+    FromRider,
+    HotNetwork,
+    HotPeer,
+    HotSettings,
+    ToRider,
+    event,
+    packed,
+)
+
+START_LIMIT_S = 10.0
+CLAIM_LIMIT_S = 5.0
+CALL_AGAIN_S = 0.01
+
+
+class HeldGrants:
+    """The contract of `Exclusivity`, by grants."""
+
+    is_shared = True
+
+    def __init__(self, layout: Layout, host: HostName, folder: RunFolder, table: str) -> None:
+        self._layout, self._host, self._folder, self._table = layout, host, folder, table
+        self._socket: socket.socket | None = None
+        self._told: Told | None = None
+        self._ready: asyncio.Future[words.Ready] | None = None
+        self._claims: dict[ServiceName, tuple[int, asyncio.Future[None]]] = {}
+        self._ports: dict[str, asyncio.Future[None]] = {}
+        self._orders: dict[ServiceName, StandingOrder] = {}
+        self._alive: asyncio.Task[None] | None = None
+        self._incarnation = 0
+        self.gate_is_timed = False
+
+    # --- life
+
+    async def open(self, told: Told) -> None:
+        """Find the hot process, or start one; on return it has said how things stand."""
+        self._told = told
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(START_LIMIT_S):
+            self._socket = await self._reach()
+            loop.add_reader(self._socket.fileno(), self._read)
+            self._ready = loop.create_future()
+            self._tell(words.Greet())
+            ready = await self._ready
+        self._incarnation, self.gate_is_timed = ready.incarnation, ready.gate_is_timed
+        self._alive = loop.create_task(self._stay_alive(), name="alive")
+
+    async def _reach(self) -> socket.socket:
+        path = self._folder.hot_socket(self._host)
+        try:
+            return connected(path)
+        except OSError:
+            self._start(path)
+        while True:
+            try:
+                return connected(path)
+            except OSError:
+                await asyncio.sleep(CALL_AGAIN_S)
+
+    def _start(self, path: Path) -> None:
+        """In a session of its own: it goes on when this agent ends."""
+        settings = self._folder.hot_settings(self._host)
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_bytes(msgspec.json.encode(self._hot_settings(path)))
+        settings.with_suffix(".grants").write_bytes(msgspec.json.encode(self._grant_settings()))
+        with self._folder.log(f"hot-{self._host}").open("ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "holdfast.runtime.hot_main", "--settings", str(settings), "--host", self._host],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _hot_settings(self, path: Path) -> HotSettings:
+        grants = self._layout.grants
+        if grants is None:
+            raise WorldError("this deployment has no grants")
+        own = _plain(self._layout.hosts[self._host].addresses[0])
+        peers = {
+            name: HotPeer((_plain(host.addresses[0]),), grants.port)
+            for name, host in self._layout.hosts.items()
+            if name != self._host
+        }
+        return HotSettings(
+            cluster=self._layout.name,
+            me=self._host,
+            networks=(HotNetwork("first", own, grants.port),),
+            peers=peers,
+            heartbeat_ns=PROFILES[grants.profile].heartbeat_ns,
+            key_file=str(self._folder.key),
+            socket=str(path),
+        )
+
+    def _grant_settings(self) -> GrantSettings:
+        grants = self._layout.grants
+        return GrantSettings(
+            me=self._host,
+            profile=grants.profile if grants is not None else "default",
+            members=tuple(self._layout.hosts),
+            witnesses=tuple(name for name, host in self._layout.hosts.items() if host.witness),
+            addresses={service.name: service.address for service in self._layout.services.values()},
+            table=self._table,
+            voter_set_file=str(self._folder.hot_settings(self._host).with_suffix(".voters")),
+            interface=self._layout.hosts[self._host].bridge if self._carries_addresses() else "",
+        )
+
+    def _carries_addresses(self) -> bool:
+        return any(one.host == self._host and one.vm is None for one in self._layout.vnfcs.values())
+
+    async def close(self, *, end_all: bool) -> None:
+        if self._alive is not None:
+            self._alive.cancel()
+            await asyncio.gather(self._alive, return_exceptions=True)
+        if self._socket is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        if end_all:
+            self._send(packed(EndHot()))
+        self._socket.close()
+        self._socket = None
+
+    async def _stay_alive(self) -> None:
+        while True:
+            self._tell(words.Alive())
+            await asyncio.sleep(words.ALIVE_EVERY_S)
+
+    # --- what the agent wants
+
+    async def guard(self, port: str) -> None:
+        future = self._ports[port] = asyncio.get_running_loop().create_future()
+        self._tell(words.GuardPort(port))
+        async with asyncio.timeout(CLAIM_LIMIT_S):
+            await future
+
+    async def claim(self, service: Service, epoch: int) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._claims[service.name] = (epoch, future)
+        self._tell(words.Claim(service.name, epoch))
+        try:
+            async with asyncio.timeout(CLAIM_LIMIT_S):
+                await future
+        except TimeoutError:
+            self.give_up(service.name)
+            raise WorldError(
+                f"the claim of {service.name} under {epoch} was not recorded by a majority within {CLAIM_LIMIT_S:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self.give_up(service.name)
+            raise
+        finally:
+            self._claims.pop(service.name, None)
+
+    def give_up(self, service: ServiceName) -> None:
+        self._tell(words.GiveUp(service))
+
+    def follow(self, order: StandingOrder) -> None:
+        known = self._orders.get(order.service)
+        if known is not None and known.number >= order.number:
+            return
+        self._orders[order.service] = order
+        hosts = {one.name: one.host for one in self._layout.vnfcs.values()}
+        holder = hosts[order.holder] if order.holder is not None else None
+        successors = tuple(
+            Successor(one.vnfc, hosts[one.vnfc], self._incarnation if hosts[one.vnfc] == self._host else 0, one.epoch)
+            for one in order.successors
+        )
+        self._tell(words.Follow(Succession(order.service, order.number, holder, order.epoch, successors)))
+
+    # --- what happens
+
+    def _read(self) -> None:
+        while self._socket is not None:
+            try:
+                packet = self._socket.recv(PACKET_BYTES_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                self._broken()
+                return
+            heard = event(packet)
+            if isinstance(heard, FromRider):
+                self._heard(words.news_in(heard.body))
+            elif isinstance(heard, PeerChanged) and self._told is not None:
+                silent_ms = heard.silent_ns / 1e6
+                if heard.after == "failed":
+                    self._told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms")
+                elif heard.before == "failed":
+                    self._told.host_changed(heard.peer, False, "")
+
+    def _heard(self, news: words.GrantNews) -> None:
+        match news:
+            case words.Ready():
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(news)
+            case words.PortGuarded(port=port, trouble=trouble):
+                future = self._ports.pop(port, None)
+                if future is not None and not future.done():
+                    _settle(future, trouble)
+            case words.HeldNow(service=service, epoch=epoch, again=again):
+                self._held(service, epoch, again)
+            case words.NotHeld(service=service, epoch=epoch, how=how, why=why):
+                self._not_held(service, epoch, how, why)
+            case words.Said(name=name, about=about, detail=detail):
+                if self._told is not None:
+                    self._told.said(name, about, detail)
+
+    def _held(self, service: ServiceName, epoch: int, again: bool) -> None:
+        wanted = self._claims.get(service)
+        if wanted is not None and wanted[0] == epoch:
+            if not wanted[1].done():
+                wanted[1].set_result(None)
+        elif self._told is not None:
+            if again:
+                self._told.held_again(service, epoch)
+            else:
+                self._told.taken(service, epoch)
+
+    def _not_held(self, service: ServiceName, epoch: int, how: str, why: str) -> None:
+        wanted = self._claims.get(service)
+        if wanted is not None and wanted[0] == epoch and how in ("lost", "refused"):
+            if not wanted[1].done():
+                _settle(wanted[1], f"the claim of {service} under {epoch} is {how}: {why}")
+        elif self._told is not None and how in ("lapsed", "lost"):
+            self._told.not_held(service, epoch, how, why)
+
+    def _broken(self) -> None:
+        """The hot process is gone, and with it what was held: the kernel ends it on time."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        if self._told is not None:
+            self._told.grants_gone()
+
+    def _tell(self, command: words.GrantCommand) -> None:
+        self._send(packed(ToRider(words.packed(command))))
+
+    def _send(self, packet: bytes) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.send(packet)
+        except OSError:
+            self._broken()
+
+
+def _settle(future: "asyncio.Future[None]", trouble: str) -> None:
+    if trouble:
+        future.set_exception(WorldError(trouble))
+    else:
+        future.set_result(None)
+
+
+def _plain(address: str) -> str:
+    return address.partition("/")[0]

@@ -1,0 +1,96 @@
+"""What an agent does when its grants tell it something that it did not ask for.
+
+In:   services that have become ours by a standing order, claims that are lost, hosts that have failed.
+Out:  a component made active (and the manager told afterwards), a component cut off, events.
+Always: a take-over by standing order is the same `Activate` as a manager's, under the number that was reserved; what
+cannot be carried out is given up, so that the next successor may try.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from holdfast.model.actions import Activate, StandingOrder
+from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned, ServiceTaken
+from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName
+from holdfast.runtime.agent_vnfc import VnfcOnHost
+from holdfast.runtime.exclusivity import Exclusivity
+
+Perform = Callable[[Activate], Awaitable[ActionDone | ActionFailed]]
+
+
+class StandingTakeOver:
+    """Carries standing orders out on one host."""
+
+    def __init__(
+        self,
+        host: HostName,
+        lives: Mapping[VnfcName, VnfcOnHost],
+        exclusive: Exclusivity,
+        perform: Perform,
+        emit: Callable[[Event], None],
+        mark: Callable[[str, str, str], None],
+    ) -> None:
+        self._host, self._lives, self._exclusive = host, lives, exclusive
+        self._perform, self._emit, self._mark = perform, emit, mark
+        self._orders: dict[ServiceName, StandingOrder] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def order(self, order: StandingOrder) -> str:
+        known = self._orders.get(order.service)
+        if known is None or known.number < order.number:
+            self._orders[order.service] = order
+            self._exclusive.follow(order)
+        return "known"
+
+    async def close(self) -> None:
+        for task in tuple(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    # --- what the grants tell
+
+    def taken(self, service: ServiceName, epoch: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._take_over(service, epoch), name=f"take over {service}")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _take_over(self, service: ServiceName, epoch: int) -> None:
+        order = self._orders.get(service)
+        chosen = next((one for one in order.successors if one.epoch == epoch), None) if order is not None else None
+        if chosen is None or chosen.vnfc not in self._lives:
+            self._mark("nothing-to-take-over", service, f"epoch {epoch} is in no order that is known")
+            self._exclusive.give_up(service)
+            return
+        number = ActionId(f"{Party('standing')}/{service}/{epoch}")
+        action = Activate(number, chosen.vnfc, chosen.run, service, epoch, chosen.in_sync)
+        outcome = await self._perform(action)
+        if isinstance(outcome, ActionDone):
+            self._emit(ServiceTaken(chosen.vnfc, chosen.run, service, epoch, chosen.in_sync))
+        else:
+            self._mark("take-over-failed", service, outcome.why)
+            self._exclusive.give_up(service)
+
+    def not_held(self, service: ServiceName, epoch: int, how: str, why: str) -> None:
+        self._mark(f"grant-{how}", service, f"epoch {epoch}: {why}")
+        if how == "lost":
+            self._lose(service, f"its claim under epoch {epoch} is over: {why}")
+
+    def held_again(self, service: ServiceName, epoch: int) -> None:
+        self._mark("grant-regained", service, f"epoch {epoch}")
+
+    def host_changed(self, host: HostName, failed: bool, detail: str) -> None:
+        self._emit(HostFailed(host, self._host, detail) if failed else HostReturned(host, self._host))
+
+    def said(self, name: str, about: str, detail: str) -> None:
+        self._mark(name, about, detail)
+
+    def grants_gone(self) -> None:
+        self._mark("grants-gone", self._host, "the hot process has ended")
+        for life in self._lives.values():
+            if life.provides:
+                life.lose("the process that held its grant has ended")
+
+    def _lose(self, service: ServiceName, why: str) -> None:
+        for life in self._lives.values():
+            if service in life.provides:
+                life.lose(why)

@@ -1,0 +1,82 @@
+"""What an agent needs so that at most one host is active for a service: a claim before a role, a release after it.
+
+`Unguarded` is what there is on one machine, where one manager decides and everybody obeys. `HeldGrants`
+(agent_grants.py) is what several hosts have, by grants.
+"""
+
+from typing import Protocol
+
+from holdfast.model.actions import StandingOrder
+from holdfast.model.layout import Service
+from holdfast.model.names import HostName, ServiceName
+
+
+class Told(Protocol):
+    """Whom the grants tell of what they did not do at the agent's own wish."""
+
+    def taken(self, service: ServiceName, epoch: int) -> None:
+        """The service is ours by a standing order."""
+
+    def not_held(self, service: ServiceName, epoch: int, how: str, why: str) -> None:
+        """lapsed: the kernel has stopped answering for now; lost: it is somebody else's."""
+
+    def held_again(self, service: ServiceName, epoch: int) -> None:
+        """After a lapse."""
+
+    def host_changed(self, host: HostName, failed: bool, detail: str) -> None:
+        """Another host is found failed by its peers, or heard again."""
+
+    def said(self, name: str, about: str, detail: str) -> None:
+        """Something worth a line in the journal."""
+
+    def grants_gone(self) -> None:
+        """The process that held the grants is gone; nothing is held any more."""
+
+
+class Exclusivity(Protocol):
+    @property
+    def is_shared(self) -> bool:
+        """Whether other hosts may claim what is given up here."""
+
+    @property
+    def gate_is_timed(self) -> bool: ...
+
+    async def open(self, told: Told) -> None: ...
+
+    async def guard(self, port: str) -> None:
+        """Keep a VM's port by the end of the grant too."""
+
+    async def claim(self, service: Service, epoch: int) -> None:
+        """Returns when a majority has recorded the claim and the kernel answers; HoldfastError if that cannot be."""
+
+    def give_up(self, service: ServiceName) -> None:
+        """The service is let go; others may claim it as soon as the kernel has stopped answering here."""
+
+    def follow(self, order: StandingOrder) -> None: ...
+
+    async def close(self, *, end_all: bool) -> None: ...
+
+
+class Unguarded:
+    """No grants: whatever the managers say is done."""
+
+    is_shared = False
+    gate_is_timed = False
+
+    async def open(self, told: Told) -> None:
+        return
+
+    async def guard(self, port: str) -> None:
+        return
+
+    async def claim(self, service: Service, epoch: int) -> None:
+        return
+
+    def give_up(self, service: ServiceName) -> None:
+        return
+
+    def follow(self, order: StandingOrder) -> None:
+        return
+
+    async def close(self, *, end_all: bool) -> None:
+        return

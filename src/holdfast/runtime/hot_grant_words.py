@@ -1,0 +1,141 @@
+"""What an agent and the grants in its hot process tell each other; each message is the body of ToRider or FromRider."""
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.model.granting import Held, Lapsed, Lost, Refused, Regained, Released, Succession, Taking
+from holdfast.model.names import HostName, ServiceName
+
+AGENT_SILENT_NS = 3_000_000_000
+"""An agent that says nothing for so long looks after nothing: what it holds is given up."""
+ALIVE_EVERY_S = 0.5
+
+
+class GrantSettings(Struct, frozen=True):
+    """Everything that the grants know at the start of the hot process."""
+
+    me: HostName
+    profile: str
+    members: tuple[HostName, ...]
+    witnesses: tuple[HostName, ...]
+    addresses: dict[ServiceName, str]
+    """Service addresses; empty for services that nothing in the kernel keeps."""
+    table: str
+    """Name of the agent's tables in the kernel: that of its gates."""
+    voter_set_file: str
+    interface: str = ""
+    """Interface of the host that carries addresses of VNFCs without a VM."""
+    way: str = "best"
+
+
+class Claim(Struct, frozen=True, tag=True):
+    """Hold the service under this epoch: `Held` when the kernel answers for it here."""
+
+    service: ServiceName
+    epoch: int
+
+
+class GiveUp(Struct, frozen=True, tag=True):
+    """Let the service go: the kernel first, then everybody is told."""
+
+    service: ServiceName
+
+
+class GuardPort(Struct, frozen=True, tag=True):
+    """A VM's port is there: what it answers for is kept by the window too."""
+
+    port: str
+
+
+class Follow(Struct, frozen=True, tag=True):
+    """A standing order. Successors on other hosts need no incarnation."""
+
+    order: Succession
+
+
+class Alive(Struct, frozen=True, tag=True):
+    """The agent is there, and looks after what is held."""
+
+
+class Greet(Struct, frozen=True, tag=True):
+    """First word on each connection; answered by `Ready`."""
+
+
+class Ready(Struct, frozen=True, tag=True):
+    """What the window is like, and what is held."""
+
+    incarnation: int
+    gate_is_timed: bool
+    held: dict[ServiceName, int]
+
+
+class PortGuarded(Struct, frozen=True, tag=True):
+    port: str
+    trouble: str = ""
+
+
+class Said(Struct, frozen=True, tag=True):
+    """Something that a person has to know."""
+
+    name: str
+    about: str
+    detail: str
+
+
+GrantCommand = Claim | GiveUp | GuardPort | Follow | Alive | Greet
+
+
+class HeldNow(Struct, frozen=True, tag=True):
+    service: ServiceName
+    epoch: int
+    again: bool = False
+    """After a lapse."""
+
+
+class NotHeld(Struct, frozen=True, tag=True):
+    """lapsed: it is asked for again; lost: somebody else's; released: given up; refused: never was."""
+
+    service: ServiceName
+    epoch: int
+    how: str
+    why: str = ""
+
+
+GrantNews = Ready | PortGuarded | Said | HeldNow | NotHeld
+
+_ENCODE = msgspec.msgpack.Encoder()
+_COMMANDS: msgspec.msgpack.Decoder[GrantCommand] = msgspec.msgpack.Decoder(GrantCommand)
+_NEWS: msgspec.msgpack.Decoder[GrantNews] = msgspec.msgpack.Decoder(GrantNews)
+
+
+def packed(message: GrantCommand | GrantNews) -> bytes:
+    return _ENCODE.encode(message)
+
+
+def command_in(body: bytes) -> GrantCommand:
+    return _COMMANDS.decode(body)
+
+
+def news_in(body: bytes) -> GrantNews:
+    return _NEWS.decode(body)
+
+
+def news_of(output: object) -> GrantNews | None:
+    """What the agent is told of an output of the grants; None for what is not for it."""
+    match output:
+        case Held(service=service, epoch=epoch):
+            return HeldNow(service, epoch)
+        case Regained(service=service, epoch=epoch):
+            return HeldNow(service, epoch, again=True)
+        case Lapsed(service=service, epoch=epoch, reason=reason):
+            return NotHeld(service, epoch, "lapsed", reason)
+        case Lost(service=service, epoch=epoch, reason=reason):
+            return NotHeld(service, epoch, "lost", reason)
+        case Refused(service=service, epoch=epoch, reason=reason):
+            return NotHeld(service, epoch, "refused", reason)
+        case Released(service=service, epoch=epoch):
+            return NotHeld(service, epoch, "released")
+        case Taking(service=service, epoch=epoch, reason=reason):
+            return Said("taking-over", service, f"epoch {epoch}: {reason}")
+        case _:
+            return None

@@ -1,0 +1,304 @@
+"""Grants as they ride on the hot loop: the pure `Grantor` joined with the window in the kernel.
+
+In:   messages of other agents, commands of the own one, what suspicion has noticed, time.
+Out:  messages for other agents, news for the own one, and what the kernel is told, in the order in which it was said.
+Always: what the kernel confirms is said with a time that was read after it had. An agent that has been silent for too
+long holds nothing.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.core.grants import Grantor
+from holdfast.core.suspicion_words import Noticed, PeerChanged
+from holdfast.drivers.window import Window, raw_clock_ns
+from holdfast.drivers.window_choice import open_window
+from holdfast.drivers.window_order import Outcome
+from holdfast.errors import WorldError
+from holdfast.model.granting import (
+    PROFILES,
+    Ack,
+    Arm,
+    Ask,
+    Close,
+    CloseAll,
+    Disown,
+    Doubt,
+    Fenced,
+    GrantMessage,
+    Heard,
+    Nak,
+    Output,
+    Own,
+    Persist,
+    Release,
+    SendTo,
+    VoterSet,
+    VoterSetIs,
+    voter_set,
+)
+from holdfast.model.names import HostName, ServiceName
+from holdfast.runtime import hot_grant_words as words
+from holdfast.runtime.hot_grant_words import GrantSettings
+
+LETTERS_WAITING_MAX = 64
+"""Messages that wait for the next heartbeat to one peer; older ones are dropped, as a network would."""
+CLOCKS_EVERY_NS = 1_000_000_000
+
+
+class Letter(Struct, frozen=True, array_like=True):
+    """One message as it travels in a datagram's body."""
+
+    version: int
+    clock_ns: int
+    to_incarnation: int
+    kind: int
+    """Place of the message's type in KINDS."""
+    body: bytes
+
+
+KINDS: tuple[type[GrantMessage], ...] = (Ask, Ack, Nak, Release, Fenced, VoterSetIs)
+_BODIES = tuple(msgspec.msgpack.Decoder(kind) for kind in KINDS)
+_ENCODE = msgspec.msgpack.Encoder()
+_DECODE: msgspec.msgpack.Decoder[list[Letter]] = msgspec.msgpack.Decoder(list[Letter])
+
+
+class GrantRider:
+    """What rides on the loop. One thread, as the loop is."""
+
+    def __init__(self, settings: GrantSettings, incarnation: int, window: Window | None, now_ns: int) -> None:
+        self._settings = settings
+        self._incarnation = incarnation
+        self._window = window
+        self._post: dict[HostName, list[Letter]] = {}
+        self._news: list[bytes] = []
+        self._held: dict[ServiceName, int] = {}
+        self._alive_ns = now_ns
+        self._clocks_ns = now_ns
+        self.grantor = Grantor(settings.me, incarnation, PROFILES[settings.profile], _voter_set(settings), now_ns)
+        self._carry_out()
+
+    # What the loop calls.
+
+    def beat(self, now_ns: int) -> None:
+        """The ASKs of this round go with the heartbeats."""
+        self._look_after_agent(now_ns)
+        self.grantor.beat(now_ns)
+        self._carry_out()
+
+    def received(self, peer: HostName, incarnation: int, body: bytes, now_ns: int) -> None:
+        try:
+            heard_all = [_opened(peer, incarnation, letter) for letter in _DECODE.decode(body)]
+        except (msgspec.DecodeError, IndexError):
+            return
+        for heard in heard_all:
+            self.grantor.receive(heard, now_ns)
+            self._carry_out()
+
+    def noticed(self, noticed: Noticed, now_ns: int) -> None:
+        if not isinstance(noticed, PeerChanged):
+            return
+        if noticed.after in ("suspected", "failed"):
+            self.grantor.suspect(noticed.peer, now_ns)
+        else:
+            self.grantor.trust(noticed.peer)
+        self._carry_out()
+
+    def told(self, body: bytes, now_ns: int) -> None:
+        command = words.command_in(body)
+        now = self._alive_ns = now_ns
+        match command:
+            case words.Claim(service=service, epoch=epoch):
+                if self._held.get(service) == epoch:
+                    self._tell(words.HeldNow(service, epoch))
+                else:
+                    self.grantor.claim(service, epoch, "take", now)
+            case words.GiveUp(service=service):
+                self.grantor.release(service, now)
+            case words.GuardPort(port=port):
+                self._guard(port)
+            case words.Follow(order=order):
+                self.grantor.order(order, now)
+            case words.Alive():
+                pass
+            case words.Greet():
+                self._tell(self._ready())
+        self._carry_out()
+
+    def tick(self, now_ns: int) -> None:
+        self.grantor.tick(now_ns)
+        self._carry_out()
+
+    def deadline(self) -> int | None:
+        return self.grantor.deadline()
+
+    def take(self) -> Iterable[tuple[HostName, bytes]]:
+        """What does not wait for the next heartbeat: answers, releases."""
+        post, self._post = self._post, {}
+        return [(peer, _ENCODE.encode(letters)) for peer, letters in post.items()]
+
+    def news(self) -> Iterable[bytes]:
+        news, self._news = self._news, []
+        return news
+
+    def _ready(self) -> words.Ready:
+        timed = self._window is not None and self._window.gate_is_timed
+        return words.Ready(self._incarnation, timed, dict(self._held))
+
+    def set_peers(self, peers: Iterable[HostName], now_ns: int) -> None:
+        """The voters are a matter of the voter set, not of the peers that are heard."""
+
+    # What follows.
+
+    def _look_after_agent(self, now_ns: int) -> None:
+        if self._held and now_ns - self._alive_ns > words.AGENT_SILENT_NS:
+            for service in tuple(self._held):
+                self.grantor.release(service, now_ns)
+        if now_ns - self._clocks_ns >= CLOCKS_EVERY_NS:
+            self._clocks_ns = now_ns
+            self.grantor.clocks(raw_clock_ns(), time.monotonic_ns(), now_ns)
+
+    def _carry_out(self) -> None:
+        """Do what the grants say, in their order, until they say nothing more."""
+        while outputs := self.grantor.take():
+            for output in outputs:
+                self._do(output)
+
+    def _do(self, output: Output) -> None:
+        match output:
+            case SendTo():
+                letters = self._post.setdefault(output.host, [])
+                letters.append(_sealed(output))
+                del letters[:-LETTERS_WAITING_MAX]
+            case Arm():
+                self._arm(output)
+            case Own() | Disown() | Close() | CloseAll():
+                self._change(output)
+            case Persist():
+                _write(Path(self._settings.voter_set_file), output.voter_set)
+                self.grantor.persisted(output.voter_set.version, raw_clock_ns())
+            case Doubt():
+                self._tell(words.Said("grants-in-doubt", self._settings.me, output.reason))
+            case _:
+                self._know(output)
+
+    def _know(self, output: Output) -> None:
+        news = words.news_of(output)
+        if isinstance(news, words.HeldNow):
+            self._held[news.service] = news.epoch
+        elif isinstance(news, words.NotHeld):
+            self._held.pop(news.service, None)
+        if news is not None:
+            self._tell(news)
+
+    def _arm(self, output: Arm) -> None:
+        window = self._window
+        if window is None:
+            self.grantor.armed(output.until_ns, raw_clock_ns())
+            return
+        try:
+            outcome = window.arm(output.until_ns)
+        except WorldError as error:
+            self._fall_shut(error)
+            self.grantor.arm_failed(error.message, raw_clock_ns())
+            return
+        if outcome is Outcome.ARMED:
+            self.grantor.armed(output.until_ns, raw_clock_ns())
+        else:
+            self.grantor.arm_failed(outcome.value, raw_clock_ns())
+
+    def _change(self, output: "Own | Disown | Close | CloseAll") -> None:
+        try:
+            self._change_window(output)
+        except WorldError as error:
+            # Unconfirmed: then nothing is answered for at all, which does confirm it.
+            self._fall_shut(error)
+        now = raw_clock_ns()
+        if isinstance(output, Close):
+            self.grantor.closed(output.service, now)
+        elif isinstance(output, CloseAll):
+            self.grantor.all_closed(now)
+
+    def _change_window(self, output: "Own | Disown | Close | CloseAll") -> None:
+        window = self._window
+        if window is None:
+            return
+        if isinstance(output, CloseAll):
+            window.close()
+            window.disown(window.owned())
+            return
+        address = self._settings.addresses.get(output.service, "")
+        if not address:
+            return
+        if isinstance(output, Own):
+            window.own([address], output.until_ns)
+        else:
+            window.disown([address])
+
+    def _fall_shut(self, error: WorldError) -> None:
+        self._tell(words.Said("window-trouble", self._settings.me, error.message))
+        if self._window is not None:
+            self._window.close()
+
+    def _guard(self, port: str) -> None:
+        trouble = ""
+        try:
+            if self._window is not None:
+                self._window.guard_port(port)
+        except WorldError as error:
+            trouble = error.message
+        self._tell(words.PortGuarded(port, trouble))
+
+    def _tell(self, news: words.GrantNews) -> None:
+        self._news.append(words.packed(news))
+
+
+def _sealed(output: SendTo) -> Letter:
+    kind = KINDS.index(type(output.message))
+    return Letter(output.version, output.clock_ns, output.incarnation, kind, _ENCODE.encode(output.message))
+
+
+def _opened(peer: HostName, incarnation: int, letter: Letter) -> Heard:
+    message = _BODIES[letter.kind].decode(letter.body)
+    return Heard(peer, incarnation, letter.to_incarnation, letter.version, letter.clock_ns, message)
+
+
+def make_window(settings: GrantSettings) -> Window | None:
+    """The window of this host; None on one that holds no address."""
+    addresses = [address for address in settings.addresses.values() if address]
+    if not addresses or settings.me in settings.witnesses:
+        return None
+    window = open_window(addresses, settings.table, longest_ns=PROFILES[settings.profile].length_ns)
+    if settings.interface:
+        window.guard(settings.interface)
+    return window
+
+
+def _voter_set(settings: GrantSettings) -> VoterSet:
+    """As it is on this host's disk; at the very first start that of the descriptor."""
+    path = Path(settings.voter_set_file)
+    if path.is_file():
+        return msgspec.json.decode(path.read_bytes(), type=VoterSet)
+    first = voter_set(settings.members, PROFILES[settings.profile], witnesses=settings.witnesses)
+    _write(path, first)
+    return first
+
+
+def _write(path: Path, voters: VoterSet) -> None:
+    """On disk, fsynced, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(msgspec.json.encode(voters))
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

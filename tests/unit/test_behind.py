@@ -9,9 +9,9 @@ import pytest
 from holdfast.errors import WorldError
 from holdfast.model.limits import ETCD_TXN_BYTES_MAX, STORE_BEHIND_BYTES_MAX
 from holdfast.model.names import HA, VIM, Party
-from holdfast.store.behind import Behind, Waiting
+from holdfast.store.behind import Behind
 from holdfast.store.etcd_state import Write
-from holdfast.store.port import Saved, StoreBroken, Superseded
+from holdfast.store.port import Saved, StoreBroken, Superseded, Waiting
 
 
 class Cluster:
@@ -75,10 +75,11 @@ def test_a_change_is_taken_at_once_and_kept_a_little_later() -> None:
     async def scene(front: Front) -> None:
         assert front.behind.save(HA, {"a": b"1"}, 0) == 1
         assert front.behind.load(HA) == Saved(1, {"a": b"1"})
-        assert not front.behind.is_kept(HA)
+        assert not front.behind.is_kept(HA, 1)
         assert front.behind.waiting.changes == 1
         assert await front.behind.flush(1.0)
-        assert front.behind.is_kept(HA)
+        assert front.behind.is_kept(HA, 1)
+        assert not front.behind.is_kept(HA, 2)
         assert front.kept == [HA]
         assert front.cluster.parts == {HA: {"a": b"1"}}
         assert front.behind.waiting == Waiting()
@@ -95,6 +96,7 @@ def test_what_comes_while_the_store_is_busy_becomes_one_transaction() -> None:
             front.behind.save(HA, {"a": b"%d" % n}, n)
             front.behind.save(VIM, {"b": b"%d" % n, "c": None}, n - 1)
         assert front.behind.waiting.changes == 99
+        assert not front.behind.is_kept(HA, 1)
         front.cluster.answers.set()
         assert await front.behind.flush(1.0)
         assert len(front.cluster.history) == 2

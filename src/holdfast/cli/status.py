@@ -48,7 +48,7 @@ def gathered(name: str, folder: str, parties: dict[str, dict[str, Any]]) -> dict
         "incidents": [{"by": part["party"], **one} for part in present for one in part["incidents"]],
         "alarms": {alarm: text for part in present for alarm, text in part["alarms"].items()},
         "managers": {
-            party: {key: part[key] for key in ("away", "pid", "agents", "outstanding", "statistics") if key in part}
+            party: {key: part[key] for key in ("away", "pid", "agents", "outstanding", "store", "statistics") if key in part}
             for party, part in parties.items()
         },
     }

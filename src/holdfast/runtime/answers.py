@@ -41,6 +41,7 @@ def status_of(layout: Layout, seat: Seat, joined: dict[HostName, bool], now: flo
             {"id": getattr(action, "id", ""), "action": type(action).__name__, "about": about(action)}
             for action in seat.outstanding()
         ],
+        "store": msgspec.to_builtins(seat.waiting),
         "statistics": {"events": seat.events, "bugs": seat.bugs, "journal_lost": seat.journal_lost},
     }
 

@@ -13,6 +13,7 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 from holdfast.errors import HoldfastError
@@ -60,18 +61,27 @@ class _Due(NamedTuple):
 class Pump:
     """Events in, actions out, for the seats of one process."""
 
-    def __init__(self, layout: Layout, seats: Sequence[Seat], reach: Reach, tidy: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        seats: Sequence[Seat],
+        reach: Reach,
+        tidy: Callable[[], None],
+        may_decide: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._layout = layout
         self.seats = {seat.party: seat for seat in seats}
         self._reach = reach
         self._tidy = tidy
+        self._may_decide = may_decide
+        """Asked before each decision; what comes while it says no waits for `go_on`."""
         self._loop = asyncio.get_running_loop()
         self._queue: list[_Due] = []
         self._turns = itertools.count()
         self._drain_soon: asyncio.Handle | None = None
         self._alarm_clocks: dict[Party, tuple[float, asyncio.TimerHandle]] = {}
-        self._owed: dict[Party, list[Callable[[], None]]] = defaultdict(list)
-        """What may be said only when the store has the state it follows from."""
+        self._owed: dict[Party, list[tuple[int, Callable[[], None]]]] = defaultdict(list)
+        """What may be said only when the store has the state it follows from, with that state's version."""
         self._sent: dict[ActionId, tuple[float, float]] = {}
         """Messages on their way: when sent last, and when to send again."""
         self._powering: dict[ActionId, asyncio.Task[None]] = {}
@@ -123,7 +133,7 @@ class Pump:
         if self._drain_soon is not None:
             self._drain_soon.cancel()
             self._drain_soon = None
-        while self._queue:
+        while self._queue and self._may_decide():
             due = heapq.heappop(self._queue)
             try:
                 self._answer(due)
@@ -152,13 +162,21 @@ class Pump:
                 self._let_out(seat, decision.action)
         if due.answered is not None:
             answered, answer = due.answered, decisions
-            self._owed[seat.party].append(lambda: answered(answer))
+            self._owed[seat.party].append((seat.version, lambda: answered(answer)))
         self._pay(seat)
 
     def _pay(self, seat: Seat) -> None:
-        if seat.is_kept:
-            for say in self._owed.pop(seat.party, ()):
-                say()
+        owed = self._owed[seat.party]
+        while owed and seat.is_kept(owed[0][0]):
+            owed.pop(0)[1]()
+
+    def go_on(self) -> None:
+        """Decisions may be made again: take up what has come meanwhile."""
+        self._drain()
+
+    def kept(self, party: Party) -> None:
+        """The store has caught up with what this party decided."""
+        self._pay(self.seats[party])
 
     def host_of(self, action: Action) -> HostName | None:
         """The host whose agent carries the action out; None for what no agent does."""
@@ -188,11 +206,14 @@ class Pump:
         elif isinstance(action, FenceHost | StartHost):
             self._switch(seat, action)
         elif (host := self.host_of(action)) is not None:
-            if isinstance(action, ConfirmLoss) and not seat.is_kept:
+            if isinstance(action, ConfirmLoss) and not seat.is_kept(seat.version):
                 # The active would acknowledge alone although the store does not know it (SY-1).
-                self._owed[seat.party].append(lambda: self._let_out(seat, action))
+                self._owed[seat.party].append((seat.version, partial(self._to_agent, seat, host, action)))
                 return
             self._reach.agent(seat, host, action)
+
+    def _to_agent(self, seat: Seat, host: HostName, action: Action) -> None:
+        self._reach.agent(seat, host, action)
 
     def _send(self, seat: Seat, action: Send) -> None:
         now = time.monotonic()
@@ -261,9 +282,11 @@ class Pump:
 
     def _on_repeat(self) -> None:
         self._repeat = self._loop.call_later(MESSAGE_REPEAT_S, self._on_repeat)
+        if not self._may_decide():
+            return
         now = time.monotonic()
         for seat in self.seats.values():
-            if not seat.is_kept:
+            if not seat.is_taken:
                 seat.keep()
                 self._pay(seat)
             waiting = {action.id: action for action in seat.outstanding() if isinstance(action, Send)}

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,27 @@ def core_of(layout: Layout, party: Party) -> Core:
     return _bound(vnfm, layout, party)
 
 
+MakeCore = Callable[[Layout, Party], Core]
+
+
 def _bound(module: Any, layout: Layout, *who: Party) -> Core:
-    return Core(lambda: module.initial(layout, *who), partial(module.step, layout), module.deadline, module.outstanding)
+    def begun(state: Any, term: int) -> Any:
+        if term == 0:
+            return state
+        from holdfast.core.terms import under_term
+
+        return under_term(layout, state, term)
+
+    return Core(
+        lambda: module.initial(layout, *who), partial(module.step, layout), module.deadline, module.outstanding, begun
+    )
 
 
 def make_seats(
-    layout: Layout, folder: RunFolder, parties: Sequence[Party], core: Any = core_of
+    layout: Layout,
+    folder: RunFolder,
+    parties: Sequence[Party],
+    core: MakeCore = core_of,
 ) -> tuple[list[Seat], list[Store], list[Journal]]:
     """Every party's seat with its store and journal, from where an earlier process left off."""
     seats: list[Seat] = []
@@ -71,16 +86,24 @@ def make_seats(
         folder.state(party).parent.mkdir(parents=True, exist_ok=True)
         store = SqliteStore(folder.state(party))
         stores.append(store)
-        told: list[str] = []
-        journal = Journal(folder.journal(party), party, told.append)
-        journals.append(journal)
-        seat = Seat(party, core(layout, party), store, journal, time.monotonic)
-        journal.opened(time.monotonic(), time.time(), os.getpid())
-        journal.when_lost(seat.tell_lost)
-        for text in told:
-            seat.tell_lost(text)
+        seat, journal = make_seat(folder, party, core(layout, party), store)
         seats.append(seat)
+        journals.append(journal)
     return seats, stores, journals
+
+
+def make_seat(
+    folder: RunFolder, party: Party, core: Core, store: Store, term: int = 0, machine: str = ""
+) -> tuple[Seat, Journal]:
+    """One party's seat, and its journal on this host."""
+    told: list[str] = []
+    journal = Journal(folder.journal(party), party, told.append)
+    seat = Seat(party, core, store, journal, time.monotonic, term, machine)
+    journal.opened(seat.now(), time.time(), os.getpid())
+    journal.when_lost(seat.tell_lost)
+    for text in told:
+        seat.tell_lost(text)
+    return seat, journal
 
 
 async def run(layout: Layout, folder: RunFolder, share: str) -> None:
@@ -117,10 +140,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="holdfast manager", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--parties", choices=SHARES, default="all")
+    parser.add_argument("--store", default="", help="etcd://… where managers on several hosts share the deployment")
+    parser.add_argument("--manager", default="", help="name of this one among them; the host's name by default")
     chosen = parser.parse_args(arguments)
     try:
         folder = RunFolder(chosen.folder)
-        asyncio.run(run(load_layout(folder), folder, chosen.parties))
+        layout = load_layout(folder)
+        if chosen.store:
+            # Only here: one machine needs neither TLS nor HTTP, and starts faster without.
+            from holdfast.runtime.cluster import run_shared
+            from holdfast.store.etcd_target import parse_target
+
+            name = chosen.manager or os.uname().nodename
+            asyncio.run(run_shared(layout, folder, chosen.parties, parse_target(chosen.store), name))
+        else:
+            asyncio.run(run(layout, folder, chosen.parties))
     except HoldfastError as error:
         sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status

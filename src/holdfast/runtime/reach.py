@@ -84,7 +84,7 @@ class Links:
     def status(self, seat: Seat) -> bytes:
         """The party's answer to AskStatus, as JSON."""
         joined = {host: self._agents[seat.party, host].is_joined for host in self._layout.hosts}
-        return msgspec.json.encode(status_of(self._layout, seat, joined, time.monotonic()))
+        return msgspec.json.encode(status_of(self._layout, seat, joined, seat.now()))
 
     async def close(self) -> None:
         """Close every link and socket."""

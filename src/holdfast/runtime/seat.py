@@ -22,42 +22,76 @@ from holdfast.model.names import ActionId, Party
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
 from holdfast.runtime.view import View, fold
 from holdfast.store.journal import Journal
-from holdfast.store.port import Store, StoreBroken
+from holdfast.store.port import Store, StoreBroken, Waiting
 
 BUG = "bug"
 """Name of the mark that stands where a core has failed."""
 
 
 class Core(Struct, frozen=True):
-    """The four functions of a manager's core, bound to its layout and party."""
+    """The functions of a manager's core, bound to its layout and party."""
 
     initial: Callable[[], Any]
     step: Callable[[Any, Observed, float], tuple[Any, tuple[Decision, ...]]]
     deadline: Callable[[Any], float | None]
     outstanding: Callable[[Any], tuple[Action, ...]]
+    under_term: Callable[[Any, int], Any] = lambda state, _: state
+
+
+class ClockThen(Struct, frozen=True):
+    """What the clock of the state said when it was saved."""
+
+    machine: str
+    """Whose clock: another machine, or the same after it was started again, counts from elsewhere."""
+    shift: float
+    at: float
 
 
 class Seat:
     """One party's decisions, from the point where the store left off."""
 
-    def __init__(self, party: Party, core: Core, store: Store, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        party: Party,
+        core: Core,
+        store: Store,
+        journal: Journal,
+        clock: Callable[[], float],
+        term: int = 0,
+        machine: str = "",
+    ) -> None:
+        """Take the seat.
+
+        Args:
+            party: whose.
+            core: how it decides.
+            store: where it left off.
+            journal: its journal on this host.
+            clock: the monotonic clock of this machine.
+            term: the leader's, where several managers may hold the seat; else 0.
+            machine: whose clock that is (its boot id), where the state may come from another one.
+        """
         self.party = party
         self._core = core
         self._store = store
         self._journal = journal
-        self._clock = clock
         self._encode = msgspec.msgpack.Encoder()
         saved = store.load(party)
         self._version = saved.version
         self._kept: dict[str, Any] = {}
         """The values behind the parts in the store, as far as this process has saved them."""
         fresh = core.initial()
-        self.state = _state_from(saved.parts, fresh) if saved.version else fresh
+        self._machine = machine
+        then = _part(saved.parts, "clock", ClockThen, ClockThen(machine, 0.0, 0.0))
+        self._shift = then.shift if then.machine == machine else then.at - clock()
+        """The times in the state go on from where they were saved, whatever this machine's clock counts from."""
+        self._clock: Callable[[], float] = lambda: clock() + self._shift
+        self.state = core.under_term(_state_from(saved.parts, fresh) if saved.version else fresh, term)
         self.view = _part(saved.parts, "view", View, View())
         self._heard: dict[Party, list[ActionId]] = _part(saved.parts, "heard", dict[Party, list[ActionId]], {})
         journal.last_n = max(journal.last_n, _part(saved.parts, "n", int, 0))
-        self.is_kept = True
-        """Whether everything up to now is in the store. If not, nothing that relies on it may go out."""
+        self.is_taken = True
+        """Whether the store has taken everything up to now; if not, `keep` is to be tried again."""
         self.bugs = 0
         self.events = 0
 
@@ -67,7 +101,27 @@ class Seat:
 
     @property
     def deadline(self) -> float | None:
-        return self._core.deadline(self.state)
+        """On the clock of this machine."""
+        due = self._core.deadline(self.state)
+        return None if due is None else due - self._shift
+
+    @property
+    def waiting(self) -> Waiting:
+        """What the store has taken and does not have on disk yet, of all parties that share it."""
+        return self._store.waiting
+
+    def now(self) -> float:
+        """The clock of the state, of the journal and of the view."""
+        return self._clock()
+
+    @property
+    def version(self) -> int:
+        """The version of the store that holds everything up to now, once it is kept."""
+        return self._version if self.is_taken else self._version + 1
+
+    def is_kept(self, version: int) -> bool:
+        """Whether that version is durable. If not, nothing that relies on it may go out."""
+        return version <= self._version and self._store.is_kept(self.party, version)
 
     def outstanding(self) -> tuple[Action, ...]:
         return self._core.outstanding(self.state)
@@ -120,6 +174,8 @@ class Seat:
         """Save what has changed since the last save that succeeded."""
         parts = {f"state.{name}": getattr(self.state, name) for name in self.state.__struct_fields__}
         parts |= {"view": self.view, "heard": self._heard, "n": self._journal.last_n}
+        if self._machine:
+            parts["clock"] = ClockThen(self._machine, self._shift, self._clock())
         # States are frozen, so a part that is still the same object has not changed.
         changes: dict[str, bytes | None] = {
             name: self._encode.encode(value) for name, value in parts.items() if self._kept.get(name) is not value
@@ -127,13 +183,13 @@ class Seat:
         try:
             self._version = self._store.save(self.party, changes, self._version)
         except StoreBroken as error:
-            if self.is_kept:
+            if self.is_taken:
                 self.alarm("store", error.message)
-            self.is_kept = False
+            self.is_taken = False
             return
         self._kept = parts
-        if not self.is_kept:
-            self.is_kept = True
+        if not self.is_taken:
+            self.is_taken = True
             self.calm("store")
 
     def alarm(self, kind: str, text: str) -> None:

@@ -25,20 +25,9 @@ from holdfast.model.limits import (
 )
 from holdfast.model.names import Party
 from holdfast.store.etcd_state import Write
-from holdfast.store.port import Saved, StoreBroken, Superseded
+from holdfast.store.port import Saved, StoreBroken, Superseded, Waiting
 
 SaveAll = Callable[[Sequence[Write]], Awaitable[None]]
-
-
-class Waiting(Struct, frozen=True):
-    """What the store behind does not have yet."""
-
-    changes: int = 0
-    size_bytes: int = 0
-    since: float | None = None
-    """When the oldest of it was taken, on the monotonic clock."""
-    problem: str = ""
-    """Why it waits, if an attempt has failed."""
 
 
 class _Group(Struct):
@@ -70,7 +59,7 @@ class Behind:
         loaded: what the store behind holds of each party, read under the same leadership.
         save_all: writes several changes at once (`EtcdState.save`).
         alarm: told what waits and why when it waits too long, and None when it is over.
-        kept: told of each party whose changes are now kept up to the last.
+        kept: told of each party of whose changes more are kept now.
         superseded: told once that somebody else writes: nothing more is taken or written.
     """
 
@@ -142,9 +131,9 @@ class Behind:
         if self._alarm_clock is None:
             self._set_alarm_clock(STORE_BEHIND_ALARM_S)
 
-    def is_kept(self, party: Party) -> bool:
-        """Whether every change of the party that was taken is in the store behind."""
-        return self._kept.get(party, 0) == self._newest.get(party, 0)
+    def is_kept(self, party: Party, version: int) -> bool:
+        """Whether the changes of the party up to this version are in the store behind."""
+        return self._kept.get(party, 0) >= version
 
     @property
     def waiting(self) -> Waiting:
@@ -202,8 +191,7 @@ class Behind:
             self._idle.set()
         self._look_at_alarm()
         for party in group.upto:
-            if self.is_kept(party):
-                self._tell_kept(party)
+            self._tell_kept(party)
 
     def _end(self, error: Superseded) -> None:
         self._superseded = error

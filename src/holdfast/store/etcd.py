@@ -17,7 +17,7 @@ from holdfast.model.names import Party
 from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_state import Fence, Write, check_saved, party_range, save_txn, saved_in
 from holdfast.store.etcd_target import Target
-from holdfast.store.port import Saved, StoreBroken
+from holdfast.store.port import Saved, StoreBroken, Waiting
 
 
 class EtcdState:
@@ -83,6 +83,14 @@ class EtcdStore:
     def save(self, party: Party, changes: Mapping[str, bytes | None], expected: int) -> int:
         self._runner.run(self._state.save([Write(party, changes, expected)]))
         return expected + 1
+
+    def is_kept(self, party: Party, version: int) -> bool:
+        return True
+
+    @property
+    def waiting(self) -> Waiting:
+        """Nothing: a save waits for the disk."""
+        return Waiting()
 
     def tidy(self) -> None:
         """Nothing: compaction is set at the members, which others may share (docs/etcd.md)."""

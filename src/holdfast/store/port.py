@@ -22,6 +22,17 @@ class Saved(Struct, frozen=True):
     parts: dict[str, bytes]
 
 
+class Waiting(Struct, frozen=True):
+    """What a store that writes behind has taken, and does not have on disk yet."""
+
+    changes: int = 0
+    size_bytes: int = 0
+    since: float | None = None
+    """When the oldest of it was taken, on the monotonic clock."""
+    problem: str = ""
+    """Why it waits, if an attempt has failed."""
+
+
 class StoreBroken(HoldfastError):
     """The store could not keep the change (disk full, read-only, gone); the old content still stands."""
 
@@ -41,6 +52,13 @@ class Store(Protocol):
             StoreBroken: the change could not be kept.
         """
         ...
+
+    def is_kept(self, party: Party, version: int) -> bool:
+        """Whether the save that answered this version is durable; false only where a store writes behind."""
+        ...
+
+    @property
+    def waiting(self) -> Waiting: ...
 
     def tidy(self) -> None:
         """Do the housekeeping that would cost time on the way of a failure; to be called when idle."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holdfast.errors import WorldError
 from holdfast.model.names import Party
-from holdfast.store.port import Saved, StoreBroken, Superseded
+from holdfast.store.port import Saved, StoreBroken, Superseded, Waiting
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS versions (party TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
@@ -77,6 +77,14 @@ class SqliteStore:
             ).rowcount
         if claimed != 1:
             raise Superseded(f"the state of {party} in {self._path} is no longer at version {expected}")
+
+    def is_kept(self, party: Party, version: int) -> bool:
+        return True
+
+    @property
+    def waiting(self) -> Waiting:
+        """Nothing: a save is done when it returns."""
+        return Waiting()
 
     def tidy(self) -> None:
         try:

@@ -1,0 +1,203 @@
+"""Managers of one deployment on several hosts: one leads and decides, the others wait to follow.
+
+In:   a run folder with layout and key, as on one machine; the address of the store that all hosts share.
+Out:  while it leads, what a manager process does; before that, nothing at all.
+Always: nothing is decided without the leadership. A leader that could not renew in time decides nothing until it has;
+one that was followed ends, and is started again as a candidate. The store is written behind: decisions do not wait for
+it (runtime/manager.py says what does).
+"""
+
+import asyncio
+import gc
+import secrets
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from holdfast.drivers.fence import set_power
+from holdfast.errors import WorldError
+from holdfast.model.layout import Layout
+from holdfast.model.limits import ETCD_LIMIT_S
+from holdfast.model.names import Party
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.given import load_key
+from holdfast.runtime.manager import Pump
+from holdfast.runtime.manager_process import MakeCore, core_of, make_seat, parties_in
+from holdfast.runtime.reach import Links
+from holdfast.runtime.seat import Seat
+from holdfast.store.behind import Behind
+from holdfast.store.etcd import EtcdState
+from holdfast.store.etcd_client import EtcdClient
+from holdfast.store.etcd_leadership import Campaign, Standing
+from holdfast.store.etcd_target import Target
+from holdfast.store.journal import Journal
+from holdfast.store.leadership import Leadership
+from holdfast.store.port import Superseded
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+LATE = "store-behind"
+"""Kind of the alarm while changes wait for the store."""
+
+
+async def run_shared(
+    layout: Layout, folder: RunFolder, share: str, target: Target, name: str, core: MakeCore = core_of
+) -> None:
+    """Take part until told to end; while leading, hold the managers of `share`.
+
+    Raises:
+        Superseded: another manager leads now.
+        UserError: etcd does not believe us.
+        MachineLacks: etcd is too old.
+    """
+    loop = asyncio.get_running_loop()
+    told_to_end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_end.set)
+    client = EtcdClient(target)
+    reign = Reign(layout, folder, parties_in(layout, share), client, name, core)
+    try:
+        await reign.campaign.start()
+        if await _first(reign.campaign.won(), told_to_end):
+            await reign.begin()
+            ending: asyncio.Future[Any] = loop.create_task(told_to_end.wait())
+            await asyncio.wait([ending, reign.ended], return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            await reign.end()
+    finally:
+        await reign.close()
+        await client.close()
+
+
+async def _first(wanted: Coroutine[Any, Any, object], other: asyncio.Event) -> bool:
+    """Wait for either; whether it was the wanted one."""
+    wanting: asyncio.Task[Any] = asyncio.create_task(wanted)
+    ending: asyncio.Task[Any] = asyncio.create_task(other.wait())
+    await asyncio.wait([wanting, ending], return_when=asyncio.FIRST_COMPLETED)
+    is_there = wanting.done()
+    wanting.cancel()
+    ending.cancel()
+    return is_there
+
+
+class Reign:
+    """One process's candidature, and what it holds while it leads."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        folder: RunFolder,
+        parties: tuple[Party, ...],
+        client: EtcdClient,
+        name: str,
+        core: MakeCore,
+    ) -> None:
+        self._layout = layout
+        self._folder = folder
+        self._parties = parties
+        self._client = client
+        self._core = core
+        self.campaign = Campaign(client, Leadership(name, secrets.token_hex(8)), self._changed)
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Has an error when somebody else leads."""
+        self._term = 0
+        self._behind: Behind | None = None
+        self._seats: list[Seat] = []
+        self._journals: list[Journal] = []
+        self._links: Links | None = None
+        self._pump: Pump | None = None
+
+    async def begin(self) -> None:
+        """Load what the store holds, and decide from there."""
+        self._term = self.campaign.standing.term
+        fence = self.campaign.fence()
+        state = EtcdState(self._client, fence)
+        loaded = {party: await state.load(party) for party in self._parties}
+        if fence.term != self.campaign.fence().term:
+            raise Superseded(f"the leadership of term {fence.term} ended before it began")
+        self._behind = Behind(loaded, state.save, self._tell_late, self._kept, self._superseded)
+        machine = _BOOT_ID.read_text().strip()
+        for party in self._parties:
+            seat, journal = make_seat(
+                self._folder, party, self._core(self._layout, party), self._behind, self._term, machine
+            )
+            self._seats.append(seat)
+            self._journals.append(journal)
+            seat.mark("leads", str(party), f"term {self._term}")
+        self._links = Links(self._layout, self._folder, load_key(self._folder), set_power)
+        self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self.campaign.holds)
+        self._pump.ended.add_done_callback(self._pump_ended)
+        self._pump.start()
+        await self._links.open(self._pump)
+        gc.collect()
+        gc.freeze()
+
+    def _changed(self, standing: Standing) -> None:
+        if self._pump is None or self.ended.done():
+            return
+        if standing.term != self._term:
+            self._superseded(Superseded(f"term {self._term} is over: {_who(standing)} leads the managers"))
+        elif standing.is_lapsed:
+            self._mark("lapsed", "the leadership could not be renewed: nothing is decided until it is")
+        else:
+            self._mark("leads-on", f"term {self._term} goes on")
+            self._pump.go_on()
+
+    def _tell_late(self, text: str | None) -> None:
+        for seat in self._seats[:1]:
+            if text is None:
+                seat.calm(LATE)
+                seat.mark(LATE, str(seat.party), "the store has caught up")
+            else:
+                seat.alarm(LATE, text)
+
+    def _kept(self, party: Party) -> None:
+        if self._pump is not None:
+            self._pump.kept(party)
+
+    def _superseded(self, error: Superseded) -> None:
+        if not self.ended.done():
+            self._mark("followed", error.message)
+            self.ended.set_exception(error)
+
+    def _pump_ended(self, ended: "asyncio.Future[None]") -> None:
+        error = None if ended.cancelled() else ended.exception()
+        if isinstance(error, Superseded):
+            self._superseded(error)
+
+    def _mark(self, name: str, detail: str) -> None:
+        for seat in self._seats:
+            seat.mark(name, str(seat.party), detail)
+
+    async def end(self) -> None:
+        """Hand over in an orderly way: stop deciding, write what waits, resign. Raises what ended the leadership."""
+        if self.ended.done():
+            self.ended.result()
+        await self._stop_deciding()
+        if self._behind is not None and not await self._behind.flush(ETCD_LIMIT_S):
+            raise WorldError(f"ended with {self._behind.waiting.changes} changes that the store does not have")
+        await self.campaign.resign()
+
+    async def _stop_deciding(self) -> None:
+        pump, links = self._pump, self._links
+        self._pump = self._links = None
+        if pump is not None:
+            pump.ended.cancel()
+            await pump.close()
+        if links is not None:
+            await links.close()
+
+    async def close(self) -> None:
+        await self._stop_deciding()
+        await self.campaign.close()
+        if self._behind is not None:
+            self._behind.close()
+        for journal in self._journals:
+            journal.close()
+        if not self.ended.done():
+            self.ended.cancel()
+
+
+def _who(standing: Standing) -> str:
+    leader = standing.leader
+    return "nobody" if leader is None or leader.is_resigned else f"{leader.manager} (term {leader.term})"

@@ -1,0 +1,233 @@
+"""Managers on several hosts: a real cluster of etcd, real links and journals, a toy core and a toy agent."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.errors import HoldfastError
+from holdfast.model.actions import ConfirmLoss, IsolateVnfc
+from holdfast.model.events import StandbyLost, VnfcFailed
+from holdfast.model.layout import Layout
+from holdfast.model.names import HA
+from holdfast.model.records import Marked
+from holdfast.runtime.cluster import Reign
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.manager_process import parties_in
+from holdfast.runtime.outside import ask
+from holdfast.runtime.seat import Seat
+from holdfast.store.etcd_client import EtcdClient
+from holdfast.store.etcd_target import Target
+from holdfast.store.journal import read
+from holdfast.store.port import Superseded
+from holdfast.wire.link_messages import AskStatus
+from tests.contract.etcd_cluster import Cluster, wait_until
+from tests.contract.fakes import DNS_1, DNS_2, make_folder, small_layout, toy_core, until
+from tests.contract.test_managers import an_agent, joined, names
+
+
+@pytest.fixture
+def layout() -> Layout:
+    return small_layout()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, layout: Layout) -> RunFolder:
+    return make_folder(tmp_path, layout)
+
+
+@pytest.fixture
+def target(etcd: Cluster, request: pytest.FixtureRequest) -> Target:
+    return etcd.target(request.node.name)
+
+
+@asynccontextmanager
+async def candidate(layout: Layout, folder: RunFolder, target: Target, name: str) -> AsyncIterator[Reign]:
+    """A manager process without the process; leaving it is as being killed."""
+    client = EtcdClient(target)
+    reign = Reign(layout, folder, parties_in(layout, "all"), client, name, toy_core)
+    try:
+        await reign.campaign.start()
+        yield reign
+    finally:
+        await reign.close()
+        await client.close()
+
+
+async def leading(reign: Reign) -> Seat:
+    async with asyncio.timeout(10):
+        await reign.campaign.won()
+        await reign.begin()
+    seat = next(seat for seat in reign._seats if seat.party == HA)
+    await joined(seat)
+    return seat
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(story, 30))
+
+
+def test_a_follower_goes_on_where_the_leader_was_killed(layout: Layout, folder: RunFolder, target: Target) -> None:
+    async def story() -> None:
+        async with (
+            an_agent(layout, folder) as (_, agent),
+            candidate(layout, folder, target, "m1") as leader,
+        ):
+            seat = await leading(leader)
+            async with candidate(layout, folder, target, "m2") as follower:
+                agent.hold.clear()
+                agent.emit(VnfcFailed(DNS_1, 1, "killed"))
+                await until(lambda: agent.performed, "the leader decides")
+                assert leader._behind is not None
+                assert await leader._behind.flush(5.0)
+                heard = names(seat)
+                killed_at = time.monotonic()
+                await leader.close()
+                seat = await leading(follower)
+                assert time.monotonic() - killed_at < 2.5
+                assert names(seat)[: len(heard)] == heard
+                assert [action for action in seat.outstanding() if isinstance(action, IsolateVnfc)]
+                await until(lambda: len(agent.performed) == 2, "what was outstanding is sent again")
+                agent.hold.set()
+
+    run(story())
+
+
+def test_without_the_store_the_leader_decides_while_it_leads_and_only_the_loss_waits(
+    etcd: Cluster, layout: Layout, folder: RunFolder, target: Target
+) -> None:
+    async def story() -> None:
+        async with an_agent(layout, folder) as (process, agent), candidate(layout, folder, target, "m1") as reign:
+            seat = await leading(reign)
+            assert reign._behind is not None
+            await reign._behind.flush(5.0)
+            for member in etcd.members.values():
+                member.freeze()
+            agent.emit(StandbyLost(DNS_1, 1, 1, DNS_2))
+            agent.emit(VnfcFailed(DNS_2, 1, "killed"))
+            await until(lambda: agent.performed, "decided without the store")
+            assert isinstance(agent.performed[0], IsolateVnfc)
+            assert process._news[HA], "the loss is not recorded yet"
+            status = json.loads((await asyncio.to_thread(ask, folder, HA, AskStatus())).body)
+            assert status["store"]["changes"] > 0
+            assert status["store"]["since"] <= status["now"]
+            await until(lambda: reign.campaign.standing.is_lapsed, "it could not renew")
+            agent.emit(VnfcFailed(DNS_1, 1, "killed"))
+            await until(lambda: "store-behind:ha" in seat.view.alarms, "an alarm")
+            assert len(agent.performed) == 1, "nothing is decided without the leadership"
+            for member in etcd.members.values():
+                member.thaw()
+            await until(lambda: len(agent.performed) == 3, "the store is back, and the leadership with it")
+            assert {type(action) for action in agent.performed} == {IsolateVnfc, ConfirmLoss}
+            await until(lambda: not process._news[HA], "the loss is recorded")
+            await until(lambda: "store-behind:ha" not in seat.view.alarms, "no alarm")
+
+    run(story())
+    marks = [record.name for record in read(folder.journal(HA)) if isinstance(record, Marked)]
+    assert [name for name in marks if name in {"leads", "lapsed", "leads-on"}] == ["leads", "lapsed", "leads-on"]
+
+
+def test_a_leader_that_was_followed_ends_and_writes_nothing_more(
+    layout: Layout, folder: RunFolder, target: Target
+) -> None:
+    async def story() -> None:
+        async with candidate(layout, folder, target, "m1") as first, an_agent(layout, folder):
+            await leading(first)
+            assert first._behind is not None
+            await first._behind.flush(5.0)
+            # As if it had been frozen: it does not renew, and knows nothing of it.
+            assert first.campaign._trying is not None
+            first.campaign._trying.cancel()
+            async with candidate(layout, folder, target, "m2") as second:
+                async with asyncio.timeout(5):
+                    await second.campaign.won()
+                    with pytest.raises(Superseded, match=r"m2 \(term 2\) leads the managers"):
+                        await first.ended
+                    with pytest.raises(Superseded):
+                        await first.end()
+
+    run(story())
+
+
+def test_a_leader_that_ends_hands_over_at_once_with_everything_written(
+    layout: Layout, folder: RunFolder, target: Target
+) -> None:
+    async def story() -> None:
+        async with an_agent(layout, folder) as (_, agent), candidate(layout, folder, target, "m1") as first:
+            seat = await leading(first)
+            async with candidate(layout, folder, target, "m2") as second:
+                agent.hold.clear()
+                agent.emit(VnfcFailed(DNS_1, 1, "killed"))
+                await until(lambda: "VnfcFailed" in names(seat), "decided")
+                told_at = time.monotonic()
+                await first.end()
+                seat = await leading(second)
+                assert time.monotonic() - told_at < 1.0
+                assert "VnfcFailed" in names(seat)
+                agent.hold.set()
+
+    run(story())
+
+
+class Process:
+    """A manager process."""
+
+    def __init__(self, folder: RunFolder, target: Target, name: str, log: Path) -> None:
+        address = f"etcd://{target}{target.folder.removeprefix('/holdfast')}"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "holdfast.runtime.manager_process",
+                 "--folder", str(folder.root), "--store", address, "--manager", name],
+                stderr=output,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def end(self, number: int) -> int:
+        self._process.send_signal(number)
+        return self._process.wait(10)
+
+
+def _pid_of_leader(folder: RunFolder) -> int:
+    try:
+        return int(json.loads(ask(folder, HA, AskStatus()).body)["pid"])
+    except HoldfastError:
+        return 0
+
+
+def test_of_two_processes_one_answers_and_the_other_follows_it(
+    tmp_path: Path, layout: Layout, folder: RunFolder, target: Target
+) -> None:
+    processes = [Process(folder, target, name, tmp_path / f"{name}.log") for name in ("m1", "m2")]
+    ended = []
+    try:
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            wait_until(lambda: _pid_of_leader(folder) in {one.pid for one in processes}, "a leader that answers")
+            leader = next(one for one in processes if one.pid == _pid_of_leader(folder))
+            processes.remove(leader)
+            ended.append(leader.end(number))
+    finally:
+        for process in processes:
+            process.end(signal.SIGKILL)
+    assert ended == [-signal.SIGKILL, 0]
+    assert (tmp_path / "m1.log").read_bytes() + (tmp_path / "m2.log").read_bytes() == b""
+
+
+def test_a_store_that_does_not_fit_is_said_before_anything_is_done(folder: RunFolder, target: Target) -> None:
+    words = ["--folder", str(folder.root), "--store", f"etcds://{target}/x"]
+    told = subprocess.run(
+        [sys.executable, "-m", "holdfast.runtime.manager_process", *words], capture_output=True, text=True, timeout=20
+    )
+    assert told.returncode == 2
+    assert "perhaps it speaks none" in told.stderr
+    assert "hint: compare ca" in told.stderr

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -34,12 +34,15 @@ from holdfast.errors import MachineLacks, WorldError
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10
 BATCH_BEGIN, BATCH_END = 16, 17
+GET_SET = SUBSYSTEM << 8 | 10
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = SUBSYSTEM << 8 | 12, SUBSYSTEM << 8 | 13, SUBSYSTEM << 8 | 14
 
 # linux/netfilter/nf_tables.h; the attributes of an element stand below those of the list of elements.
 LIST_TABLE, LIST_SET, LIST_ELEMENTS, LIST_ELEMENT = 1, 2, 3, 1
 ELEMENT_KEY, ELEMENT_TIMEOUT, ELEMENT_EXPIRATION, DATA_VALUE, NESTED = 1, 4, 5, 1, 0x8000
 
+ASKED_AT_ONCE = 32
+"""How many elements are looked up by one message: their replies must find room with the receiver."""
 FAMILIES = {"inet": 1, "arp": 3, "netdev": 5}
 HEAD = struct.Struct("=IHHII")
 MILLISECONDS = struct.Struct("!Q")
@@ -71,10 +74,10 @@ class Batch:
         self._flags_at = 0
         self._open: list[int] = []
 
-    def add(self, place: Place, key: bytes, timeout_ms: int | None = None) -> Self:
-        """Add an element; one that is there already is fine (and stays as it is, unless the kernel can extend)."""
+    def add(self, place: Place, keys: Iterable[bytes], timeout_ms: int | None = None) -> Self:
+        """Add elements; one that is there already is fine (and stays as it is, unless the kernel can extend)."""
         timeout = b"" if timeout_ms is None else attribute(ELEMENT_TIMEOUT, MILLISECONDS.pack(timeout_ms))
-        return self._change(NEW_ELEMENT, NLM_F_CREATE, place, [_keyed(key, timeout)])
+        return self._change(NEW_ELEMENT, NLM_F_CREATE, place, [_keyed(key, timeout) for key in keys])
 
     def add_for(self, place: Place, key: bytes, timeout_ms: int | None = None) -> Self:
         """Add an element that ends after the length `fill` is told.
@@ -90,9 +93,9 @@ class Batch:
         self._open.append(len(self.messages) - 8)
         return self
 
-    def delete(self, place: Place, key: bytes) -> Self:
-        """Delete an element; one that is absent fails the whole batch."""
-        return self._change(DELETE_ELEMENT, 0, place, [_keyed(key)])
+    def delete(self, place: Place, keys: Iterable[bytes]) -> Self:
+        """Delete elements; one that is absent fails the whole batch."""
+        return self._change(DELETE_ELEMENT, 0, place, [_keyed(key) for key in keys])
 
     def empty(self, place: Place) -> Self:
         """Delete all elements of the set, however many there are."""
@@ -169,24 +172,29 @@ class NfTables:
         if failed:
             raise _refused(what, failed)
 
-    def holds(self, place: Place, key: bytes) -> bool:
-        """Whether the element is in the set now. A set that is not there is a KernelRefused."""
-        body = _listed(place, [_keyed(key)])
+    def holds(self, place: Place, keys: Sequence[bytes]) -> bool:
+        """Whether all these elements are in the set now. A set that is not there is a KernelRefused."""
         what = f"look into set {place.name} of table {place.family} {place.table}"
-        self._channel.send(_message(GET_ELEMENT, NLM_F_ACK, place.family, body, 1))
-        found = False
+        for first in range(0, len(keys), ASKED_AT_ONCE):
+            body = _listed(place, [_keyed(key) for key in keys[first : first + ASKED_AT_ONCE]])
+            code = self._asked(GET_ELEMENT, place, body, what)
+            if code == errno.ENOENT:
+                # One of them is absent, or the set is.
+                code = self._asked(GET_SET, place, _listed(place, None), what)
+                if code == 0:
+                    return False
+            if code:
+                raise _refused(what, code)
+        return True
+
+    def _asked(self, kind: int, place: Place, body: bytes, what: str) -> int:
+        """Put a question and read over what answers it, up to the acknowledgement or error."""
+        self._channel.send(_message(kind, NLM_F_ACK, place.family, body, 1))
         while True:
             size = self._receive(what)
-            kind = HEAD.unpack_from(self._buffer)[1]
-            if kind == NEW_ELEMENT:
-                found = True
-            elif kind == NLMSG_ERROR and size >= 20:
-                code = -struct.unpack_from("=i", self._buffer, 16)[0]
-                if code == 0:
-                    return found
-                if code == errno.ENOENT and self._is_there(place):
-                    return False
-                raise _refused(what, code)
+            if HEAD.unpack_from(self._buffer)[1] == NLMSG_ERROR and size >= 20:
+                code: int = -struct.unpack_from("=i", self._buffer, 16)[0]
+                return code
 
     def elements(self, place: Place) -> dict[bytes, Kept]:
         """All elements of the set by their keys. A set that is not there is a KernelRefused."""
@@ -204,15 +212,6 @@ class NfTables:
                     return found
                 found.update(_kept(bytes(self._view[at + 20 : at + length])))
                 at += max(length, 16) + 3 & ~3
-
-    def _is_there(self, place: Place) -> bool:
-        try:
-            self.elements(place)
-        except KernelRefused as refused:
-            if refused.errno != errno.ENOENT:
-                raise
-            return False
-        return True
 
     def _receive(self, what: str) -> int:
         try:

@@ -7,6 +7,7 @@ Used by the gate of VM ports and by the keys of a host; nothing here touches the
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from holdfast.errors import UserError
@@ -15,6 +16,8 @@ Address = IPv4Address | IPv6Address
 
 TYPE4, TYPE6 = "type ipv4_addr;", "typeof @th,64,128;"
 SERVICE_SETS = ((4, "services4", TYPE4), (6, "services6", TYPE6))
+ADDRESSES_REMEMBERED = 8192
+"""Reading an address takes longer than telling the kernel of it, and it is always the same ones."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -89,6 +92,7 @@ def address_of(shown: object) -> Address:
     return IPv6Address(int(text, 16)) if text.startswith("0x") else ip_address(text)
 
 
+@lru_cache(maxsize=ADDRESSES_REMEMBERED)
 def parsed(address: str) -> Address:
     try:
         return ip_interface(address).ip

@@ -33,7 +33,7 @@ class Window(Protocol):
         """Keep the addresses in and out of a VM's port, on the host's side, beside what its gate does."""
 
     def declare(self, services: Iterable[str]) -> None:
-        """Replace the declared service addresses. One that is no longer declared is kept by nobody."""
+        """Replace the declared service addresses. One that is no longer declared is not owned, and kept by nobody."""
 
     def arm(self, until_ns: int) -> Outcome:
         """Answer for what is owned until then, at the latest."""

@@ -16,10 +16,10 @@ from holdfast.drivers import window_rules
 from holdfast.drivers.netlink import KernelRefused
 from holdfast.drivers.nfnetlink import Batch, NfTables, Place
 from holdfast.drivers.nft import Nft
-from holdfast.drivers.service_rules import Address, declared, identifier, listed, set_of
+from holdfast.drivers.service_rules import Address, declared, element, identifier, listed, set_of
 from holdfast.drivers.window import raw_clock_ns
 from holdfast.drivers.window_alone import Alone
-from holdfast.drivers.window_order import TRIES, Outcome, TwoKeys
+from holdfast.drivers.window_order import LAG_TICKS, TRIES, Outcome, TwoKeys
 from holdfast.drivers.window_probe import Capabilities, probe_kernel
 from holdfast.drivers.window_rules import FAMILIES, KEYS, ZERO
 from holdfast.errors import WorldError
@@ -70,7 +70,7 @@ def _arming(places: Iterable[Place], extends: bool) -> Batch:
             batch.add_for(place, ZERO, EXTENDED_MS)
         else:
             # An element cannot be extended, and one that has just ended cannot be deleted.
-            batch.add(place, ZERO).delete(place, ZERO).add_for(place, ZERO)
+            batch.add(place, [ZERO]).delete(place, [ZERO]).add_for(place, ZERO)
     return batch.end()
 
 
@@ -89,6 +89,7 @@ class KeyedWindow:
         capabilities: Capabilities | None = None,
         clock: Callable[[], int] = raw_clock_ns,
         tries: int = TRIES,
+        lag_ticks: int = LAG_TICKS,
         step: Callable[[str], None] | None = None,
         order: type[TwoKeys] = TwoKeys,
     ) -> None:
@@ -102,6 +103,7 @@ class KeyedWindow:
             capabilities: what `probe_kernel` found; probed if not given.
             clock: CLOCK_MONOTONIC_RAW in nanoseconds.
             tries: how often a key is set before both are given up.
+            lag_ticks: by how many ticks the kernel's tick count may lag behind.
             step: see `TwoKeys`.
             order: the order in which the keys are set; tests plant mistakes here.
 
@@ -120,7 +122,7 @@ class KeyedWindow:
             self._tables = opened.enter_context(NfTables.open(netns_fd))
             self._opened = opened.pop_all()
         keys = NfKeys(self._tables, self._name, found)
-        self._order = order(keys, found.tick_ns, longest_ns, clock, tries=tries, step=step)
+        self._order = order(keys, found.tick_ns, longest_ns, clock, tries=tries, lag_ticks=lag_ticks, step=step)
 
     def guard(self, interface: str) -> None:
         self._nft.run("\n".join(window_rules.at_interface(self._name, identifier(interface, "interface"))))
@@ -130,7 +132,12 @@ class KeyedWindow:
 
     def declare(self, services: Iterable[str]) -> None:
         wanted = set_of(services)
-        commands = [line for family in FAMILIES for line in declared(f"{family} {self._name}", wanted)]
+        commands = []
+        for table in (f"{family} {self._name}" for family in FAMILIES):
+            for address in self._services - wanted:
+                what = f"element {table} owned{address.version} {{ {element(address)} }}"
+                commands += [f"add {what}", f"delete {what}"]
+            commands += declared(table, wanted)
         self._nft.run("\n".join(commands))
         self._services = wanted
 
@@ -143,22 +150,20 @@ class KeyedWindow:
             # Armed or closed, after this the keys stand no longer than the claim of the new addresses.
             self._order.arm(until_ns)
         batch = Batch()
-        for place, key in self._elements(wanted):
-            batch.add(place, key)
+        for place, keys in self._elements(wanted):
+            batch.add(place, keys)
         self._commit(batch, wanted, "own")
-        missing = [address for address, tables in self._read_back(wanted).items() if tables < len(FAMILIES)]
-        if missing:
-            raise WorldError(f"{listed(missing)} was added to what is owned, but is not there when read back")
+        if not all(self._tables.holds(place, keys) for place, keys in self._elements(wanted)):
+            raise WorldError(f"{listed(wanted)} was added to what is owned, but not all is there when read back")
 
     def disown(self, addresses: Iterable[str]) -> None:
         unwanted = self._known(addresses)
         batch = Batch()
-        for place, key in self._elements(unwanted):
-            batch.add(place, key).delete(place, key)  # What is absent cannot be deleted.
+        for place, keys in self._elements(unwanted):
+            batch.add(place, keys).delete(place, keys)  # What is absent cannot be deleted.
         self._commit(batch, unwanted, "disown")
-        left = [address for address, tables in self._read_back(unwanted).items() if tables]
-        if left:
-            raise WorldError(f"{listed(left)} was taken out of what is owned, but is there when read back")
+        if any(self._holds_any(place, keys) for place, keys in self._elements(unwanted)):
+            raise WorldError(f"{listed(unwanted)} was taken out of what is owned, but is there when read back")
 
     def owned(self) -> frozenset[str]:
         kept = [self._tables.elements(Place("inet", self._name, f"owned{version}")) for version in (4, 6)]
@@ -200,33 +205,27 @@ class KeyedWindow:
             raise WorldError(f"{listed(unknown)} is no declared service address, so no window keeps it")
         return wanted
 
-    def _elements(self, addresses: Iterable[Address]) -> Iterator[tuple[Place, bytes]]:
-        for address in addresses:
-            for family in FAMILIES:
-                yield Place(family, self._name, f"owned{address.version}"), address.packed
+    def _elements(self, addresses: frozenset[Address]) -> Iterator[tuple[Place, list[bytes]]]:
+        """The sets of owned addresses that these belong to, with their keys there."""
+        for version in (4, 6):
+            keys = [address.packed for address in addresses if address.version == version]
+            if keys:
+                for family in FAMILIES:
+                    yield Place(family, self._name, f"owned{version}"), keys
+
+    def _holds_any(self, place: Place, keys: list[bytes]) -> bool:
+        if len(keys) > LOOKED_UP_SINGLY:
+            kept = self._tables.elements(place)
+            return any(key in kept for key in keys)
+        return any(self._tables.holds(place, [key]) for key in keys)
 
     def _commit(self, batch: Batch, addresses: frozenset[Address], verb: str) -> None:
         if not addresses:
             return
         try:
-            self._tables.commit(batch.end(), f"{verb} {listed(addresses)}")
+            self._tables.commit(batch.end(), f"{verb} service addresses")
         except KernelRefused as refused:
             raise _gone(refused) from refused
-
-    def _read_back(self, addresses: frozenset[Address]) -> dict[Address, int]:
-        """In how many tables each of the addresses is owned."""
-        if len(addresses) <= LOOKED_UP_SINGLY:
-            found = dict.fromkeys(addresses, 0)
-            for address in addresses:
-                for place, key in self._elements([address]):
-                    found[address] += self._tables.holds(place, key)
-            return found
-        kept = [
-            self._tables.elements(Place(family, self._name, f"owned{version}"))
-            for family in FAMILIES
-            for version in (4, 6)
-        ]
-        return {address: sum(address.packed in keys for keys in kept) for address in addresses}
 
 
 def _gone(refused: KernelRefused) -> KernelRefused | WorldError:

@@ -55,7 +55,7 @@ def _see_rounding(tables: NfTables, place: Place, tick_ns: int) -> None:
     """See that time-outs are kept in ticks of this length, rounded down: all arithmetic of the window rests on it."""
     whole_ms = -(-TRIED_TICKS * tick_ns // 1_000_000)
     for asked_ms, ticks in ((whole_ms, TRIED_TICKS), (whole_ms - 1, TRIED_TICKS - 1)):
-        tables.commit(Batch().add(place, ZERO, asked_ms).end(), "try a timed element")
+        tables.commit(Batch().add(place, [ZERO], asked_ms).end(), "try a timed element")
         kept = tables.elements(place)[ZERO].timeout_ms
         tables.commit(Batch().empty(place).end(), "take the tried element away")
         if kept is None or abs(kept * 1_000_000 - ticks * tick_ns) >= 1_000_000:

@@ -24,6 +24,7 @@ from holdfast.model.layout import (
 )
 from holdfast.model.names import GroupName, HostName, ServiceName, VmName, VnfcName, VnfmName, VnfName
 from holdfast.runtime import machine
+from holdfast.runtime.deployment import refused_to_start
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.neighbours import refuse_clash
 
@@ -121,3 +122,30 @@ def test_neighbours_that_want_nothing_of_one_another_are_fine() -> None:
     mine = beside("one", "hf0", "10.77.0")
     assert passes(lambda given: refuse_clash(given, beside("two", "hf1", "10.78.0")), mine)
     assert passes(lambda given: refuse_clash(given, beside("two", "hf0", "10.77.0", "12"), frozenset({"hf0"})), mine)
+
+
+def test_a_run_folder_too_deep_for_sockets_is_named(tmp_path: Path) -> None:
+    deep = RunFolder(tmp_path / ("x" * 90) / "run")
+    with pytest.raises(UserError) as refused:
+        machine.check_folder(layout(), deep)
+    assert str(deep.root) in refused.value.message
+    assert "HOLDFAST_RUN" in refused.value.hint
+
+
+def test_a_full_file_system_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "x")
+    assert passes(lambda given: machine.check_folder(given, folder), layout())
+    with pytest.raises(MachineLacks) as refused:
+        machine.check_folder(layout(), folder, free_min=1 << 60)
+    assert str(tmp_path) in refused.value.message
+
+
+def test_a_process_that_refuses_to_start_again_and_again_is_quoted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log("x").parent.mkdir()
+    end = "07:57:19 agent:h1 has ended (3), to be started again in 0 s\n"
+    folder.log("supervisor").write_text(end * 2 + end.replace("(3)", "(-9)"))
+    folder.log("agent-h1").write_text("holdfast: no room\nhint: make some\n" * 2)
+    assert refused_to_start(folder) == ""
+    folder.log("supervisor").write_text(end * 3)
+    assert refused_to_start(folder) == "agent:h1 cannot start: holdfast: no room / hint: make some"

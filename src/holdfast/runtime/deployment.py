@@ -9,6 +9,7 @@ cannot both start; an interrupted `up` ends what it has begun.
 import asyncio
 import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -46,6 +47,8 @@ _KEPT_AFTER = ("layout.json", "journal", "log")
 _POLL_S = 0.02
 _STEADY_S = 0.3
 """How long all services must stay with the same VNFCs before `up` believes it: some end right after their start."""
+_REFUSALS = 3
+"""How often an agent or manager may end with `wrong input` or `the machine lacks something` before `up` gives up."""
 _HELD_S = 1.0
 """How long services may be held (nothing will be done for them by itself) before `up` gives up."""
 
@@ -224,9 +227,10 @@ def _wait_provided(
     free_at = time.monotonic()
     while True:
         if supervisor.poll() is not None:
-            raise WorldError(
-                f"the supervisor has ended: {_last_lines(folder.log('supervisor'))}", f"see {folder.root}/log"
-            )
+            said = _last_lines(folder.log("supervisor")) or f"status {supervisor.returncode}, without a word"
+            raise WorldError(f"the supervisor has ended: {said}", f"see {folder.root}{_ENDED}/log")
+        if refused := refused_to_start(folder):
+            raise WorldError(refused, f"see {folder.root}{_ENDED}/log")
         services, now = _services(layout, folder), time.monotonic()
         missing = [name for name in layout.services if services.get(name, {}).get("state") != "provided"]
         if not missing:
@@ -261,6 +265,13 @@ def statuses(layout: Layout, folder: RunFolder, limit_s: float = 1.0) -> dict[Pa
     return answers
 
 
+def _refused_to_start(folder: RunFolder) -> str:
+    """What a process said that ends again and again because something is wrong with its input or this machine."""
+    ends = [line.split()[1] for line in _lines(folder.log("supervisor")) if re.search(r" has ended \([23]\), ", line)]
+    name = next((name for name in ends if ends.count(name) >= _REFUSALS), None)
+    return "" if name is None else f"{name} cannot start: {_last_lines(folder.log(name.replace(':', '-')))}"
+
+
 def _services(layout: Layout, folder: RunFolder) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for status in statuses(layout, folder).values():
@@ -285,11 +296,15 @@ def _troubles(layout: Layout, folder: RunFolder, missing: list[ServiceName]) -> 
     return "; ".join(found) or _last_lines(folder.log("supervisor"))
 
 
-def _last_lines(log: Path) -> str:
+def _lines(log: Path) -> list[str]:
     try:
-        return " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
+        return log.read_text(errors="replace").strip().splitlines()
     except OSError:
-        return "no log"
+        return []
+
+
+def _last_lines(log: Path) -> str:
+    return " / ".join(dict.fromkeys(_lines(log)[-4:]))
 
 
 def down(folder: RunFolder, progress: Progress) -> None:

@@ -16,7 +16,11 @@ from holdfast.drivers.netlink import Netlink
 from holdfast.drivers.nft import Nft
 from holdfast.errors import MachineLacks, UserError, WorldError
 from holdfast.model.layout import Component, Host, Layout
+from holdfast.runtime.agent_components import SOCKET_PATH_BYTES_MAX
 from holdfast.runtime.folder import RunFolder, default_base
+
+FREE_BYTES_MIN = 8 << 20
+"""Room for journals, logs and stores of a short run."""
 
 
 def check_machine(layout: Layout, folder: RunFolder) -> None:
@@ -28,6 +32,7 @@ def check_machine(layout: Layout, folder: RunFolder) -> None:
             "leave one host; for several hosts start `holdfast agent` on each and `holdfast manager` once",
         )
     check_privileges()
+    check_folder(layout, folder)
     check_programs(layout)
     check_network(layout, folder)
     check_ports(layout)
@@ -41,6 +46,24 @@ def check_privileges() -> None:
             "run it with sudo; `holdfast lab run` also works without root",
         )
     Nft().close()
+
+
+def check_folder(layout: Layout, folder: RunFolder, free_min: int = FREE_BYTES_MIN) -> None:
+    """The run folder's path is short enough for sockets, and there is room where it will be."""
+    for host in layout.hosts:
+        path = folder.component_socket(host)
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+            raise UserError(
+                f"the path {path} is too long for a socket (at most {SOCKET_PATH_BYTES_MAX} bytes)",
+                "set HOLDFAST_RUN to a folder with a shorter path",
+            )
+    place = next(parent for parent in (folder.root, *folder.root.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if free < free_min:
+        raise MachineLacks(
+            f"only {free // 1024} KiB are free on the file system of {place}, expected at least {free_min // 1024}",
+            "make room there, or set HOLDFAST_RUN to another folder",
+        )
 
 
 def check_programs(layout: Layout) -> None:

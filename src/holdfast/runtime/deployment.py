@@ -265,7 +265,7 @@ def statuses(layout: Layout, folder: RunFolder, limit_s: float = 1.0) -> dict[Pa
     return answers
 
 
-def _refused_to_start(folder: RunFolder) -> str:
+def refused_to_start(folder: RunFolder) -> str:
     """What a process said that ends again and again because something is wrong with its input or this machine."""
     ends = [line.split()[1] for line in _lines(folder.log("supervisor")) if re.search(r" has ended \([23]\), ", line)]
     name = next((name for name in ends if ends.count(name) >= _REFUSALS), None)

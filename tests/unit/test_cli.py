@@ -39,6 +39,15 @@ def test_a_mistake_in_a_descriptor_has_exit_status_2_and_its_line(tmp_path: Path
     assert holdfast(tmp_path, "up", str(descriptor))[0] == 2
 
 
+def test_an_error_of_the_operating_system_is_a_message_too(tmp_path: Path) -> None:
+    journals = tmp_path / "run" / "journal"
+    (journals / "ha.jsonl").mkdir(parents=True)  # a folder where a file is expected
+    status, _, error = holdfast(tmp_path, "why", "--folder", str(tmp_path / "run"))
+    assert status == 1
+    assert "ha.jsonl" in error
+    assert "hint:" in error
+
+
 @pytest.mark.parametrize("option", ["--out", "--json"])
 def test_a_place_for_results_that_cannot_be_written_is_named_at_once(tmp_path: Path, option: str) -> None:
     where = "/proc/nowhere/results"

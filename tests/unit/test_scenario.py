@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from holdfast.errors import UserError
+from holdfast.errors import MachineLacks, UserError
 from holdfast.lab import scenario
+from holdfast.lab.campaign import Plan, check_machine
 
 GOOD = (scenario.FOLDER / "uc1.yaml").read_text()
 
@@ -34,3 +36,13 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, says: str) 
         scenario.parse(path)
     assert str(path) in refused.value.message
     assert says in refused.value.message
+
+
+def test_a_program_that_is_missing_is_told_before_the_first_run(tmp_path: Path) -> None:
+    layout = tmp_path / "layout.yaml"
+    layout.write_text((scenario.LAYOUTS / "dns.yaml").read_text().replace("start: dnsmasq", "start: dnsmask"))
+    lacking = replace(scenario.load("uc5"), layout=layout)
+    with pytest.raises(MachineLacks) as lacks:
+        check_machine(Plan([scenario.load("uc1"), lacking], 1, tmp_path))
+    assert lacks.value.message.startswith("scenario uc5: VNF dns: the program dnsmask")
+    assert "make setup" in lacks.value.hint

@@ -5,6 +5,7 @@ Exit status: 0 all well, 1 something failed, 2 the input is wrong, 3 the machine
 130 interrupted.
 """
 
+import os
 import sys
 
 import typer
@@ -14,6 +15,8 @@ from holdfast.errors import HoldfastError
 
 INTERRUPTED = 130
 """What shells expect of a command that Ctrl-C has ended."""
+TRACEBACK = "HOLDFAST_TRACEBACK"
+"""With this in the environment an error of the operating system is shown with its traceback."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,6 +57,12 @@ def main() -> None:
     except HoldfastError as error:
         _say(error.message, error.hint)
         raise SystemExit(error.exit_status) from None
+    except OSError as error:
+        if TRACEBACK in os.environ:
+            raise
+        about = f"{error.filename}: " if error.filename else ""
+        _say(f"{about}{(error.strerror or str(error)).lower()}", f"{TRACEBACK}=1 shows where it happened")
+        raise SystemExit(HoldfastError.exit_status) from None
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise

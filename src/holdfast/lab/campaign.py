@@ -14,13 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.errors import HoldfastError, UserError
+from holdfast import descriptor
+from holdfast.errors import HoldfastError, MachineLacks, UserError
 from holdfast.lab.judges.evidence import load_evidence
 from holdfast.lab.judges.verdict import Verdict, judge
 from holdfast.lab.nest import run_in_nest
 from holdfast.lab.report.folder import write_report
 from holdfast.lab.run import run_live
 from holdfast.lab.scenario import Scenario
+from holdfast.runtime.machine import check_components
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ class Progress:
     scenario: str
     repeat: int
     step: str
+
+
+def check_machine(plan: Plan) -> None:
+    """Everything that the functions of the plan need is there; MachineLacks before the first run is better than after.
+
+    The lab's own fence device is no program of the machine, so hosts are not looked at.
+    """
+    for scenario in plan.scenarios:
+        try:
+            check_components(descriptor.load(scenario.layout))
+        except MachineLacks as error:
+            raise MachineLacks(f"scenario {scenario.name}: {error.message}", "run `make setup`") from error
 
 
 def run_one(scenario: Scenario, repeat: int, out: Path, tell: Callable[[Progress], None]) -> Path:

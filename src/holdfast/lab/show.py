@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from holdfast.lab.campaign import Plan, Progress, judge_one, run_one, short
+from holdfast.lab.campaign import Plan, Progress, check_machine, judge_one, run_one, short
 from holdfast.lab.judges.verdict import Verdict
 from holdfast.lab.report.folder import SEQUENCE
 from holdfast.lab.report.sequence import WIDTH_MAX
@@ -26,6 +26,7 @@ def run_and_show(plan: Plan, json_file: Path | None, *, charts: bool = False) ->
     Args:
         charts: show the sequence chart of each run, too, where it fits.
     """
+    check_machine(plan)
     console = Console()
     verdicts: list[Verdict] = []
     runs = plan.runs()

@@ -67,6 +67,16 @@ def check_folder(layout: Layout, folder: RunFolder, free_min: int = FREE_BYTES_M
 
 
 def check_programs(layout: Layout) -> None:
+    """Every program that components and hosts need is there."""
+    check_components(layout)
+    for host in layout.hosts.values():
+        if host.fence is not None and shutil.which(host.fence.agent) is None:
+            raise MachineLacks(
+                f"host {host.name}: there is no fence agent {host.fence.agent}", "install the package fence-agents"
+            )
+
+
+def check_components(layout: Layout) -> None:
     """Every program that a component needs is there."""
     for component in layout.components.values():
         if component.ocf is not None:
@@ -82,11 +92,6 @@ def check_programs(layout: Layout) -> None:
                     f"{_owner(component)}: the program {program} of its {purpose} is not there",
                     f"install it, or correct `{purpose}` in the descriptor",
                 )
-    for host in layout.hosts.values():
-        if host.fence is not None and shutil.which(host.fence.agent) is None:
-            raise MachineLacks(
-                f"host {host.name}: there is no fence agent {host.fence.agent}", "install the package fence-agents"
-            )
 
 
 def _owner(component: Component) -> str:

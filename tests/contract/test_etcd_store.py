@@ -82,51 +82,50 @@ def test_a_save_that_went_through_unheard_is_recognised_when_repeated(etcd: Clus
     leader, *followers = etcd.leader(), *etcd.followers()
 
     async def twice() -> None:
-        client = EtcdClient(structs.replace(target, endpoints=(leader.endpoint,)))
-        state = EtcdState(client)
-        writes = [Write(HA, {"a": b"1"}, 0), Write(VIM, {"b": b"2"}, 0)]
-        await state.load(HA)
-        for member in followers:
-            member.freeze()
-        with pytest.raises(StoreBroken):
-            # The leader takes it into its log, and needs one other member to call it done.
-            await state.save(writes, limit_s=0.2)
-        for member in followers:
-            member.thaw()
-        assert (await state.load(HA)).version == 1
-        await state.save(writes)
-        await state.save([Write(HA, {"a": b"2"}, 1)])
-        with pytest.raises(Superseded, match="version 2, not 0"):
-            await state.save([Write(HA, {"a": b"other"}, 0)])
-        await client.close()
+        async with EtcdClient(structs.replace(target, endpoints=(leader.endpoint,))) as client:
+            state = EtcdState(client)
+            writes = [Write(HA, {"a": b"1"}, 0), Write(VIM, {"b": b"2"}, 0)]
+            await state.load(HA)
+            for member in followers:
+                member.freeze()
+            with pytest.raises(StoreBroken):
+                # The leader takes it into its log, and needs one other member to call it done.
+                await state.save(writes, limit_s=0.2)
+            for member in followers:
+                member.thaw()
+            # What is written after it is done, so is it.
+            await client.txn(Txn((), (put(f"{target.folder}/after".encode(), b""),)), limit_s=10.0)
+            assert (await state.load(HA)).version == 1
+            await state.save(writes)
+            await state.save([Write(HA, {"a": b"2"}, 1)])
+            with pytest.raises(Superseded, match="version 2, not 0"):
+                await state.save([Write(HA, {"a": b"other"}, 0)])
 
     asyncio.run(twice())
 
 
 def test_all_writes_of_a_transaction_or_none(target: Target) -> None:
     async def half() -> None:
-        client = EtcdClient(target)
-        state = EtcdState(client)
-        await state.save([Write(VIM, {"a": b"1"}, 0)])
-        with pytest.raises(Superseded, match="vim"):
-            await state.save([Write(HA, {"a": b"1"}, 0), Write(VIM, {"a": b"2"}, 0)])
-        assert (await state.load(HA)).version == 0
-        await client.close()
+        async with EtcdClient(target) as client:
+            state = EtcdState(client)
+            await state.save([Write(VIM, {"a": b"1"}, 0)])
+            with pytest.raises(Superseded, match="vim"):
+                await state.save([Write(HA, {"a": b"1"}, 0), Write(VIM, {"a": b"2"}, 0)])
+            assert (await state.load(HA)).version == 0
 
     asyncio.run(half())
 
 
 def test_writes_of_an_older_term_are_refused(target: Target) -> None:
     async def fenced() -> None:
-        client = EtcdClient(target)
-        key = term_key(target.folder)
-        await client.txn(Txn((), (put(key, b"7"),)))
-        old, new = EtcdState(client, Fence(key, 6)), EtcdState(client, Fence(key, 7))
-        await new.save([Write(HA, {"a": b"1"}, 0)])
-        with pytest.raises(Superseded, match="term 7, not 6"):
-            await old.save([Write(HA, {"a": b"2"}, 1)])
-        assert (await new.load(HA)).parts == {"a": b"1"}
-        await client.close()
+        async with EtcdClient(target) as client:
+            key = term_key(target.folder)
+            await client.txn(Txn((), (put(key, b"7"),)))
+            old, new = EtcdState(client, Fence(key, 6)), EtcdState(client, Fence(key, 7))
+            await new.save([Write(HA, {"a": b"1"}, 0)])
+            with pytest.raises(Superseded, match="term 7, not 6"):
+                await old.save([Write(HA, {"a": b"2"}, 1)])
+            assert (await new.load(HA)).parts == {"a": b"1"}
 
     asyncio.run(fenced())
 
@@ -152,20 +151,19 @@ def test_a_watch_tells_every_change_once_and_goes_on_at_another_member(etcd: Clu
             await client.txn(Txn((is_version(key, n),), (put(key, b"%d" % n),)))
 
     async def watched() -> list[bytes]:
-        client = EtcdClient(target)
-        told: list[bytes] = []
-        revision = (await client.range(Range(key))).header.revision + 1
-        writing = asyncio.create_task(write(client))
-        while len(told) < 20:
-            with suppress(LineBroken):
-                async with aclosing(client.watch(Range(key), revision)) as stream:
-                    async for item in stream:
-                        told += [change.kv.value for change in item.events]
-                        revision = max(revision, item.header.revision + 1)
-                        if len(told) >= 20:
-                            break
-        await writing
-        await client.close()
+        async with EtcdClient(target) as client:
+            told: list[bytes] = []
+            revision = (await client.range(Range(key))).header.revision + 1
+            writing = asyncio.create_task(write(client))
+            while len(told) < 20:
+                with suppress(LineBroken):
+                    async with aclosing(client.watch(Range(key), revision)) as stream:
+                        async for item in stream:
+                            told += [change.kv.value for change in item.events]
+                            revision = max(revision, item.header.revision + 1)
+                            if len(told) >= 20:
+                                break
+            await writing
         return told
 
     assert asyncio.run(watched()) == [b"%d" % n for n in range(20)]
@@ -197,9 +195,8 @@ def test_what_is_no_fit_server_is_named(answer: bytes, kind: type[Exception], wo
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            client = EtcdClient(Target((Endpoint("127.0.0.1", port),)))
-            with pytest.raises(kind, match=words):
-                await EtcdState(client).load(HA)
-            await client.close()
+            async with EtcdClient(Target((Endpoint("127.0.0.1", port),))) as client:
+                with pytest.raises(kind, match=words):
+                    await EtcdState(client).load(HA)
 
     asyncio.run(served())

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from types import TracebackType
 from typing import TypeVar
 
 import msgspec
@@ -289,6 +290,14 @@ class EtcdClient:
             self._order.append(endpoint)
         for line in self._idle.pop(endpoint, ()):
             line.close()
+
+    async def __aenter__(self) -> "EtcdClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def close(self) -> None:
         for lines in self._idle.values():

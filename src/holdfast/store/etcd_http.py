@@ -26,21 +26,24 @@ class NotBelieved(HoldfastError):
 class Line:
     """An open connection."""
 
-    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, transport: asyncio.Transport) -> None:
         self.endpoint = endpoint
         self._reader = reader
-        self._writer = writer
+        self._transport = transport
         self._is_usable = True
 
     @classmethod
     async def open(cls, endpoint: Endpoint, tls: ssl.SSLContext | None) -> "Line":
+        reader = asyncio.StreamReader(limit=_HEAD_BYTES_MAX)
+        name = endpoint.host if tls else None
         try:
-            reader, writer = await asyncio.open_connection(
+            # No StreamWriter: over TLS it takes a connection that is gone for one that was left open.
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: asyncio.StreamReaderProtocol(reader),
                 endpoint.host,
                 endpoint.port,
                 ssl=tls,
-                limit=_HEAD_BYTES_MAX,
-                server_hostname=endpoint.host if tls else None,
+                server_hostname=name,
             )
         except ssl.SSLError as error:
             raise NotBelieved(f"etcd member {endpoint}: {_tls_words(error)}") from error
@@ -50,11 +53,12 @@ class Line:
             ) from error
         except OSError as error:
             raise LineBroken(f"etcd member {endpoint} cannot be reached: {error.strerror or error}") from error
-        return cls(endpoint, reader, writer)
+        return cls(endpoint, reader, transport)
 
     @property
     def is_usable(self) -> bool:
-        return self._is_usable and not self._writer.is_closing() and not self._reader.at_eof()
+        is_open = not self._transport.is_closing() and self._reader.exception() is None
+        return self._is_usable and is_open and not self._reader.at_eof()
 
     async def ask(self, path: str, body: bytes | None, token: str) -> tuple[int, bytes]:
         """Send one request (GET without a body); answer status and body."""
@@ -99,7 +103,7 @@ class Line:
             head.append("Grpc-Metadata-hasleader: true")
         if body is not None:
             head.append(f"Content-Length: {len(body)}")
-        self._writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + (body or b""))
+        self._transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + (body or b""))
 
     async def _head(self) -> tuple[int, dict[str, str]]:
         text = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -129,7 +133,7 @@ class Line:
     def close(self) -> None:
         """Never waits: a member that is frozen would not say goodbye."""
         self._is_usable = False
-        self._writer.transport.abort()
+        self._transport.abort()
 
 
 def _tls_words(error: ssl.SSLError) -> str:

@@ -41,9 +41,17 @@ LATE = "store-behind"
 
 
 async def run_shared(
-    layout: Layout, folder: RunFolder, share: str, target: Target, name: str, core: MakeCore = core_of
+    layout: Layout, folder: RunFolder, share: str, target: Target, name: str, *, least_term: int = 0
 ) -> None:
     """Take part until told to end; while leading, hold the managers of `share`.
+
+    Args:
+        layout: the deployment.
+        folder: this host's.
+        share: which managers (`manager_process.SHARES`); the same on every host.
+        target: the store.
+        name: of this manager, for people.
+        least_term: above the terms that a restored store no longer knows.
 
     Raises:
         Superseded: another manager leads now.
@@ -55,7 +63,8 @@ async def run_shared(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
     client = EtcdClient(target)
-    reign = Reign(layout, folder, parties_in(layout, share), client, name, core)
+    reign = Reign(layout, folder, parties_in(layout, share), client, name, core_of)
+    reign.campaign.raise_term(least_term)
     try:
         await reign.campaign.start()
         if await _first(reign.campaign.won(), told_to_end):

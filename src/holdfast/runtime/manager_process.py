@@ -142,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parties", choices=SHARES, default="all")
     parser.add_argument("--store", default="", help="etcd://… where managers on several hosts share the deployment")
     parser.add_argument("--manager", default="", help="name of this one among them; the host's name by default")
+    parser.add_argument("--least-term", type=int, default=0, help="lead under this term or a higher one (restore)")
     chosen = parser.parse_args(arguments)
     try:
         folder = RunFolder(chosen.folder)
@@ -152,7 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from holdfast.store.etcd_target import parse_target
 
             name = chosen.manager or os.uname().nodename
-            asyncio.run(run_shared(layout, folder, chosen.parties, parse_target(chosen.store), name))
+            target = parse_target(chosen.store)
+            asyncio.run(run_shared(layout, folder, chosen.parties, target, name, least_term=chosen.least_term))
         else:
             asyncio.run(run(layout, folder, chosen.parties))
     except HoldfastError as error:

@@ -17,6 +17,7 @@ Kind = Literal[
     "late-spare",
     "state-lost",
     "updates-lost",
+    "two-writers",
     "hang-unseen",
     "too-slow",
     "no-port",
@@ -75,6 +76,14 @@ def _placing(layout: Layout, group: Group) -> Iterator[Finding]:
 
 
 def _state(group: Group, component: Component) -> Iterator[Finding]:
+    waits = component.speaks or component.become_active is not None or component.ocf is not None
+    if group.state == "external" and group.reserve == "spare" and group.redundancy != "no-redundancy" and not waits:
+        yield Finding(
+            "two-writers",
+            group.name,
+            f"the spare of {group.name} runs beside the active on the same storage and nothing tells it to wait: both "
+            "may act on the stored state (late-spare, or a component that is told its role, cannot)",
+        )
     if group.state != "internal":
         return
     if group.redundancy == "no-redundancy":

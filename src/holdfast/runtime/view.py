@@ -123,7 +123,7 @@ def _seen(view: View, event: Event) -> View:
         case VnfcReady(vnfc, run):
             return _vnfc(view, vnfc, run=run, condition="ready", detail="")
         case VnfcFailed(vnfc, run, cause, detail):
-            return _vnfc(view, vnfc, run=run, condition="failed", detail=f"{cause} {detail}".strip())
+            return _vnfc(view, vnfc, run=run, condition="failed", detail=detail or cause)
         case VmBooted(vm, boot):
             return replace(view, vms=_with(view.vms, vm, VmView(boot, "up")))
         case VmDied(vm, boot):

@@ -30,7 +30,7 @@ USAGE = """usage: python -m holdfast.lab.functions.registry [OPTION VALUE]...
   --replication-every 100ms   period of periodic replication
   --checkpoint-every 50ms     a duration, or `each` for every put
   --storage DIR               shared storage (else HOLDFAST_STORAGE)
-  --start waiting             waiting (for a role) | serving; `serving` is usual with --state checkpoint
+  --start waiting             waiting (for a role) | serving (which is the default with --state checkpoint)
   --claim                     take the service's address oneself, whatever the agent says
   --interface eth0            where to take it
   --fail-active-if FILE       refuse to become active while FILE exists"""

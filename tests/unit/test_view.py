@@ -29,7 +29,7 @@ from holdfast.model.limits import INCIDENTS_KEPT
 from holdfast.model.names import HA, ActionId, HostName, IncidentId, ServiceName, VmName, VnfcName
 from holdfast.model.reasons import Reason
 from holdfast.model.records import Decided, Record, Seen
-from holdfast.runtime.view import View, fold
+from holdfast.runtime.view import View, fold, role_of
 
 ONE, TWO = VnfcName("dns-1"), VnfcName("dns-2")
 DNS = ServiceName("dns")
@@ -57,6 +57,16 @@ def test_a_role_is_shown_when_it_is_confirmed_not_when_it_is_ordered() -> None:
     assert (view.vnfcs[ONE].role, view.vnfcs[ONE].epoch) == ("active", 4)
     assert after(order, seen(ActionFailed(ActionId("ha/1"), "no"))).vnfcs == {}
     assert after(order, seen(ActionFailed(ActionId("ha/1"), "no"))).under_way == {}
+
+
+def test_a_role_goes_with_the_service() -> None:
+    order = decided(Activate(ActionId("ha/1"), ONE, 1, DNS, 4, (TWO,)))
+    view = after(order, seen(ActionDone(ActionId("ha/1"))), seen(VnfcFailed(ONE, 1, "killed", "killed by SIGKILL")))
+    assert view.vnfcs[ONE].detail == "killed by SIGKILL"
+    assert role_of(view, ONE, (DNS,)) == "active"  # it may still act, until it is isolated
+    held = fold(view, decided(NoteService(DNS, "held", None, 4)))
+    assert role_of(held, ONE, (DNS,)) == "none"
+    assert role_of(held, TWO, (DNS,)) == "none"
 
 
 def test_an_agent_that_joins_replaces_what_was_known_of_its_host() -> None:

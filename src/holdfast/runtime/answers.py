@@ -10,7 +10,7 @@ from holdfast.model.layout import Layout, Vnfc, in_charge
 from holdfast.model.names import VIM, HostName
 from holdfast.model.reasons import sentence
 from holdfast.runtime.seat import Seat
-from holdfast.runtime.view import VmView, VnfcView
+from holdfast.runtime.view import View, VmView, VnfcView, role_of
 
 FORMAT = 1
 
@@ -50,9 +50,11 @@ def _vm(view: VmView) -> dict[str, Any]:
     return dict(msgspec.to_builtins(view))
 
 
-def _vnfc(layout: Layout, vnfc: Vnfc, view: VnfcView) -> dict[str, Any]:
+def _vnfc(layout: Layout, vnfc: Vnfc, seen: View) -> dict[str, Any]:
+    view = seen.vnfcs.get(vnfc.name, VnfcView())
     shown = dict(msgspec.to_builtins(view))
     group = layout.groups[vnfc.group]
+    shown["role"] = role_of(seen, vnfc.name, group.services)
     # A spare is told no role: it waits, and that is its role.
     if group.role_is_assigned and group.reserve != "standby" and (view.condition, view.role) == ("ready", "none"):
         shown["role"] = "spare"
@@ -86,7 +88,7 @@ def _vnfs(layout: Layout, seat: Seat) -> dict[str, Any]:
                 vnfc.name: {
                     "host": vnfc.host,
                     "vm": vnfc.vm,
-                    **_vnfc(layout, vnfc, view.vnfcs.get(vnfc.name, VnfcView())),
+                    **_vnfc(layout, vnfc, view),
                 }
                 for vnfc in layout.vnfcs.values()
                 if vnfc.vnf == vnf.name

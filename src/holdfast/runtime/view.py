@@ -4,7 +4,7 @@
 from one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from msgspec import Struct
@@ -108,6 +108,16 @@ def fold(view: View, record: Record) -> View:
     if isinstance(record, Decided):
         return _decided(view, record)
     return view
+
+
+def role_of(view: View, name: VnfcName, services: Iterable[ServiceName]) -> str:
+    """The VNFC's role: none once it has failed and no service has it as its holder any more.
+
+    That it was lost together with its VM is told of the VM alone where the VIM sees it first.
+    """
+    known = view.vnfcs.get(name, VnfcView())
+    holders = {view.services[service].vnfc for service in services if service in view.services}
+    return known.role if known.condition == "ready" or name in holders else "none"
 
 
 def _vnfc(view: View, name: VnfcName, **changes: object) -> View:

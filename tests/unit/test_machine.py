@@ -149,3 +149,12 @@ def test_a_process_that_refuses_to_start_again_and_again_is_quoted(tmp_path: Pat
     assert refused_to_start(folder) == ""
     folder.log("supervisor").write_text(end * 3)
     assert refused_to_start(folder) == "agent:h1 cannot start: holdfast: no room / hint: make some"
+
+
+def test_what_sandboxes_do_not_have_is_said() -> None:
+    given = beside("one", "hf0", "10.77.0")
+    vm = given.vms[VmName("vm1")]
+    assert machine.reservations(given) == []
+    for repair, says in (("snapshot", "no snapshots"), ("standby-vm", "started anew")):
+        changed = replace(given, vms={vm.name: replace(vm, repair=repair)})
+        assert [says in note and "VM vm1" in note for note in machine.reservations(changed)] == [True]

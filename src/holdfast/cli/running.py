@@ -44,6 +44,7 @@ def up(
     from holdfast.descriptor import load
     from holdfast.runtime import deployment
     from holdfast.runtime.folder import RunFolder, default_base
+    from holdfast.runtime.machine import reservations
 
     layout = load(file)
     if name is not None:
@@ -59,6 +60,8 @@ def up(
         where = f" at {service.address.partition('/')[0]}" if service.address else ""
         port = f" {service.transport} port {service.port}".replace("  ", " ") if service.port else ""
         typer.echo(f"  {service.name}{where}{port}")
+    for note in reservations(layout):
+        typer.echo(f"  note: {note}")
     typer.echo(f"run folder: {folder.root} (journal/, log/)")
     typer.echo(f"next: holdfast status {layout.name} · holdfast why · holdfast down {layout.name}")
 

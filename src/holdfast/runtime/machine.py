@@ -38,6 +38,15 @@ def check_machine(layout: Layout, folder: RunFolder) -> None:
     check_ports(layout)
 
 
+def reservations(layout: Layout) -> list[str]:
+    """What the layout asks for and sandboxes do not have: it runs, but not in all as it is written."""
+    said = {
+        "snapshot": "a sandbox has no snapshots: after a failure it stays away",
+        "standby-vm": "a sandbox is not replaced by another: after a failure it is started anew",
+    }
+    return [f"VM {vm.name} (repair: {vm.repair}): {said[vm.repair]}" for vm in layout.vms.values() if vm.repair in said]
+
+
 def check_privileges() -> None:
     """Root, and a kernel that lets it make gates."""
     if os.geteuid() != 0:

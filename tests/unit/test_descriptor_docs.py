@@ -100,3 +100,11 @@ def test_the_examples_can_run_on_one_machine() -> None:
         layout = load(path)
         assert len(layout.hosts) == 1
         assert all(vnfc.vm for vnfc in layout.vnfcs.values())
+
+
+def test_the_descriptor_in_the_readme_is_a_whole_one() -> None:
+    text = (ROOT / "README.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    mistakes, warnings, layout = check_text(text.encode(), "README.md")
+    assert (mistakes, warnings) == ([], [])
+    assert layout is not None
+    assert "..." not in text

@@ -121,6 +121,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "uc9": ("nginx", "nginx", "uc9", wear_out(*["nginx-1"] * 4)),
     "uc9 host": ("escalation-hosts", "dns", "uc9-host", wear_out("nginx-1", "nginx-1", "dns-1", "dns-1")),
     "switchover": ("registry", "registry", "switchover", switchover),
+    "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }

@@ -24,7 +24,6 @@ def host_failed(turn: Turn, event: HostFailed) -> None:
         return
     detail = f"found by {event.by}" + (f": {event.detail}" if event.detail else "")
     turn.failed_hosts[event.host] = Reason("host-failed", event.host, detail, turn.seen)
-    turn.agents[event.host] = False
     proof = Reason("grant-ends", event.host, "", turn.seen)
     for name in _on(turn, event.host):
         fail(turn, name, "host", f"host {event.host} has failed")
@@ -44,8 +43,10 @@ def _free(turn: Turn, name: VnfcName, proof: Reason) -> None:
 
 
 def host_returned(turn: Turn, event: HostReturned) -> None:
-    """It is heard again; what runs there is known only when its agent has joined."""
-    turn.failed_hosts.pop(event.host, None)
+    """It is heard again. What was cleaned up in vain meanwhile is known from its agent, which had it outstanding."""
+    if turn.failed_hosts.pop(event.host, None) is not None:
+        for name in _on(turn, event.host):
+            turn.touch(turn.group_of(name))
 
 
 def service_taken(turn: Turn, event: ServiceTaken) -> None:

@@ -242,7 +242,7 @@ def _not_isolated(turn: Turn, name: VnfcName, why: str) -> None:
 
 
 def _is_reachable(turn: Turn, name: VnfcName) -> bool:
-    return turn.agents.get(turn.layout.vnfcs[name].host) is not False
+    return turn.is_reachable(turn.layout.vnfcs[name].host)
 
 
 def _standby_lost(turn: Turn, event: StandbyLost) -> None:

@@ -35,7 +35,7 @@ def _successors(turn: Turn, group: GroupName, name: ServiceName, service: Servic
     found = []
     for vnfc in turn.wanted(group).vnfcs:
         now = turn.vnfc(vnfc)
-        reachable = turn.agents.get(turn.layout.vnfcs[vnfc].host) is not False
+        reachable = turn.is_reachable(turn.layout.vnfcs[vnfc].host)
         if now.phase != "ready" or turn.held_by(vnfc) or not reachable or now.role == "quiescing":
             continue
         if turn.wanted(group).state == "internal" and vnfc not in service.in_sync:

@@ -55,7 +55,7 @@ def _able(turn: Turn, group: GroupName, name: ServiceName) -> tuple[list[VnfcNam
         if now.phase != "ready" or busy or turn.held_by(vnfc):
             continue
         host = turn.layout.vnfcs[vnfc].host
-        if turn.agents.get(host) is False:
+        if not turn.is_reachable(host):
             unable.append(Reason("agent-away", host, "", turn.seen))
         elif not turn.can_be_told(group) and now.epoch <= epoch_floor(turn, name):
             unable.append(outdated(turn, vnfc, name))

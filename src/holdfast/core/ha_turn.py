@@ -13,7 +13,7 @@ from holdfast.model.actions import AgentAction, Note, Refuse
 from holdfast.model.events import Observed
 from holdfast.model.layout import Component, Group, Layout, Vnf
 from holdfast.model.messages import Message
-from holdfast.model.names import GroupName, IncidentId, Party, ServiceName, VmName, VnfcName, vnfm_party
+from holdfast.model.names import GroupName, HostName, IncidentId, Party, ServiceName, VmName, VnfcName, vnfm_party
 from holdfast.model.reasons import Reason
 
 Reasons = tuple[Reason, ...]
@@ -75,6 +75,10 @@ class Turn:
         """The incident that interrupted the service and is not over."""
         incidents = self.groups[self.layout.services[service].group].incidents
         return next((key for key, one in incidents.items() if one.service == service), None)
+
+    def is_reachable(self, host: HostName) -> bool:
+        """Whether the host's agent can be told something, as far as is known."""
+        return self.agents.get(host) is not False and host not in self.failed_hosts
 
     def in_vm(self, vm: VmName) -> tuple[VnfcName, ...]:
         return tuple(vnfc.name for vnfc in self.layout.vnfcs.values() if vnfc.vm == vm and vnfc.group in self.groups)

@@ -97,6 +97,36 @@ def agent_processes(host: str) -> list[int]:
     return _matching(fits)
 
 
+def leader_process(socket: Path) -> int | None:
+    """The manager process that listens at this path: the one that leads."""
+    for pid in manager_processes("all"):
+        inodes = {
+            words[6]
+            for line in _read(pid, "net/unix").decode(errors="replace").splitlines()
+            if len(words := line.split()) == 8 and words[7] == str(socket)
+        }
+        if any(f"socket:[{inode}]" in _open_files(pid) for inode in inodes):
+            return pid
+    return None
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    try:
+        for entry in os.listdir(f"/proc/{pid}/fd"):
+            found.add(os.readlink(f"/proc/{pid}/fd/{entry}"))
+    except OSError:
+        return found
+    return found
+
+
+def store_member(host: str) -> list[int]:
+    def fits(words: list[bytes]) -> bool:
+        return words[0].endswith(b"etcd") and b"--name" in words and words[words.index(b"--name") + 1] == host.encode()
+
+    return _matching(fits)
+
+
 def manager_processes(which: str) -> list[int]:
     """`ha`, `vnfm`, `vim`, `all` managers, or the `supervisor` above them (not those of the hosts)."""
     module = b"holdfast.runtime.supervisor" if which == "supervisor" else b"holdfast.runtime.manager_process"

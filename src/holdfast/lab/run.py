@@ -110,12 +110,13 @@ class _Run:
         """End the deployment, look for what it left behind, gather the evidence."""
         ended_at = time.monotonic()
         self.say("taking everything down")
-        self.leftovers = tuple(self.world.close())
         folder = self.world.folder.root
         journals = ["journal/lab.jsonl"]
+        # Before anything is ended: hosts that go one after the other look like failures to managers of the others.
         for path in sorted((folder / "journal").glob("*.jsonl")):
             shutil.copyfile(path, self.out / "journal" / path.name)
             journals.append(f"journal/{path.name}")
+        self.leftovers = tuple(self.world.close())
         if (folder / "log").is_dir():
             shutil.copytree(folder / "log", self.out / "log", dirs_exist_ok=True)
         (self.out / "layout.json").write_bytes(msgspec.json.format(msgspec.json.encode(self.layout), indent=1))

@@ -33,6 +33,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "kill-agent": (PLACE, "SIGKILL to the host's agent and its hot process"),
     "freeze-agent": (PLACE, "SIGSTOP to the host's agent and its hot process"),
     "thaw-agent": (PLACE, "SIGCONT to them"),
+    "kill-leader": (r"managers", "SIGKILL to the managers' leader, wherever it is"),
+    "lead-at": (PLACE, "kill leaders of the managers until the one on that host leads"),
+    "store-lead-at": (PLACE, "have etcd's leader on that host"),
+    "kill-store": (PLACE, "SIGKILL to etcd's member on that host"),
     "cut": (PLACE + "( " + PLACE + ")?", "cut a host from all others and from the managers, or two from one another"),
     "heal": (r"all", "take all cuts away"),
     "put-file": (PLACE + r" [a-z.-]+", "make an empty file in the VNFC's own folder"),
@@ -69,7 +73,7 @@ class Scenario(Struct, frozen=True):
     service: str
     client: Client
     steps: tuple[Step, ...]
-    managers: Literal["one", "three"] = "one"
+    managers: Literal["one", "three", "hosts"] = "one"
     outage: Literal["below-one-second", "start-time"] = "below-one-second"
     checkpoint_ms: float = 0.0
     """How often the function under test saves its state; 0: each update is saved before it is acknowledged."""

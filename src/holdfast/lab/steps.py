@@ -23,10 +23,11 @@ from holdfast.lab.scenario import Scenario, Step
 from holdfast.lab.tail import JournalTail
 from holdfast.lab.world import LiveWorld
 from holdfast.model.layout import Group
-from holdfast.model.names import GroupName, HostName, ServiceName, VmName, VnfcName, VnfName
+from holdfast.model.names import HA, GroupName, HostName, ServiceName, VmName, VnfcName, VnfName
 
 AWAIT_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.004
+LEADERS_TRIED_MAX = 12
 
 
 class Stuck(Exception):
@@ -192,6 +193,42 @@ def _thaw_agent(stage: Stage, step: Step) -> None:
     stage.hurt(step, name, lambda: faults.release(f"agent of {name}", faults.agent_processes(name)), starts=False)
 
 
+def _leader(stage: Stage) -> int:
+    socket = stage.world.folder.socket(HA)
+    stage.until("a leader of the managers", lambda: faults.leader_process(socket) is not None)
+    pid = faults.leader_process(socket)
+    if pid is None:
+        raise Stuck("nobody leads the managers")
+    return pid
+
+
+def _kill_leader(stage: Stage, step: Step) -> None:
+    pid = _leader(stage)
+    stage.hurt(step, "leader", lambda: faults.kill_process("leader of the managers", [pid]), starts=False)
+
+
+def _lead_at(stage: Stage, step: Step) -> None:
+    """Not a fault that is judged: the stage is set by it."""
+    host = stage.host(step.words[0])
+    for _ in range(LEADERS_TRIED_MAX):
+        pid = _leader(stage)
+        if pid in faults.below(stage.world.first_process(host)):
+            return
+        faults.kill_process("leader of the managers", [pid])
+    raise Stuck(f"the managers' leader did not come to {host}")
+
+
+def _store_lead_at(stage: Stage, step: Step) -> None:
+    host = stage.host(step.words[0])
+    stage.world.move_store_leader(host)
+
+
+def _kill_store(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    pids = faults.store_member(name)
+    stage.hurt(step, name, lambda: faults.kill_process(f"etcd of {name}", pids), starts=False)
+
+
 def _cut(stage: Stage, step: Step) -> None:
     name, *other = (stage.host(word) for word in step.words)
     act = (lambda: stage.world.cut_pair(name, other[0])) if other else (lambda: stage.world.cut_off(name))
@@ -296,6 +333,10 @@ VERBS: dict[str, Callable[[Stage, Step], None]] = {
     "kill-agent": _kill_agent,
     "freeze-agent": _freeze_agent,
     "thaw-agent": _thaw_agent,
+    "kill-leader": _kill_leader,
+    "lead-at": _lead_at,
+    "store-lead-at": _store_lead_at,
+    "kill-store": _kill_store,
     "cut": _cut,
     "heal": _heal,
     "put-file": _put_file,

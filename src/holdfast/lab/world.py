@@ -47,7 +47,7 @@ class LiveWorld:
     """A deployment of one layout in this nest."""
 
     def __init__(
-        self, layout: Layout, base: Path, managers: Literal["one", "three"], client_addresses: Sequence[str]
+        self, layout: Layout, base: Path, managers: Literal["one", "three", "hosts"], client_addresses: Sequence[str]
     ) -> None:
         """`base` is a folder of this nest's own (nothing in it outlives the nest)."""
         self.folder = RunFolder(base / layout.name)
@@ -95,7 +95,8 @@ class LiveWorld:
     def switch_all_on(self) -> None:
         for name in self.layout.hosts:
             self.switch_on(name)
-        self._start_controller()
+        if self.managers != "hosts":
+            self._start_controller()
 
     def _make_client(self) -> Sandbox:
         client = Sandbox.start("client", self._base / "client", namespaces=("net", "mnt"))
@@ -126,12 +127,62 @@ class LiveWorld:
         finally:
             os.close(namespace)
         self._hosts[name] = sandbox
+        if self.managers == "hosts":
+            self._start_store_member(name, sandbox)
+        own = ["one", "--store", self.store] if self.managers == "hosts" else ["none"]
         self._host_supervisors[name] = sandbox.spawn(
-            [*_supervisor(self.folder), "--agents", name, "--managers", "none", "--name", name],
+            [*_supervisor(self.folder), "--agents", name, "--name", name, "--managers", *own],
             _environment(),
             self.folder.root,
             self.folder.log(f"supervisor-{name}"),
         )
+
+    @property
+    def store(self) -> str:
+        """Address of the etcd cluster whose members run on the hosts."""
+        members = ",".join(_plain(host.addresses[0]) for host in self.layout.hosts.values())
+        return f"etcd://{members}/{self.layout.name}"
+
+    def _start_store_member(self, name: HostName, sandbox: Sandbox) -> None:
+        address = _plain(self.layout.hosts[name].addresses[0])
+        members = {other: _plain(host.addresses[0]) for other, host in self.layout.hosts.items()}
+        sandbox.spawn(
+            [
+                *["etcd", "--name", name, "--data-dir", str(self._base / "etcd" / name), "--logger", "zap"],
+                *["--initial-cluster", ",".join(f"{other}=http://{at}:2380" for other, at in members.items())],
+                *["--listen-peer-urls", f"http://{address}:2380", "--initial-advertise-peer-urls"],
+                *[f"http://{address}:2380", "--listen-client-urls", f"http://{address}:2379"],
+                *["--advertise-client-urls", f"http://{address}:2379", "--log-level", "warn"],
+                *["--heartbeat-interval", "50", "--election-timeout", "500"],
+            ],
+            _environment(),
+            self.folder.root,
+            self.folder.log(f"etcd-{name}"),
+        )
+
+    def move_store_leader(self, name: HostName) -> None:
+        """Have etcd's leader on that host, by etcdctl as a person would."""
+        ends = ",".join(f"http://{_plain(host.addresses[0])}:2379" for host in self.layout.hosts.values())
+        listed = self._etcdctl(ends, "endpoint", "status", "-w", "json")
+        own = f"http://{_plain(self.layout.hosts[name].addresses[0])}:2379"
+        status = {one["Endpoint"]: one["Status"] for one in msgspec.json.decode(listed)}
+        member, leader = status[own]["header"]["member_id"], status[own]["leader"]
+        if member == leader:
+            return
+        at = next(end for end, one in status.items() if one["header"]["member_id"] == leader)
+        self._etcdctl(at, "move-leader", f"{member:x}")
+
+    def _etcdctl(self, endpoints: str, *words: str) -> bytes:
+        done = subprocess.run(
+            ["etcdctl", "--endpoints", endpoints, *words],
+            env=_environment() | {"ETCDCTL_API": "3"},
+            capture_output=True,
+            timeout=10.0,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise WorldError(f"etcdctl {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout
 
     def switch_off(self, name: HostName) -> None:
         sandbox = self._hosts.get(name)
@@ -236,6 +287,8 @@ class LiveWorld:
         sandbox = self._hosts[name]
         if gone(sandbox.pidfd):
             return []
+        for pid in faults.store_member(name):
+            _kill_quietly(pid)
         _terminate(child)
         ended = sandbox.wait(child, SUPERVISOR_END_LIMIT_S) is not None
         return [
@@ -339,3 +392,7 @@ def _kill_quietly(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def _plain(address: str) -> str:
+    return address.partition("/")[0]

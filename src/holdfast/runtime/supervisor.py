@@ -53,8 +53,10 @@ class Child:
         return 0.0 if surplus <= 0 else min(_FIRST_PAUSE_S * 2.0 ** (surplus - 1), RESTART_PAUSE_MAX_S)
 
 
-def children_of(layout: Layout, folder: RunFolder, managers: str, agents: str) -> list[Child]:
-    """What shall run for these choices."""
+def children_of(
+    layout: Layout, folder: RunFolder, managers: str, agents: str, store: str = "", name: str = ""
+) -> list[Child]:
+    """What shall run for these choices; with `store`, the managers are candidates for the leadership there."""
     hosts = list(layout.hosts) if agents == "all" else [HostName(name) for name in agents.split(",") if name != "none"]
     for host in hosts:
         if host not in layout.hosts:
@@ -69,9 +71,12 @@ def children_of(layout: Layout, folder: RunFolder, managers: str, agents: str) -
     ]
     shares = {"one": ["all"], "three": ["ha", "vnfm", "vim"], "none": []}[managers]
     for share in shares:
-        name = "managers" if share == "all" else share
+        child = "managers" if share == "all" else share
         command = [*module, "holdfast.runtime.manager_process", "--folder", str(folder.root), "--parties", share]
-        children.append(Child(name, command))
+        if store:
+            command += ["--store", store, *(("--manager", name) if name else ())]
+            child = f"{child}-{name}" if name else child
+        children.append(Child(child, command))
     return children
 
 
@@ -217,11 +222,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--managers", choices=("one", "three", "none"), default="one")
     parser.add_argument("--agents", default="all", help="all, none, or names of hosts with commas")
     parser.add_argument("--name", default="", help="for a second supervisor in the same folder")
+    parser.add_argument("--store", default="", help="etcd://… where managers on several hosts share the deployment")
     chosen = parser.parse_args(arguments)
     folder = RunFolder(chosen.folder)
     try:
         name = chosen.name or _name(chosen.managers, chosen.agents)
-        children = children_of(load_layout(folder), folder, chosen.managers, chosen.agents)
+        children = children_of(load_layout(folder), folder, chosen.managers, chosen.agents, chosen.store, chosen.name)
         return Supervisor(folder, children, name).run()
     except HoldfastError as error:
         sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))

@@ -99,6 +99,7 @@ def _redundancy_missing(evidence: Evidence, group: Group, all_facts: Sequence[Fa
     ready: dict[str, bool] = {}
     synced: dict[str, bool] = {}
     active: set[str] = set()
+    newest, alone = 0, len(group.services) == 1
     for fact in all_facts:
         name = str(fact.fields.get("vnfc", ""))
         match fact.verb, fact.kind:
@@ -111,14 +112,20 @@ def _redundancy_missing(evidence: Evidence, group: Group, all_facts: Sequence[Fa
             case ("seen", "VnfcFailed") | ("ended", "IsolateVnfc"):
                 ready[name] = synced[name] = False
                 active.discard(name)
+            case "decided", "Activate":
+                newest = max(newest, int(fact.fields["epoch"]))
+            case "seen", "ServiceTaken":
+                newest = max(newest, int(fact.fields["epoch"]))
+                active = {name} if alone else active | {name}
             case "ended", "Activate" if fact.fields["ok"]:
-                active.add(name)
+                active = {name} if alone else active | {name}
             case "ended", "Quiesce" if fact.fields["ok"]:
                 active.discard(name)
                 synced[name] = False
-            case "seen", "StandbySynced":
+            case "seen", "StandbySynced" if int(fact.fields["epoch"]) >= newest:
                 synced[str(fact.fields["standby"])] = True
-            case "seen", "StandbyLost":
+            case "seen", "StandbyLost" if int(fact.fields["epoch"]) >= newest:
+                # One that was succeeded may go on asking for a while; nobody follows it.
                 synced[str(fact.fields["standby"])] = False
     needed = len(group.services) if group.reserve == "late-spare" else len(group.vnfcs)
     up = [name for name in group.vnfcs if ready.get(name)]

@@ -1,0 +1,190 @@
+"""Authentic datagrams between the agents of one deployment, with sessions; sans-IO.
+
+In:   bodies to be sealed for a peer; datagrams received; the clock only to space out greetings.
+Out:  datagrams; bodies with the peer and the life of it that sent them; greetings to be sent (`take`).
+Always: what `open` returns was sealed by somebody who knows the key, for this agent in its present life, by the life of
+the peer that has proven (by answering a fresh nonce) that it is the present one, and has not been returned before on
+the same network. Everything else is dropped and counted by reason. Nothing grows with what strangers send.
+
+Head: version, kind, cluster, sender, receiver, sender's life, receiver's life as last proven (0 in greetings), number.
+The MAC is keyed BLAKE2s of 16 bytes over head and body; while a key is being changed, two are accepted.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from holdfast.model.names import HostName
+
+VERSION = 1
+DATA, HELLO, WELCOME = 0, 1, 2
+MAC_BYTES = 16
+NAME_BYTES = 8
+NONCE_BYTES = 16
+_HEAD = struct.Struct(f"!BB{NAME_BYTES}s{NAME_BYTES}s{NAME_BYTES}sQQQ")
+KEYS_MAX = 2
+REASONS = ("short", "version", "mac", "cluster", "receiver", "sender", "life", "stranger", "replay", "nonce")
+
+
+class Opened(NamedTuple):
+    peer: HostName
+    incarnation: int
+    body: bytes
+
+
+class Greeting(NamedTuple):
+    """A datagram of the sessions themselves, to be sent on every network."""
+
+    peer: HostName
+    datagram: bytes
+    network: int | None = None
+
+
+class _Session:
+    __slots__ = ("incarnation", "last", "nonce")
+
+    def __init__(self) -> None:
+        self.incarnation = 0
+        """The peer's present life; 0 while it has proven none."""
+        self.nonce = b""
+        """Asked with, and not answered yet."""
+        self.last: dict[int, int] = {}
+        """By network: the highest number that was taken."""
+
+
+def _mark(name: str) -> bytes:
+    return hashlib.blake2s(name.encode(), digest_size=NAME_BYTES).digest()
+
+
+class Datagrams:
+    """One agent's end of all its sessions, for one life."""
+
+    def __init__(
+        self,
+        cluster: str,
+        me: HostName,
+        peers: Iterable[HostName],
+        keys: Sequence[bytes],
+        incarnation: int,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        """
+        Args:
+            keys: the first one seals; up to two are accepted.
+            incarnation: random, not 0, new for each start.
+            random_bytes: unpredictable bytes for nonces.
+        """
+        if not keys or len(keys) > KEYS_MAX or not incarnation:
+            raise ValueError(f"one or two keys and an incarnation other than 0 are needed, got {len(keys)} keys")
+        self.incarnation = incarnation
+        self._keys = tuple(hashlib.blake2s(key).digest() for key in keys)
+        self._cluster, self._me = _mark(cluster), _mark(me)
+        self._random = random_bytes
+        self._number = 0
+        self._sessions: dict[HostName, _Session] = {}
+        self._names: dict[bytes, HostName] = {}
+        self._out: list[Greeting] = []
+        self.refused = dict.fromkeys(REASONS, 0)
+        self.set_peers(peers)
+
+    def set_peers(self, peers: Iterable[HostName]) -> None:
+        """The other agents from now on; sessions with those that stay go on."""
+        self._sessions = {peer: self._sessions.get(peer, _Session()) for peer in peers}
+        self._names = {_mark(peer): peer for peer in self._sessions}
+
+    def seal(self, peer: HostName, body: bytes, now_ns: int = 0) -> bytes | None:
+        """The datagram that carries the body; None while the peer has not proven its life."""
+        session = self._sessions.get(peer)
+        if session is None or not session.incarnation:
+            return None
+        return self._sealed(DATA, peer, session.incarnation, body)
+
+    def _sealed(self, kind: int, peer: HostName, to_life: int, body: bytes) -> bytes:
+        self._number += 1
+        head = _HEAD.pack(VERSION, kind, self._cluster, self._me, _mark(peer), self.incarnation, to_life, self._number)
+        return head + body + self._mac(self._keys[0], head + body)
+
+    def _mac(self, key: bytes, text: bytes) -> bytes:
+        return hashlib.blake2s(text, key=key, digest_size=MAC_BYTES).digest()
+
+    def tick(self, now_ns: int) -> None:
+        """Called each heartbeat: greet those that have proven no life yet."""
+        for peer, session in self._sessions.items():
+            if not session.incarnation:
+                self._greet(peer, session)
+
+    def _greet(self, peer: HostName, session: _Session) -> None:
+        # The same nonce until it is answered: an answer that comes late still proves that it came after the question.
+        session.nonce = session.nonce or self._random(NONCE_BYTES)
+        self._out.append(Greeting(peer, self._sealed(HELLO, peer, 0, session.nonce)))
+
+    def take(self) -> list[Greeting]:
+        """Greetings to be sent now."""
+        out, self._out = self._out, []
+        return out
+
+    def open(self, datagram: bytes, network: int, now_ns: int = 0) -> Opened | None:
+        """What it carries, or None: not authentic, not for us, old, or the sessions' own."""
+        if len(datagram) < _HEAD.size + MAC_BYTES:
+            return self._drop("short")
+        version, kind, cluster, sender, receiver, life, to_life, number = _HEAD.unpack_from(datagram)
+        text = datagram[:-MAC_BYTES]
+        if version != VERSION:
+            return self._drop("version")
+        if not any(_same(self._mac(key, text), datagram[-MAC_BYTES:]) for key in self._keys):
+            return self._drop("mac")
+        if cluster != self._cluster:
+            return self._drop("cluster")
+        peer = self._names.get(sender)
+        if receiver != self._me or peer is None:
+            return self._drop("receiver" if receiver != self._me else "sender")
+        session = self._sessions[peer]
+        body = text[_HEAD.size :]
+        if kind == HELLO:
+            self._answer(peer, session, life, body)
+            return None
+        if to_life != self.incarnation:
+            return self._drop("life")
+        if kind == WELCOME:
+            self._welcomed(session, life, body)
+            return None
+        if life != session.incarnation:
+            self._greet(peer, session)
+            return self._drop("stranger")
+        if number <= session.last.get(network, 0):
+            return self._drop("replay")
+        session.last[network] = number
+        return Opened(peer, life, body)
+
+    def _answer(self, peer: HostName, session: _Session, life: int, nonce: bytes) -> None:
+        """A HELLO proves nothing by itself (it may be old); it is answered, and a new life is asked for proof."""
+        if len(nonce) != NONCE_BYTES:
+            self._drop("nonce")
+            return
+        self._out.append(Greeting(peer, self._sealed(WELCOME, peer, life, nonce)))
+        if life != session.incarnation:
+            self._greet(peer, session)
+
+    def _welcomed(self, session: _Session, life: int, nonce: bytes) -> None:
+        if not session.nonce or not _same(nonce, session.nonce):
+            self._drop("nonce")
+            return
+        session.nonce = b""
+        if life != session.incarnation:
+            session.incarnation = life
+            session.last.clear()
+
+    def _drop(self, reason: str) -> Opened | None:
+        self.refused[reason] += 1
+        return None
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    """Compared in constant time."""
+    if len(one) != len(other):
+        return False
+    difference = 0
+    for a, b in zip(one, other, strict=True):
+        difference |= a ^ b
+    return difference == 0

@@ -118,6 +118,8 @@ class Succession(Struct, frozen=True):
     revision: int
     """Of the store; an older order is refused."""
     holder: HostName | None
+    epoch: int
+    """Under which the holder holds it; every reserved epoch is higher."""
     successors: tuple[Successor, ...]
 
 
@@ -149,7 +151,7 @@ class Ask(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True, gc=False):
-    """A claim (named by its number) that this voter does not promise. `left_ns`: how long another promise still runs."""
+    """A claim (named by its number) that is not promised here. `left_ns`: how long another promise still runs."""
 
     number: int
     reason: RefusalReason
@@ -157,7 +159,7 @@ class Refusal(Struct, frozen=True, gc=False):
 
 
 class Ack(Struct, frozen=True):
-    """Promised, from the receipt of the ASK on: every `take` up to number `covered` that is not refused, and `granted`."""
+    """Promised since the ASK was received: each `take` up to number `covered` that is not refused, and `granted`."""
 
     seq: int
     number: int
@@ -391,13 +393,17 @@ def implied(profile: Profile, round_trip_ns: int = 300 * US) -> Implied:
 
 
 def cannot_work(profile: Profile, round_trip_ns: int, jitter_ns: int) -> list[str]:
-    """Why these lengths cannot work on that network and with agents that are late by up to `jitter_ns`; empty if they can."""
+    """Why these lengths cannot work on that network, with agents late by up to `jitter_ns`; empty if they can."""
     means = implied(profile, round_trip_ns)
     wrong = []
     if profile.length_ns < 2 * profile.heartbeat_ns:
-        wrong.append(f"a grant of {_ms(profile.length_ns)} is shorter than two heartbeats of {_ms(profile.heartbeat_ns)}")
+        wrong.append(
+            f"a grant of {_ms(profile.length_ns)} is shorter than two heartbeats of {_ms(profile.heartbeat_ns)}"
+        )
     if means.kernel_end_ns[0] < profile.shortest_ns:
-        wrong.append(f"of a grant of {_ms(profile.length_ns)} nothing is left that a timer of {_ms(profile.tick_ns)} can end")
+        wrong.append(
+            f"of a grant of {_ms(profile.length_ns)} nothing is left that a timer of {_ms(profile.tick_ns)} can end"
+        )
     elif means.late_ns < jitter_ns:
         wrong.append(
             f"agents here are late by up to {_ms(jitter_ns)}, but {_ms(means.late_ns)} is all that a grant of "

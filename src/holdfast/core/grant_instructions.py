@@ -1,0 +1,126 @@
+"""What an agent is told to hold, to wait for, to give up; each becomes a change of its claim set, or is refused.
+
+In:   instructions (`claim`, `release`, `order`), and what the candidate's side finds due (`take`).
+Out:  Refused, and changes of the claim set; `wants_round` says that voters should hear of them at once.
+Always: an instruction is followed only if its epoch is higher than any that this life has spent on the service; and a
+service is claimed anew only after it has been released.
+"""
+
+from typing import Literal
+
+from holdfast.core.grant_candidate import Candidate
+from holdfast.core.grant_claims import Claims, Entry
+from holdfast.core.grant_holder import Holder
+from holdfast.core.grant_members import Members
+from holdfast.core.grant_rounds import Rounds
+from holdfast.model.granting import Output, Refused, Succession
+from holdfast.model.names import ServiceName
+
+
+class Instructions:
+    def __init__(
+        self,
+        members: Members,
+        claims: Claims,
+        rounds: Rounds,
+        holder: Holder,
+        candidate: Candidate,
+        out: list[Output],
+    ) -> None:
+        self._members = members
+        self._claims = claims
+        self._rounds = rounds
+        self._holder = holder
+        self._candidate = candidate
+        self._out = out
+        self._following: dict[ServiceName, int] = {}
+        """Epochs of claims that were told while the service was still being closed."""
+        self.wants_round = False
+
+    def claim(self, service: ServiceName, epoch: int, how: Literal["take", "wait"]) -> None:
+        entry = self._claims.get(service)
+        refusal = self.why_not(service, epoch, entry)
+        if refusal is not None:
+            self._out.append(Refused(service, epoch, refusal))
+        elif entry is not None and entry.condition == "closing" and entry.step == "take":
+            self._following[service] = epoch
+        elif how == "take":
+            self.take(service, epoch)
+        elif entry is None or entry.epoch != epoch or entry.step not in ("take", "wait"):
+            self._wait(service, epoch, 0)
+
+    def why_not(self, service: ServiceName, epoch: int, entry: Entry | None) -> str | None:
+        """Why this agent cannot claim the service under that epoch; None if it can."""
+        if self._members.host in self._members.current.witnesses:
+            return "a witness holds nothing"
+        if entry is None:
+            return "this agent has claimed too many services in its life" if self._claims.is_full else None
+        if entry.is_live and entry.step == "take":
+            return None if entry.epoch == epoch else f"it is claimed under epoch {entry.epoch}: release it first"
+        spent = entry.epoch - 1 if entry.step in ("wait", "watch", "drop") else entry.epoch
+        if epoch <= spent:
+            return f"epoch {entry.epoch} was seen before: an older instruction"
+        return None
+
+    def take(self, service: ServiceName, epoch: int) -> None:
+        """Claim it for good."""
+        entry = self._claims.get(service)
+        if entry is not None and entry.step == "take" and entry.is_live:
+            return
+        if entry is not None:
+            self._rounds.prove(entry)
+        self._claims.put(service, epoch, "take")
+        self._candidate.stop_waiting(service)
+        self._holder.is_unequal = self._holder.is_stale = True
+        self.wants_round = True
+
+    def take_what_follows(self, service: ServiceName) -> None:
+        """It has been released: claim it anew, if that was told meanwhile."""
+        epoch = self._following.pop(service, None)
+        if epoch is not None:
+            self.take(service, epoch)
+
+    def _wait(self, service: ServiceName, epoch: int, turn: int) -> None:
+        self._claims.put(service, epoch, "watch" if turn else "wait")
+        self._candidate.wait(service, turn)
+        self.wants_round = True
+
+    def release(self, service: ServiceName) -> None:
+        self._following.pop(service, None)
+        entry = self._claims.get(service)
+        if entry is not None and entry.condition == "closing" and entry.step == "take":
+            return
+        if entry is None or not entry.is_live:
+            self._out.append(Refused(service, entry.epoch if entry is not None else 0, "it is not claimed"))
+        elif entry.step == "take":
+            self._holder.release(entry)
+        else:
+            self._stop_waiting(entry)
+
+    def _stop_waiting(self, entry: Entry) -> None:
+        self._claims.end(entry, "drop")
+        self._candidate.stop_waiting(entry.service)
+        self.wants_round = True
+
+    def order(self, succession: Succession) -> None:
+        service = succession.service
+        refusal = self._candidate.follow(succession)
+        if refusal is not None:
+            self._out.append(Refused(service, succession.epoch, refusal))
+            return
+        entry = self._claims.get(service)
+        place = self._candidate.place_in(service)
+        if entry is not None and entry.step == "take":
+            return
+        if place is None:
+            if entry is not None and entry.is_live:
+                self._stop_waiting(entry)
+            return
+        turn, successor = place
+        refusal = self.why_not(service, successor.epoch, entry)
+        if refusal is not None:
+            self._out.append(Refused(service, successor.epoch, refusal))
+        elif entry is None or (entry.epoch, entry.step) != (successor.epoch, "watch" if turn else "wait"):
+            self._wait(service, successor.epoch, turn)
+        else:
+            self._candidate.wait(service, turn)

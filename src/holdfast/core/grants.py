@@ -1,0 +1,401 @@
+"""Grants: one agent's part in deciding who may be active, and until when. Sans-IO; docs/grants.md is the protocol.
+
+In:   `receive`, `tick`, commands of the agent, confirmations of its kernel and disk, readings of clocks.
+Out:  `take` (what is to be sent, done in the kernel, written, and known), `deadline` (when to `tick` at the latest).
+Always (I1): at no instant do the kernels of two hosts answer for one service. It rests on what the other files of this
+name state in their first lines, and on the caller:
+- `now` is CLOCK_MONOTONIC_RAW in nanoseconds, read after the message was received, and never kept from before;
+- outputs are carried out in order; nothing of the kernel is confirmed before the kernel has confirmed it;
+- two keys, or an absolute end, see to it that a late Arm does not make the kernel answer longer (docs/grants.md).
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from holdfast.core.grant_candidate import Candidate
+from holdfast.core.grant_claims import Claims
+from holdfast.core.grant_clock import ClockWatch
+from holdfast.core.grant_holder import Holder
+from holdfast.core.grant_instructions import Instructions
+from holdfast.core.grant_members import Members, ill_made
+from holdfast.core.grant_releases import Releases
+from holdfast.core.grant_rounds import Rounds
+from holdfast.core.grant_voter import Voter
+from holdfast.errors import UserError
+from holdfast.model.granting import (
+    Ack,
+    Ask,
+    Doubt,
+    Fenced,
+    GrantMessage,
+    Heard,
+    Nak,
+    NeedVoterSet,
+    Output,
+    Persist,
+    Profile,
+    Release,
+    SendTo,
+    Succession,
+    Taking,
+    VoterSet,
+    VoterSetIs,
+)
+from holdfast.model.names import HostName, ServiceName
+
+
+class Grantor:
+    """Voter, holder and successor of one host, for one life of its agent."""
+
+    voter_type = Voter
+    rounds_type = Rounds
+    holder_type = Holder
+    candidate_type = Candidate
+
+    def __init__(self, host: HostName, incarnation: int, profile: Profile, voter_set: VoterSet, now: int) -> None:
+        """Begin a life: silent as a voter, and with a kernel that must be closed first (`CloseAll`).
+
+        Args:
+            host: the own name.
+            incarnation: random, not 0, new for each start of the agent.
+            profile: lengths; that of the promises stands in the voter set.
+            voter_set: as it is on this host's disk.
+            now: the clock.
+        """
+        wrong = ill_made(voter_set)
+        if wrong is not None:
+            raise UserError(f"voter set {voter_set.version} cannot be used: {wrong}")
+        self.host = host
+        self.incarnation = incarnation
+        self.profile = profile
+        self._now = now
+        self._out: list[Output] = []
+        self._own_post: list[SendTo] = []
+        self.members = Members(host, voter_set, profile.rho_ppm)
+        self.voter = self.voter_type(host, voter_set, now)
+        self.claims = Claims()
+        self.rounds = self.rounds_type(self.claims, voter_set, profile.rho_ppm)
+        self.holder = self.holder_type(profile, self.claims, self.rounds, self._out)
+        self.candidate = self.candidate_type(host, incarnation, profile, self.claims, self.rounds)
+        self.clock_watch = ClockWatch(profile.rho_ppm, profile.rest_ns)
+        self._instructions = Instructions(
+            self.members, self.claims, self.rounds, self.holder, self.candidate, self._out
+        )
+        self._releases = Releases(self.members, self.rounds, self.candidate)
+        self._next_round_ns = now
+        self._needed_version = 0
+        self._doubt: str | None = None
+        self._peers_off: tuple[HostName, ...] = ()
+        self._needs_floors = True
+        self._is_started = False
+        self.strangers = 0
+        """Answers meant for a former life."""
+        self.holder.shut("the agent starts", now)
+
+    # Time and messages.
+
+    def deadline(self) -> int | None:
+        """When to call `tick` at the latest."""
+        return min(
+            self._next_round_ns,
+            self.holder.deadline_ns(),
+            self.candidate.deadline_ns(),
+            self.voter.next_expiry_ns(),
+        )
+
+    def tick(self, now: int) -> None:
+        """Time has come so far."""
+        now = self._later(now)
+        if now >= self._next_round_ns:
+            # Late rounds are not made up for.
+            heartbeat = self.profile.heartbeat_ns
+            self._next_round_ns = max(self._next_round_ns + heartbeat, now + heartbeat // 2)
+            self._round(now)
+        self._say_floors(now)
+        self._finish(now)
+
+    def beat(self, now: int) -> None:
+        """Begin a round now: for a caller that sends heartbeats on a schedule of its own."""
+        now = self._later(now)
+        self._next_round_ns = now + self.profile.heartbeat_ns * 3 // 2
+        self._round(now)
+        self._finish(now)
+
+    def receive(self, heard: Heard, now: int) -> None:
+        """A message has arrived; `now` was read after that."""
+        now = self._later(now)
+        self._watch_clock(heard, now)
+        self.members.heard(heard.sender, heard.version, now)
+        self._dispatch(heard, now)
+        self._finish(now)
+
+    def _dispatch(self, heard: Heard, now: int) -> None:
+        message = heard.message
+        life = (heard.sender, heard.incarnation)
+        if isinstance(message, Ack | Nak):
+            if not self.is_for_me(heard):
+                self.strangers += 1
+            elif isinstance(message, Ack):
+                self._count(heard.sender, message, now)
+            else:
+                self.refused_by(heard.sender, message, now)
+        elif isinstance(message, Ask):
+            answer = self.voter.ask(heard, message, now)
+            self._send(heard.sender, answer, now, heard.incarnation)
+            if isinstance(answer, Nak):
+                self._teach(heard, answer, now)
+        elif isinstance(message, Release):
+            self.voter.release(life, message.claims, now)
+            for service, epoch in message.claims:
+                self.candidate.released(service, epoch, now)
+        elif isinstance(message, Fenced):
+            self.voter.fenced((message.host, message.incarnation), now)
+        else:
+            self._adopt(message.voter_set)
+
+    def is_for_me(self, heard: Heard) -> bool:
+        """An answer counts only in the life that asked."""
+        return heard.to_incarnation == self.incarnation
+
+    def _count(self, voter: HostName, ack: Ack, now: int) -> None:
+        known = self.rounds.known(voter)
+        if not self.rounds.count(voter, ack):
+            return
+        self.holder.is_stale = True
+        if self.rounds.is_marked:
+            self.rounds.is_marked = False
+            self.holder.is_unequal = True
+            self.candidate.is_stale = True
+        if known < ack.number < self.claims.number:
+            # It lacks more than fitted into one message, and gets it as fast as it takes it.
+            self._ask(voter, self.rounds.begin(now), now)
+
+    def refused_by(self, voter: HostName, nak: Nak, now: int) -> None:
+        """A NAK is no promise of anything."""
+        if nak.reason == "older-voter-set":
+            self._need(nak.detail)
+        elif nak.reason == "newer-voter-set":
+            self._send(voter, VoterSetIs(self.members.current), now)
+
+    def _teach(self, heard: Heard, nak: Nak, now: int) -> None:
+        if nak.reason == "older-voter-set":
+            self._send(heard.sender, VoterSetIs(self.members.current), now)
+        elif nak.reason == "newer-voter-set":
+            self._need(heard.version)
+
+    def _need(self, version: int) -> None:
+        if version > max(self.members.newest.version, self._needed_version):
+            self._needed_version = version
+            self._out.append(NeedVoterSet(version))
+
+    # Commands of the agent.
+
+    def claim(self, service: ServiceName, epoch: int, how: Literal["take", "wait"], now: int) -> None:
+        """Follow an instruction to hold a service, or to wait for it, under an epoch that is this life's alone."""
+        self._instructions.claim(service, epoch, how)
+        self._finish(self._later(now))
+
+    def release(self, service: ServiceName, now: int) -> None:
+        """Give a service up, or wait for it no longer. The kernel closes first; say `closed` then."""
+        self._instructions.release(service)
+        self._finish(self._later(now))
+
+    def order(self, succession: Succession, now: int) -> None:
+        """Follow a standing order: wait for the service in the turn that it gives to this life of this agent."""
+        self._instructions.order(succession)
+        self._finish(self._later(now))
+
+    def suspect(self, host: HostName, now: int) -> None:
+        """The agent's detectors hold that host for gone. Gives no right; shortens a successor's patience."""
+        self.candidate.suspected.add(host)
+        self.candidate.is_stale = True
+        self._finish(self._later(now))
+
+    def trust(self, host: HostName) -> None:
+        self.candidate.suspected.discard(host)
+
+    def fenced(self, host: HostName, incarnation: int, record: str, now: int) -> None:
+        """A fence device (or a person) has confirmed that this life of the host is over. Timed out is not confirmed."""
+        now = self._later(now)
+        for member in self.members.current.members:
+            if member != host:
+                self._send(member, Fenced(host, incarnation, record), now)
+        self._finish(now)
+
+    def set_voter_set(self, voter_set: VoterSet, now: int) -> None:
+        """The store has a newer one. It is used when it is on disk (`Persist`, `persisted`)."""
+        self._adopt(voter_set)
+        self._finish(self._later(now))
+
+    def _adopt(self, voter_set: VoterSet) -> None:
+        before = self.members.proposed
+        refusal = self.members.propose(voter_set)
+        if refusal is not None:
+            self._out.append(Doubt(f"voter set {voter_set.version} is refused: {refusal}"))
+        elif self.members.proposed is not None and self.members.proposed != before:
+            self._out.append(Persist(self.members.proposed))
+
+    def persisted(self, version: int, now: int) -> None:
+        """That voter set is on disk, fsynced."""
+        now = self._later(now)
+        if self.members.persisted(version):
+            self._needs_floors |= self.voter.adopt(self.members.current, now)
+            self.rounds.adopt(self.members.current)
+            self.holder.is_unequal = self.holder.is_stale = True
+            self._instructions.wants_round = True
+        self._finish(now)
+
+    def set_floors(self, floors: Mapping[ServiceName, int], now: int) -> None:
+        """The epochs in the store. Best before the voter's silence is over; else older epochs may come back."""
+        now = self._later(now)
+        self.voter.set_floors(floors, now)
+        self._needs_floors = False
+        self._finish(now)
+
+    def may_change_voters(self, now: int) -> bool:
+        """True once the present voter set is sealed, so that the next one may be made."""
+        return self.members.may_change(self._later(now))
+
+    # Confirmations of the kernel.
+
+    def armed(self, until_ns: int, now: int) -> None:
+        """Both keys are set and end then, checked in time."""
+        now = self._later(now)
+        self.holder.armed(until_ns, now)
+        self._finish(now)
+
+    def arm_failed(self, reason: str, now: int) -> None:
+        """The Arm was not carried out, or what had to come before it; both keys are deleted, confirmed."""
+        now = self._later(now)
+        self.holder.arm_failed(reason, now)
+        self._finish(now)
+
+    def closed(self, service: ServiceName, now: int) -> None:
+        """The kernel no longer answers for the service."""
+        now = self._later(now)
+        self.holder.closed(service)
+        self._finish(now)
+
+    def all_closed(self, now: int) -> None:
+        """Both keys are gone and the owned set is empty."""
+        now = self._later(now)
+        self.holder.all_closed()
+        if not self.holder.is_shut:
+            self._is_started = True
+            self._instructions.wants_round = True
+        self._finish(now)
+
+    # Clocks.
+
+    def clocks(self, raw_ns: int, monotonic_ns: int, now: int) -> None:
+        """A reading of CLOCK_MONOTONIC_RAW beside CLOCK_MONOTONIC; once a second."""
+        self.clock_watch.own(raw_ns, monotonic_ns)
+        now = self._later(now)
+        self._look_at_clock(now)
+        self._finish(now)
+
+    def _watch_clock(self, heard: Heard, now: int) -> None:
+        if heard.sender == self.host:
+            return
+        if self.clock_watch.peer(heard.sender, heard.incarnation, heard.clock_ns, now):
+            self.stood_still(now)
+        self._look_at_clock(now)
+
+    def _look_at_clock(self, now: int) -> None:
+        doubt = self.clock_watch.doubt()
+        if (doubt is None) != (self._doubt is None):
+            self._out.append(Doubt(f"{doubt}; nothing is promised or held meanwhile" if doubt else "clock: well again"))
+            if doubt is not None:
+                self.holder.shut("the clock is in doubt", now)
+        off = self.clock_watch.peers_off()
+        if off != self._peers_off and doubt is None:
+            self._out.append(
+                Doubt(f"clocks of other agents run apart from this one: {', '.join(off) or 'none any more'}")
+            )
+        self._doubt, self._peers_off = doubt, off
+        self.voter.is_doubting = self.holder.is_barred = doubt is not None
+
+    def stood_still(self, now: int) -> None:
+        """The whole machine stood still, its timers too: what was counted before is worth nothing now."""
+        self.clock_watch.forget()
+        self.holder.shut("this machine stood still", now)
+        self.rounds.forget()
+        self._out.append(Doubt("this machine stood still: its services were closed, and are asked for anew"))
+
+    # What follows from anything.
+
+    def take(self) -> list[Output]:
+        """What is to be done, in this order."""
+        out = self._out[:]
+        self._out.clear()
+        return out
+
+    def _later(self, now: int) -> int:
+        """A clock that is read late is late; one that goes back was kept from before."""
+        self._now = max(self._now, now)
+        return self._now
+
+    def _finish(self, now: int) -> None:
+        """Whatever has happened: answer those who wait, take what is due, send releases, move the keys."""
+        while True:
+            self.voter.expire(now)
+            if self.voter.pushed:
+                pushed, self.voter.pushed = self.voter.pushed, []
+                for (host, incarnation), ack in pushed:
+                    self._send(host, ack, now, incarnation)
+            self.holder.tick(now)
+            for entry, reason in self.candidate.due(now):
+                self._out.append(Taking(entry.service, entry.epoch, reason))
+                self._instructions.take(entry.service, entry.epoch)
+            self.holder.settle(now)
+            if self.holder.to_release:
+                self._release(now)
+            if self._instructions.wants_round:
+                self._round(now)
+            if not self._own_post:
+                return
+            post, self._own_post = self._own_post, []
+            for letter in post:
+                self._dispatch(self._heard_from_myself(letter), now)
+
+    def _heard_from_myself(self, letter: SendTo) -> Heard:
+        meant_for = letter.incarnation or self.incarnation
+        return Heard(self.host, self.incarnation, meant_for, letter.version, letter.clock_ns, letter.message)
+
+    def _send(self, host: HostName, message: GrantMessage, now: int, incarnation: int = 0) -> None:
+        letter = SendTo(host, message, self.members.current.version, now, incarnation)
+        if host == self.host:
+            self._own_post.append(letter)
+        else:
+            self._out.append(letter)
+
+    def _round(self, now: int) -> None:
+        """Ask every voter to renew all that is claimed; the clock was read before anything of it is built."""
+        self._instructions.wants_round = False
+        if not self._is_started or self._doubt is not None:
+            return
+        seq = self.rounds.begin(now)
+        for member in self.members.current.members:
+            self._ask(member, seq, now)
+        for host, release in self._releases.repeat(now):
+            self._send(host, release, now)
+
+    def _ask(self, voter: HostName, seq: int, now: int) -> None:
+        base = min(self.rounds.known(voter), self.claims.number)
+        changes, upto = self.claims.since(base)
+        self._send(voter, Ask(seq, base, upto, changes), now)
+
+    def _release(self, now: int) -> None:
+        """Tell everybody what is closed, at once."""
+        closed, self.holder.to_release = self.holder.to_release, []
+        ended = [self.holder.released(entry) for entry in closed]
+        for host, release in self._releases.begin(ended, now):
+            self._send(host, release, now)
+        for entry in closed:
+            self._instructions.take_what_follows(entry.service)
+        self._instructions.wants_round = True
+
+    def _say_floors(self, now: int) -> None:
+        if self._needs_floors and now >= self.voter.quarantine_end_ns:
+            self._needs_floors = False
+            self._out.append(Doubt("votes without knowing the epochs of the store: an older epoch may come back"))

@@ -1,6 +1,7 @@
-"""The smallest component: answers each datagram with its name and epoch while it is active.
+"""The smallest component: greets each connection with its name and epoch while it is active.
 
-Try it by hand:  HOLDFAST_EPOCH=1 python examples/hello.py   (then: echo hi | nc -u -w1 localhost 5400)
+Try it by hand:  HOLDFAST_EPOCH=1 python examples/hello.py   (then: nc localhost 5400)
+Over UDP one thing more would be needed: to answer from the address that was asked (see docs/vnfc.md).
 """
 
 import os
@@ -12,8 +13,7 @@ from holdfast import vnfc
 class Hello(vnfc.Component):
     def start(self) -> None:
         self.greeting = b""
-        self.door = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)  # takes IPv4 as well
-        self.door.bind(("::", int(os.environ.get("HELLO_PORT", "5400"))))
+        self.door = socket.create_server(("", int(os.environ.get("HELLO_PORT", "5400"))))
         self.loop.on_readable(self.door, self.answer)
         if self.session is None:  # by hand, without an agent: nobody will give us a role
             self.greet(self.epoch)
@@ -34,9 +34,9 @@ class Hello(vnfc.Component):
         return None  # or what is wrong
 
     def answer(self) -> None:
-        _, client = self.door.recvfrom(1500)
-        if self.greeting:
-            self.door.sendto(self.greeting, client)
+        client, _ = self.door.accept()
+        with client:
+            client.sendall(self.greeting)
 
 
 if __name__ == "__main__":

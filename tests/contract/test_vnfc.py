@@ -254,29 +254,26 @@ def test_the_library_needs_the_standard_library_only() -> None:
 
 
 def test_the_smallest_example_greets_while_it_is_active(scene: Stage) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.bind(("127.0.0.1", 0))
-        client.settimeout(0.05)
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as chosen:
-            chosen.bind(("::", 0))
-            port: int = chosen.getsockname()[1]
-        environment = {
-            **os.environ,
-            "HOLDFAST_VNFC": "hello-1",
-            "HOLDFAST_SOCKET": scene.agent.path,
-            "HELLO_PORT": str(port),
-        }
-        with subprocess.Popen([sys.executable, str(ROOT / "examples" / "hello.py")], env=environment) as process:
-            scene.agent.joined("hello-1")
-            client.sendto(b"hi", ("127.0.0.1", port))
-            with pytest.raises(TimeoutError):
-                client.recv(100)
-            scene.agent.active("hello-1", 7)
-            client.settimeout(10)
-            client.sendto(b"hi", ("127.0.0.1", port))
-            assert client.recv(100) == b"hello from hello-1, epoch 7\n"
-            assert isinstance(scene.agent.stop("hello-1"), Ok)
-            assert process.wait(10) == 0
+    with socket.create_server(("127.0.0.1", 0)) as chosen:
+        port: int = chosen.getsockname()[1]
+    environment = {
+        **os.environ,
+        "HOLDFAST_VNFC": "hello-1",
+        "HOLDFAST_SOCKET": scene.agent.path,
+        "HELLO_PORT": str(port),
+    }
+
+    def greeting() -> str:
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            return client.makefile().read()
+
+    with subprocess.Popen([sys.executable, str(ROOT / "examples" / "hello.py")], env=environment) as process:
+        scene.agent.joined("hello-1")
+        assert greeting() == ""
+        scene.agent.active("hello-1", 7)
+        assert greeting() == "hello from hello-1, epoch 7\n"
+        assert isinstance(scene.agent.stop("hello-1"), Ok)
+        assert process.wait(10) == 0
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.1/33", "fd00::1/x", "host/24", ""])

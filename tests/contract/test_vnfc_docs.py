@@ -107,19 +107,14 @@ def test_the_example_with_storage_goes_on_where_it_was_and_is_fenced(
 def test_the_component_without_the_library_does_what_the_text_says(scene: Stage) -> None:
     [code] = re.findall(r"```python\n(.*?)```", PROTOCOL, re.DOTALL)
     assert code.count("\n") <= 30
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen:
-        chosen.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as chosen:
         port: int = chosen.getsockname()[1]
     names = {"HOLDFAST_VNFC": "plain-1", "HOLDFAST_SOCKET": scene.agent.path, "PLAIN_PORT": str(port)}
-    with (
-        subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **names}) as process,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
-    ):
+    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **names}) as process:
         scene.agent.joined("plain-1")
-        client.settimeout(10)
         scene.agent.active("plain-1", 7, "plain-2", address="10.0.0.1/24")
-        client.sendto(b"who", ("127.0.0.1", port))
-        assert client.recv(100) == b"plain-1 7"
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            assert client.makefile().read() == "plain-1 7\n"
         assert isinstance(scene.agent.check("plain-1"), Ok)
         assert isinstance(scene.agent.stop("plain-1"), Ok)
         assert process.wait(10) == 0

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from holdfast.drivers.fence import set_power
+from holdfast.errors import WorldError
 from holdfast.model.actions import ConfirmLoss, IsolateVnfc
 from holdfast.model.events import AgentLost, LossAccepted, ManagerStarted, StandbyLost, VmDied, VnfcFailed
 from holdfast.model.layout import FenceDevice, Layout
-from holdfast.model.names import HA, VIM, Party, agent_party
+from holdfast.model.names import HA, VIM, HostName, Party, agent_party
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
-from holdfast.runtime.agent_process import AgentProcess
+from holdfast.runtime.agent_process import AgentProcess, only_one
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.link import listen
 from holdfast.runtime.manager import Pump
@@ -376,3 +377,13 @@ def test_links_that_are_closed_in_good_order_are_no_news(
     last = list(read(folder.journal(HA)))[-1]
     assert not (isinstance(last, Seen) and isinstance(last.event, AgentLost))
     assert "closed database" not in capsys.readouterr().err
+
+
+def test_there_is_never_a_second_agent_of_a_host(folder: RunFolder) -> None:
+    with only_one(folder, H1):
+        with pytest.raises(WorldError, match="running already"), only_one(folder, H1):
+            raise AssertionError("it was let in")
+        with only_one(folder, HostName("h2")):
+            assert folder.agent_lock(H1).exists()
+    with only_one(folder, H1):
+        assert folder.agent_lock(H1).exists()

@@ -7,6 +7,7 @@ Always: SIGTERM leaves everything on the host as it is; only EndAll, from the op
 
 import argparse
 import asyncio
+import fcntl
 import gc
 import os
 import signal
@@ -14,12 +15,13 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from holdfast.core.explain_words import happened
-from holdfast.errors import HoldfastError, UserError
+from holdfast.errors import HoldfastError, UserError, WorldError
 from holdfast.model.actions import AgentAction, IsolateVm, StandingOrder, StartVm
 from holdfast.model.events import (
     ActionDone,
@@ -224,6 +226,21 @@ def _about(event: Event) -> str:
     return str(getattr(event, "vnfc", "") or getattr(event, "vm", "") or getattr(event, "host", ""))
 
 
+@contextmanager
+def only_one(folder: RunFolder, host: HostName) -> Iterator[None]:
+    """A second agent of a host would take its sockets from the first, and leave it deaf when it ends."""
+    handle = os.open(folder.agent_lock(host), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise WorldError(
+            f"an agent of host {host} is running already", f"see {folder.root}; `holdfast up` starts one by itself"
+        ) from None
+    finally:
+        os.close(handle)
+
+
 async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent) -> None:
     """Hold the agent of `host` until told to end."""
     loop = asyncio.get_running_loop()
@@ -263,7 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"host {host} is not in the layout", f"expected one of {', '.join(layout.hosts)}")
         from holdfast.runtime.agent import Agent
 
-        asyncio.run(run(layout, folder, host, lambda emit, mark: Agent(layout, host, folder, emit, mark)))
+        with only_one(folder, host):
+            asyncio.run(run(layout, folder, host, lambda emit, mark: Agent(layout, host, folder, emit, mark)))
     except HoldfastError as error:
         sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status

@@ -60,6 +60,10 @@ class RunFolder:
         """The VNFC's own folder (its working directory; on its VM's disk): survives restarts of the VNFC."""
         return self.root / "vnfcs" / vnfc
 
+    def agent_lock(self, host: HostName) -> Path:
+        """Held by the agent of the host as long as it lives, so that there are never two."""
+        return self.root / f"agent-{host}.lock"
+
     def component_socket(self, host: HostName) -> Path:
         """Where components speak to their agent (component protocol)."""
         return self.root / f"components-{host}.sock"

@@ -124,8 +124,8 @@ class Candidate:
         if waiting.free_since_ns is None:
             waiting.free_since_ns = now
         patience, reason = self._profile.patience_ns, "its holder's promise has run out"
-        if was_released:
-            patience, reason = 0, "its holder has released it"
+        if was_released or self._rounds.is_granted(entry):
+            patience, reason = 0, "its holder has released it, or is fenced"
         elif waiting.holder in self.suspected:
             patience, reason = 0, f"its holder's promise has run out, and {waiting.holder} is suspected"
         due = waiting.free_since_ns + patience + waiting.turn * self._profile.turn_ns
@@ -137,7 +137,3 @@ class Candidate:
     def _was_released(self, waiting: Waiting, now: int) -> bool:
         """Whether the holder that the order names has said lately that it has let go."""
         return waiting.released_ns is not None and now - waiting.released_ns < self._rounds.voter_set.length_max_ns
-
-    def _is_fresh(self, then_ns: int, now: int) -> bool:
-        """What was heard longer ago than a promise lasts may have been overtaken."""
-        return now - then_ns < self._rounds.voter_set.length_max_ns

@@ -43,8 +43,8 @@ class Entry:
         """A bit for each voter that refuses it because its epoch is too old."""
         self.free = 0
         """A bit for each voter that says: nobody is promised this here, or it is granted to the waiting one."""
-        self.granted = False
-        """Some voter has granted it to the waiting one: its holder has released it."""
+        self.granted = 0
+        """A bit for each voter that has granted it to the waiting one, because its holder has released it."""
         self.proven_ns = 0
         """It was safe to answer until then, by promises counted before the mask changed."""
         self.dark_since_ns = 0
@@ -87,7 +87,7 @@ class Claims:
         # Put anew at the end: the order of the entries is that of their numbers.
         former = self._entries.pop(entry.service, None)
         if former is not None and former.epoch == entry.epoch:
-            entry.proven_ns, entry.granted = former.proven_ns, former.granted
+            entry.proven_ns = former.proven_ns
         self._entries[entry.service] = entry
         self._told.clear()
         return entry

@@ -46,12 +46,6 @@ class Smallest:
         self.count += 1
         return moved
 
-    def lowest(self) -> int | None:
-        """What no datagram can well go below, while both clocks run; None while too little is known."""
-        if self.before is None:
-            return self.least if self.count >= SAMPLES_MIN else None
-        return min(self.before, self.least) if self.count else self.before
-
 
 class PeerClock:
     __slots__ = ("drift", "incarnation", "is_off", "rest")
@@ -94,12 +88,11 @@ class ClockWatch:
         if moved is not None:
             allowed = 2 * self._rho_ppm * (now - watch.drift.before_ns) // PPM + JITTER_NS
             watch.is_off = abs(moved) > allowed
-        lowest = watch.rest.lowest()
         watch.rest.add(difference, now)
-        if lowest is None:
-            return False
+        # Compared with the window before: what came in together after a pause must not become its own measure.
+        lowest = watch.rest.before
         drifted = 2 * self._rho_ppm * (now - watch.rest.before_ns) // PPM
-        return difference < lowest - drifted - self._rest_ns
+        return lowest is not None and difference < lowest - drifted - self._rest_ns
 
     def forget(self) -> None:
         """Begin anew with all peers: this machine stood still, and what was known is no longer so."""

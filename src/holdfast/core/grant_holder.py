@@ -35,6 +35,7 @@ class Holder:
         self._claims = claims
         self._rounds = rounds
         self._out = out
+        self._sealing: set[ServiceName] = set()
         self._owned: dict[ServiceName, Entry] = {}
         """The kernel's owned set, as far as it was last said."""
         self._named: tuple[ServiceName, ...] = ()
@@ -80,7 +81,24 @@ class Holder:
             else:
                 self._settle_each(now)
 
+    def goes_on(self, entry: Entry) -> None:
+        """The service is claimed under a higher epoch, and held all the while."""
+        if entry.service in self._owned:
+            self._owned[entry.service] = entry
+        self._sealing.add(entry.service)
+        self.is_unequal = self.is_stale = True
+
+    def _look_at_seals(self) -> None:
+        for service in tuple(self._sealing):
+            entry = self._claims.get(service)
+            if entry is None or not entry.is_live or entry.step != "take":
+                self._sealing.discard(service)
+            elif self._rounds.is_majority(entry.mask) and entry.condition == "held":
+                self._sealing.discard(service)
+                self._out.append(Held(service, entry.epoch, self.armed_until_ns))
+
     def _settle_each(self, now: int) -> None:
+        self._look_at_seals()
         rounds, profile = self._rounds, self._profile
         ends = {entry: rounds.end_of(entry) for entry in self._owned.values()}
         best = max(ends.values(), default=0)

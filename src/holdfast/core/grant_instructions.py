@@ -49,6 +49,24 @@ class Instructions:
         elif entry is None or entry.epoch != epoch or entry.step not in ("take", "wait"):
             self._wait(service, epoch, 0)
 
+    def seal(self, service: ServiceName, epoch: int) -> None:
+        """Go on holding the service under a higher epoch: orders that were given under lower ones succeed no more.
+
+        What was promised stays proven, because promises are kept for this host whatever the epoch is; `Held` is said
+        again when a majority has recorded the new one.
+        """
+        entry = self._claims.get(service)
+        if entry is None or entry.step != "take" or entry.condition not in ("held", "lapsed") or epoch <= entry.epoch:
+            known = entry.epoch if entry is not None else 0
+            self._out.append(Refused(service, epoch, f"it cannot be sealed: not held, or under epoch {known} already"))
+            return
+        self._rounds.prove(entry)
+        sealed = self._claims.put(service, epoch, "take")
+        sealed.proven_ns, sealed.condition = entry.proven_ns, entry.condition
+        sealed.dark_since_ns = entry.dark_since_ns
+        self._holder.goes_on(sealed)
+        self.wants_round = True
+
     def why_not(self, service: ServiceName, epoch: int, entry: Entry | None) -> str | None:
         """Why this agent cannot claim the service under that epoch; None if it can."""
         if self._members.host in self._members.current.witnesses:

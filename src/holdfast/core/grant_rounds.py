@@ -7,9 +7,14 @@ the voter had recorded and did not refuse when it answered; a majority of the vo
 also across rounds: the q-th largest of the voters' ends.
 """
 
+from collections.abc import Mapping
+
 from holdfast.core.grant_claims import Claims, Entry
 from holdfast.model.granting import SENT_MAX, Ack, VoterSet, usable_ns
 from holdfast.model.names import HostName
+
+
+MIXED = -1
 
 
 class Answered:
@@ -85,7 +90,8 @@ class Rounds:
             self._mark(self.bit(voter), ack, is_again)
         elif is_again:
             return False
-        self._answered[voter] = Answered(ack, end_ns, self._claims.number)
+        # After two different answers to one ASK the masks are those of neither: the next answer makes them anew.
+        self._answered[voter] = Answered(ack, end_ns, MIXED if is_again else self._claims.number)
         self._end_of_mask.clear()
         return True
 
@@ -121,10 +127,9 @@ class Rounds:
             number = entry.number
             entry.older = entry.older | bit if refused.get(number) == "older-epoch" else entry.older & ~bit
             entry.free = entry.free | bit if number in free or number in granted else entry.free & ~bit
-            if number in granted:
-                entry.granted = True
+            entry.granted = entry.granted | bit if number in granted else entry.granted & ~bit
 
-    def is_promised(self, entry: Entry, ack: Ack, refused: dict[int, str], granted: set[int]) -> bool:
+    def is_promised(self, entry: Entry, ack: Ack, refused: Mapping[int, str], granted: set[int]) -> bool:
         """True if this answer promises the claim."""
         if entry.step == "take":
             return entry.number <= ack.covered and entry.number not in refused
@@ -168,7 +173,7 @@ class Rounds:
         self._end_of_mask.clear()
         self._answered.clear()
         for entry in self._claims:
-            entry.mask = entry.free = entry.older = 0
+            entry.mask = entry.free = entry.granted = entry.older = 0
             entry.proven_ns = 0
 
     # What voters say of a claim.
@@ -177,6 +182,13 @@ class Rounds:
         """True if so many voters have sealed its epoch that no majority can promise it any more."""
         older = entry.older & self._members_mask
         return len(self.voter_set.members) - older.bit_count() < self.voter_set.quorum
+
+    def is_majority(self, mask: int) -> bool:
+        return (mask & self._members_mask).bit_count() >= self.voter_set.quorum
+
+    def is_granted(self, entry: Entry) -> bool:
+        """True if a majority has granted it to the waiting one."""
+        return (entry.granted & self._members_mask).bit_count() >= self.voter_set.quorum
 
     def is_free(self, entry: Entry, now: int) -> bool:
         """True if a majority has lately said that nobody is promised it."""

@@ -178,6 +178,7 @@ class Voter:
     def _run_out(self, service: ServiceName, seat: Seat, now: int) -> None:
         best = self._best(service, seat, ("take",), now)
         if best is not None:
+            self._touch(best)
             self._promise(seat, best, best.claims[service])
         for record in seat.waiting.values():
             record.check_ns = 0

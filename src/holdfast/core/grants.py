@@ -195,6 +195,11 @@ class Grantor:
         self._instructions.claim(service, epoch, how)
         self._finish(self._later(now))
 
+    def seal(self, service: ServiceName, epoch: int, now: int) -> None:
+        """Hold it under a higher epoch from now on, without a moment in between: lower ones can succeed no more."""
+        self._instructions.seal(service, epoch)
+        self._finish(self._later(now))
+
     def release(self, service: ServiceName, now: int) -> None:
         """Give a service up, or wait for it no longer. The kernel closes first; say `closed` then."""
         self._instructions.release(service)
@@ -241,7 +246,7 @@ class Grantor:
         if self.members.persisted(version):
             self._needs_floors |= self.voter.adopt(self.members.current, now)
             self.rounds.adopt(self.members.current)
-            self.holder.is_unequal = self.holder.is_stale = True
+            self.holder.is_unequal = self.holder.is_stale = self.candidate.is_stale = True
             self._instructions.wants_round = True
         self._finish(now)
 

@@ -116,6 +116,8 @@ class GrantRider:
             case words.Claim(service=service, epoch=epoch):
                 if self._held.get(service) == epoch:
                     self._tell(words.HeldNow(service, epoch))
+                elif epoch > self._held.get(service, epoch):
+                    self.grantor.seal(service, epoch, now)
                 else:
                     self.grantor.claim(service, epoch, "take", now)
             case words.GiveUp(service=service):

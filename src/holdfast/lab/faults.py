@@ -87,11 +87,12 @@ def below(first: int) -> list[int]:
     return found
 
 
-def agent_processes(host: str) -> list[int]:
-    """The agent of a host with its hot process, but nothing that they look after."""
+def agent_processes(host: str, *, with_hot: bool) -> list[int]:
+    """The agent of a host (with its hot process, which holds the grants), but nothing that they look after."""
+    modules = (b"holdfast.runtime.agent_process", *((b"holdfast.runtime.hot_main",) if with_hot else ()))
 
     def fits(words: list[bytes]) -> bool:
-        ours = any(module in words for module in (b"holdfast.runtime.agent_process", b"holdfast.runtime.hot_main"))
+        ours = any(module in words for module in modules)
         return ours and b"--host" in words and words[words.index(b"--host") + 1] == host.encode()
 
     return _matching(fits)

@@ -180,17 +180,27 @@ def _thaw_host(stage: Stage, step: Step) -> None:
 
 def _kill_agent(stage: Stage, step: Step) -> None:
     name = stage.host(step.words[0])
-    stage.hurt(step, name, lambda: faults.kill_process(f"agent of {name}", faults.agent_processes(name)))
+    stage.hurt(
+        step,
+        name,
+        lambda: faults.kill_process(f"agent of {name}", faults.agent_processes(name, with_hot=False)),
+        starts=False,
+    )
 
 
 def _freeze_agent(stage: Stage, step: Step) -> None:
     name = stage.host(step.words[0])
-    stage.hurt(step, name, lambda: faults.hold(f"agent of {name}", faults.agent_processes(name)))
+    stage.hurt(step, name, lambda: faults.hold(f"agent of {name}", faults.agent_processes(name, with_hot=True)))
 
 
 def _thaw_agent(stage: Stage, step: Step) -> None:
     name = stage.host(step.words[0])
-    stage.hurt(step, name, lambda: faults.release(f"agent of {name}", faults.agent_processes(name)), starts=False)
+    stage.hurt(
+        step,
+        name,
+        lambda: faults.release(f"agent of {name}", faults.agent_processes(name, with_hot=True)),
+        starts=False,
+    )
 
 
 def _leader(stage: Stage) -> int:
@@ -227,6 +237,11 @@ def _kill_store(stage: Stage, step: Step) -> None:
     name = stage.host(step.words[0])
     pids = faults.store_member(name)
     stage.hurt(step, name, lambda: faults.kill_process(f"etcd of {name}", pids), starts=False)
+
+
+def _start_store(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: stage.world.start_store_member(name), starts=False)
 
 
 def _cut(stage: Stage, step: Step) -> None:
@@ -337,6 +352,7 @@ VERBS: dict[str, Callable[[Stage, Step], None]] = {
     "lead-at": _lead_at,
     "store-lead-at": _store_lead_at,
     "kill-store": _kill_store,
+    "start-store": _start_store,
     "cut": _cut,
     "heal": _heal,
     "put-file": _put_file,

@@ -128,7 +128,8 @@ class LiveWorld:
             os.close(namespace)
         self._hosts[name] = sandbox
         if self.managers == "hosts":
-            self._start_store_member(name, sandbox)
+            self._hosts[name] = sandbox
+            self.start_store_member(name)
         own = ["one", "--store", self.store] if self.managers == "hosts" else ["none"]
         self._host_supervisors[name] = sandbox.spawn(
             [*_supervisor(self.folder), "--agents", name, "--name", name, "--managers", *own],
@@ -143,10 +144,10 @@ class LiveWorld:
         members = ",".join(_plain(host.addresses[0]) for host in self.layout.hosts.values())
         return f"etcd://{members}/{self.layout.name}"
 
-    def _start_store_member(self, name: HostName, sandbox: Sandbox) -> None:
+    def start_store_member(self, name: HostName) -> None:
         address = _plain(self.layout.hosts[name].addresses[0])
         members = {other: _plain(host.addresses[0]) for other, host in self.layout.hosts.items()}
-        sandbox.spawn(
+        self._hosts[name].spawn(
             [
                 *["etcd", "--name", name, "--data-dir", str(self._base / "etcd" / name), "--logger", "zap"],
                 *["--initial-cluster", ",".join(f"{other}=http://{at}:2380" for other, at in members.items())],

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 FORMAT = 1
+SHOWN_OF_MANAGERS = ("away", "pid", "agents", "outstanding", "store", "statistics")
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +49,7 @@ def gathered(name: str, folder: str, parties: dict[str, dict[str, Any]]) -> dict
         "incidents": [{"by": part["party"], **one} for part in present for one in part["incidents"]],
         "alarms": {alarm: text for part in present for alarm, text in part["alarms"].items()},
         "managers": {
-            party: {key: part[key] for key in ("away", "pid", "agents", "outstanding", "store", "statistics") if key in part}
-            for party, part in parties.items()
+            party: {key: part[key] for key in SHOWN_OF_MANAGERS if key in part} for party, part in parties.items()
         },
     }
 

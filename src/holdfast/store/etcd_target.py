@@ -7,6 +7,7 @@
 several deployments can share a cluster. Secrets are never part of the address: addresses stand in process lists.
 """
 
+import re
 import ssl
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -71,15 +72,17 @@ class Target(Struct, frozen=True):
 
 def parse_target(address: str) -> Target:
     """Raises UserError, naming what is wrong with which part."""
-    parts = urlsplit(address)
-    if parts.scheme not in _OPTIONS:
+    # By hand: several members are no URL in the strict sense, and newer Pythons refuse brackets among them.
+    found = re.match(r"([a-z]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", address)
+    scheme, members, path, query = found.groups("") if found else ("", "", "", "")
+    if scheme not in _OPTIONS:
         raise UserError(f"{address!r} is no address of a store", f"expected {SHAPE}")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = sorted(set(options) - _OPTIONS[parts.scheme])
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = sorted(set(options) - _OPTIONS[scheme])
     if unknown:
-        known = ", ".join(sorted(_OPTIONS[parts.scheme]))
-        raise UserError(f"{address!r}: {parts.scheme} has no option {unknown[0]!r}", f"expected {known}")
-    who, _, where = parts.netloc.rpartition("@")
+        known = ", ".join(sorted(_OPTIONS[scheme]))
+        raise UserError(f"{address!r}: {scheme} has no option {unknown[0]!r}", f"expected {known}")
+    who, _, where = members.rpartition("@")
     if ":" in who:
         raise UserError("a password does not belong into the address", "put it into a file: ?password-file=FILE")
     if bool(who) != bool(options.get("password-file")):
@@ -91,10 +94,10 @@ def parse_target(address: str) -> Target:
         raise UserError(f"{address!r} names a member twice")
     return Target(
         endpoints,
-        "/holdfast/" + (parts.path.strip("/") or "default"),
+        "/holdfast/" + (path.strip("/") or "default"),
         unquote(who),
         options.get("password-file", ""),
-        parts.scheme == "etcds",
+        scheme == "etcds",
         options.get("ca", ""),
         options.get("cert", ""),
         options.get("key", ""),

@@ -23,18 +23,20 @@ from holdfast.runtime.link import listen
 from holdfast.runtime.manager import Pump
 from holdfast.runtime.manager_process import make_seats, parties_in
 from holdfast.runtime.outside import ask, end_all
-from holdfast.runtime.reach import Links
+from holdfast.runtime.reach import Links, Outdated
 from holdfast.runtime.seat import Seat
 from holdfast.store.journal import Journal, read
-from holdfast.wire.link_messages import AskStatus, AskSwitchover
+from holdfast.wire.link_messages import AskStatus, AskSwitchover, Leads
 from tests.contract.fakes import DNS, DNS_1, DNS_2, H1, VM_1, ToyAgent, make_folder, small_layout, toy_core, until
 
 KEY = b"k" * 32
 
 
 @asynccontextmanager
-async def managers(layout: Layout, folder: RunFolder, share: str = "all") -> AsyncIterator[Pump]:
-    links = Links(layout, folder, KEY, set_power)
+async def managers(
+    layout: Layout, folder: RunFolder, share: str = "all", term: int = 0, outdated: Outdated | None = None
+) -> AsyncIterator[Pump]:
+    links = Links(layout, folder, KEY, set_power, outdated or (lambda host, newest: None), term)
     seats, stores, journals = make_seats(layout, folder, parties_in(layout, share), toy_core)
     pump = Pump(layout, seats, links.reach, stores[0].tidy)
     try:
@@ -54,7 +56,7 @@ async def managers(layout: Layout, folder: RunFolder, share: str = "all") -> Asy
 async def an_agent(layout: Layout, folder: RunFolder) -> AsyncIterator[tuple[AgentProcess, ToyAgent]]:
     me = agent_party(H1)
     journal = Journal(folder.journal(me), me)
-    process = AgentProcess(layout, H1, journal, ToyAgent)
+    process = AgentProcess(layout, H1, journal, ToyAgent, folder.terms(H1))
     server = await listen(folder.socket(me), KEY, me, process)
     assert isinstance(process.agent, ToyAgent)
     try:
@@ -358,7 +360,9 @@ def test_a_newer_link_of_a_manager_replaces_the_older_one(layout: Layout, folder
 def _talk_as_ha(folder: RunFolder) -> Any:
     from holdfast.runtime.outside import Talk
 
-    return Talk(folder, agent_party(H1), 5.0, HA)
+    talk = Talk(folder, agent_party(H1), 5.0, HA)
+    talk.say(Leads(0))
+    return talk
 
 
 def test_links_that_are_closed_in_good_order_are_no_news(

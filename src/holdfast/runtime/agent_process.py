@@ -1,8 +1,10 @@
 """The process of an agent: `python -m holdfast.runtime.agent_process --folder F --host H`.
 
 In:   links from the managers, their actions; what the agent sees on its host.
-Out:  the facts first on each link, then news to the party in charge, outcomes to whoever asked.
-Always: SIGTERM leaves everything on the host as it is; only EndAll, from the operator, ends it.
+Out:  on each link whose manager says that it leads, the facts, then news to the party in charge; outcomes to whoever
+asked.
+Always: of each party only the leader with the newest term is followed; an older one is told so, and its instructions
+are dropped. SIGTERM leaves everything on the host as it is; only EndAll, from the operator, ends it.
 """
 
 import argparse
@@ -42,11 +44,12 @@ from holdfast.model.layout import Layout, in_charge
 from holdfast.model.limits import NEWS_KEPT, OUTCOMES_KEPT
 from holdfast.model.names import LAB, OPERATOR, VIM, ActionId, HostName, Party, agent_party
 from holdfast.model.records import Begun, Ended, Marked
+from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import Link, listen
 from holdfast.store.journal import Journal
-from holdfast.wire.link_messages import AllEnded, Do, EndAll, LinkMessage, Tell, Took
+from holdfast.wire.link_messages import AllEnded, Do, EndAll, Leads, LinkMessage, NewestTerm, Tell, Took
 
 
 class Performer(Protocol):
@@ -70,19 +73,26 @@ MakeAgent = Callable[[Emit, Mark], Performer]
 class AgentProcess:
     """Joins one agent with its links and its journal."""
 
-    def __init__(self, layout: Layout, host: HostName, journal: Journal, make: MakeAgent) -> None:
+    def __init__(
+        self, layout: Layout, host: HostName, journal: Journal, make: MakeAgent, terms: Path | None = None
+    ) -> None:
         self._layout = layout
         self._me = agent_party(host)
         self._journal = journal
         self._parties = frozenset(parties_of(layout))
         self._links: dict[Party, Link] = {}
+        self._unnamed: set[Link] = set()
+        """Managers that have not yet said under which term they lead: nothing is told to them or taken from them."""
         self._others: set[Link] = set()
         self._news: dict[Party, OrderedDict[int, Tell]] = {}
         """Told, but not yet recorded by the manager; not to be seen in the facts, so told again."""
         self._news_told = 0
+        self._silent: dict[HostName, HostFailed] = {}
+        """Hosts that this one does not hear: a manager that comes later has to know of them too."""
         self._begun: OrderedDict[ActionId, None] = OrderedDict()
         self._under_way: set[asyncio.Task[None]] = set()
         self._is_ending = False
+        self._terms = Terms(terms, lambda text: self.mark("terms", str(self._me), text))
         self.agent = make(self.emit, self.mark)
         self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """Result: whether everything on the host has been ended."""
@@ -91,6 +101,9 @@ class AgentProcess:
         """Tell the party in charge what has happened."""
         at = time.monotonic()
         if isinstance(event, HostFailed | HostReturned):
+            self._silent.pop(event.host, None)
+            if isinstance(event, HostFailed):
+                self._silent[event.host] = event
             self._tell_all(event, at)
             return
         party = self._in_charge(event)
@@ -135,16 +148,37 @@ class AgentProcess:
             sys.stderr.write(f"{self._me}: {link.peer} is no manager of this deployment\n")
             link.close()
             return
+        self._unnamed.add(link)
+
+    def _follow(self, link: Link, term: int) -> None:
+        """Its manager says that it leads: follow it, unless a newer one has said so before."""
+        self._unnamed.discard(link)
+        if not self._terms.admit(link.peer, term):
+            newest = self._terms.newest(link.peer)
+            self.mark("outdated", link.peer, f"says that it leads under term {term}, but {newest} is followed")
+            link.send(NewestTerm(newest))
+            link.close()
+            return
         older = self._links.get(link.peer)
         self._links[link.peer] = link
         if older is not None:
             older.close()
         link.send(Tell(self.agent.facts(), time.monotonic()))
+        for failed in self._silent.values():
+            link.send(Tell(failed, time.monotonic()))
         for tell in self._news.get(link.peer, {}).values():
             link.send(tell)
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
-        if isinstance(message, Do) and self._links.get(link.peer) is link and not self._is_ending:
+        if isinstance(message, Leads) and link in self._unnamed:
+            self._follow(link, message.term)
+        elif isinstance(message, Do | Took) and self._links.get(link.peer) is not link:
+            # Sent before its manager knew that it is followed. Also Took: what it records is no longer what counts.
+            if isinstance(message, Do):
+                self.mark(
+                    "outdated", link.peer, f"{type(message.action).__name__} {message.action.id} is not carried out"
+                )
+        elif isinstance(message, Do) and not self._is_ending:
             task = asyncio.get_running_loop().create_task(self._perform(message.action), name=message.action.id)
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -158,6 +192,7 @@ class AgentProcess:
 
     def link_closed(self, link: Link) -> None:
         self._others.discard(link)
+        self._unnamed.discard(link)
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
 
@@ -208,7 +243,7 @@ class AgentProcess:
         """Close links and detectors; what runs on the host goes on."""
         if not (self.ended.done() and not self.ended.cancelled() and self.ended.result()):
             await self.agent.close(end_all=False)
-        for link in [*self._links.values(), *self._others]:
+        for link in [*self._links.values(), *self._unnamed, *self._others]:
             link.close()
             await link.ended
         for task in list(self._under_way):
@@ -248,7 +283,7 @@ async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent
     key = load_key(folder)
     journal = Journal(folder.journal(me), me, lambda text: print(text, file=sys.stderr))
     journal.opened(time.monotonic(), time.time(), os.getpid())
-    process = AgentProcess(layout, host, journal, make)
+    process = AgentProcess(layout, host, journal, make, folder.terms(host))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop)
     servers: list[asyncio.Server] = []

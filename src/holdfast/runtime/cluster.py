@@ -3,15 +3,17 @@
 In:   a run folder with layout and key, as on one machine; the address of the store that all hosts share.
 Out:  while it leads, what a manager process does; before that, nothing at all.
 Always: nothing is decided without the leadership. A leader that could not renew in time decides nothing until it has;
-one that was followed ends, and is started again as a candidate. The store is written behind: decisions do not wait for
-it (runtime/manager.py says what does).
+one that was followed ends, and is started again as a candidate; one whose agents follow a newer term than the store
+knows (it was restored) steps down and leads again under a newer one still. The store is written behind: decisions do
+not wait for it (runtime/manager.py says what does).
 """
 
 import asyncio
 import gc
 import secrets
 import signal
-from collections.abc import Coroutine
+import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from holdfast.drivers.fence import set_power
 from holdfast.errors import WorldError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import ETCD_LIMIT_S
-from holdfast.model.names import Party
+from holdfast.model.names import HostName, Party
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key
 from holdfast.runtime.manager import Pump
@@ -63,19 +65,37 @@ async def run_shared(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
     client = EtcdClient(target)
-    reign = Reign(layout, folder, parties_in(layout, share), client, name, core_of)
-    reign.campaign.raise_term(least_term)
     try:
-        await reign.campaign.start()
-        if await _first(reign.campaign.won(), told_to_end):
-            await reign.begin()
-            ending: asyncio.Future[Any] = loop.create_task(told_to_end.wait())
-            await asyncio.wait([ending, reign.ended], return_when=asyncio.FIRST_COMPLETED)
-            ending.cancel()
-            await reign.end()
+        await reigns(
+            lambda: Reign(layout, folder, parties_in(layout, share), client, name, core_of), told_to_end, least_term
+        )
     finally:
-        await reign.close()
         await client.close()
+
+
+async def reigns(make: "Callable[[], Reign]", told_to_end: asyncio.Event, least_term: int = 0) -> None:
+    """One candidature after the other: a new one each time that agents follow a newer term than ours."""
+    while not told_to_end.is_set():
+        reign = make()
+        reign.campaign.raise_term(least_term)
+        try:
+            await _take_part(reign, told_to_end)
+        except Outdated as error:
+            sys.stderr.write(f"{error.message}: steps down, and leads under {error.newest + 1} at least from now on\n")
+            least_term = error.newest + 1
+        finally:
+            await reign.close()
+
+
+async def _take_part(reign: "Reign", told_to_end: asyncio.Event) -> None:
+    await reign.campaign.start()
+    if not await _first(reign.campaign.won(), told_to_end):
+        return
+    await reign.begin()
+    ending: asyncio.Future[Any] = asyncio.create_task(told_to_end.wait())
+    await asyncio.wait([ending, reign.ended], return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    await reign.end()
 
 
 async def _first(wanted: Coroutine[Any, Any, object], other: asyncio.Event) -> bool:
@@ -87,6 +107,14 @@ async def _first(wanted: Coroutine[Any, Any, object], other: asyncio.Event) -> b
     wanting.cancel()
     ending.cancel()
     return is_there
+
+
+class Outdated(Superseded):
+    """Agents follow a newer term than the one this manager leads under."""
+
+    def __init__(self, message: str, newest: int) -> None:
+        super().__init__(message)
+        self.newest = newest
 
 
 class Reign:
@@ -133,8 +161,8 @@ class Reign:
             self._seats.append(seat)
             self._journals.append(journal)
             seat.mark("leads", str(party), f"term {self._term}")
-        self._links = Links(self._layout, self._folder, load_key(self._folder), set_power)
-        self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self.campaign.holds)
+        self._links = Links(self._layout, self._folder, load_key(self._folder), set_power, self._outdated, self._term)
+        self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self._may_decide)
         self._pump.ended.add_done_callback(self._pump_ended)
         self._pump.start()
         await self._links.open(self._pump)
@@ -164,6 +192,13 @@ class Reign:
         if self._pump is not None:
             self._pump.kept(party)
 
+    def _may_decide(self) -> bool:
+        return self.campaign.holds() and not self.ended.done()
+
+    def _outdated(self, host: HostName, newest: int) -> None:
+        self.campaign.raise_term(newest + 1)
+        self._superseded(Outdated(f"the agent of {host} follows term {newest}, not {self._term}", newest))
+
     def _superseded(self, error: Superseded) -> None:
         if not self.ended.done():
             self._mark("followed", error.message)
@@ -181,6 +216,10 @@ class Reign:
     async def end(self) -> None:
         """Hand over in an orderly way: stop deciding, write what waits, resign. Raises what ended the leadership."""
         if self.ended.done():
+            if isinstance(self.ended.exception(), Outdated):
+                # Let another one claim at once, or ourselves, under a newer term.
+                await self._stop_deciding()
+                await self.campaign.resign()
             self.ended.result()
         await self._stop_deciding()
         if self._behind is not None and not await self._behind.flush(ETCD_LIMIT_S):

@@ -76,6 +76,10 @@ class RunFolder:
         """What the hot process of a host is started with; its voter set lies beside it."""
         return self.root / "hot" / f"{host}.json"
 
+    def terms(self, host: HostName) -> Path:
+        """The newest terms of managers that the agent of a host has followed."""
+        return self.root / f"terms-{host}.json"
+
     def storage(self, vnf: VnfName) -> Path:
         """Shared storage of a whole VNF (SY-3)."""
         return self.root / "storage" / vnf

@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.drivers.fence import set_power
 from holdfast.errors import HoldfastError, UserError
 from holdfast.model.layout import Layout
-from holdfast.model.names import HA, VIM, Party
+from holdfast.model.names import HA, VIM, HostName, Party
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of
 from holdfast.runtime.manager import Pump
@@ -109,13 +109,22 @@ def make_seat(
 async def run(layout: Layout, folder: RunFolder, share: str) -> None:
     """Hold the managers of `share` until told to end."""
     loop = asyncio.get_running_loop()
-    links = Links(layout, folder, load_key(folder), set_power)
     seats, stores, journals = make_seats(layout, folder, parties_in(layout, share))
 
     def tidy() -> None:
         for store in stores:
             store.tidy()
 
+    def outdated(host: HostName, term: int) -> None:
+        if not pump.ended.done():
+            pump.ended.set_exception(
+                UserError(
+                    f"the agent of {host} follows managers that share a store (term {term})",
+                    "start this one with --store, too",
+                )
+            )
+
+    links = Links(layout, folder, load_key(folder), set_power, outdated)
     pump = Pump(layout, seats, links.reach, tidy)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, pump.end)

@@ -2,13 +2,14 @@
 
 In:   the pump's actions and messages.
 Out:  events for the pump, with the time at which they arose.
-Always: an agent is sent nothing before it has joined (its facts come first); a link that opens is given all that
-is outstanding for its other end.
+Always: an agent is sent nothing but the term before it has joined (its facts come first); a link that opens is given
+all that is outstanding for its other end.
 """
 
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -28,21 +29,30 @@ from holdfast.wire.link_messages import (
     AskAcceptLoss,
     AskStatus,
     Do,
+    Leads,
     LinkMessage,
+    NewestTerm,
     Pass,
     Taken,
     Tell,
     Took,
 )
 
+Outdated = Callable[[HostName, int], None]
+"""`outdated(host, term)`: the agent there follows a newer term than ours."""
+
 
 class Links:
-    """All links of a process that holds managers."""
+    """All links of a process that holds managers; `term` is the one it leads under, 0 without a shared store."""
 
-    def __init__(self, layout: Layout, folder: RunFolder, key: bytes, power: SetPower) -> None:
+    def __init__(
+        self, layout: Layout, folder: RunFolder, key: bytes, power: SetPower, outdated: Outdated, term: int = 0
+    ) -> None:
         self._layout = layout
         self._folder = folder
         self._key = key
+        self._outdated = outdated
+        self._term = term
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
         self._managers: dict[tuple[Party, Party], _ToPeer] = {}
@@ -56,7 +66,7 @@ class Links:
             self._accepted.append(others)
             self._servers.append(await listen(self._folder.socket(seat.party), self._key, seat.party, others))
             for host in self._layout.hosts:
-                agent = _ToAgent(pump, seat, host)
+                agent = _ToAgent(pump, seat, host, self._term, self._outdated)
                 place = places_of_agent(self._layout, self._folder, host)[-1]
                 agent.kept = KeptLink(place, self._key, seat.party, agent_party(host), agent)
                 self._agents[seat.party, host] = agent
@@ -101,17 +111,23 @@ class Links:
 class _ToAgent:
     """A party's link to one host's agent."""
 
-    def __init__(self, pump: Pump, seat: Seat, host: HostName) -> None:
+    def __init__(self, pump: Pump, seat: Seat, host: HostName, term: int, outdated: Outdated) -> None:
         self._pump = pump
         self._seat = seat
         self._host = host
+        self._term = term
+        self._outdated = outdated
         self.kept: KeptLink | None = None
         self.is_joined = False
 
     def link_opened(self, link: Link) -> None:
         self.is_joined = False
+        link.send(Leads(self._term))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
+        if isinstance(message, NewestTerm) and message.term > self._term:
+            self._outdated(self._host, message.term)
+            return
         if not isinstance(message, Tell):
             return
         if isinstance(message.event, AgentJoined):

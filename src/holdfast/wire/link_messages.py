@@ -14,6 +14,18 @@ from holdfast.model.names import ActionId, Party, ServiceName, VnfcName, VnfName
 from holdfast.wire.frames import frame
 
 
+class Leads(Struct, frozen=True, tag=True):
+    """Manager -> agent, first on each link: I lead under this term; 0 where managers share no store."""
+
+    term: int
+
+
+class NewestTerm(Struct, frozen=True, tag=True):
+    """Agent -> manager, before it closes: I follow this term, which is newer than yours."""
+
+    term: int
+
+
 class Do(Struct, frozen=True, tag=True):
     """Manager -> agent: carry this out and tell me how it went."""
 
@@ -92,7 +104,7 @@ class Answer(Struct, frozen=True, tag=True):
     refused: str = ""
 
 
-LinkMessage = Do | Tell | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
+LinkMessage = Leads | NewestTerm | Do | Tell | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
 
 _ENCODE = msgspec.msgpack.Encoder()
 _DECODE: msgspec.msgpack.Decoder[LinkMessage] = msgspec.msgpack.Decoder(LinkMessage)

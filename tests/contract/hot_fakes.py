@@ -1,17 +1,11 @@
-"""A speech for hot loops in tests: authentic datagrams without sessions. As a program: a hot process that speaks it.
-
-`python -m tests.contract.hot_fakes --settings FILE`
-"""
+"""A speech for hot loops in tests: authentic datagrams without sessions."""
 
 import hashlib
 import struct
-import sys
 from collections.abc import Iterable
 
 from holdfast.model.names import HostName
-from holdfast.runtime.hot_process import main
 from holdfast.runtime.hot_speech import Heard, Outgoing
-from holdfast.runtime.hot_words import HotSettings
 
 _HEAD = struct.Struct("!16s16sQQ")
 MAC_BYTES = 16
@@ -54,11 +48,3 @@ class PlainSpeech:
 
     def set_peers(self, peers: Iterable[HostName]) -> None:
         return
-
-
-def plain_speech(settings: HotSettings, key: bytes, incarnation: int, now_ns: int) -> PlainSpeech:
-    return PlainSpeech(settings.me, key, incarnation)
-
-
-if __name__ == "__main__":
-    sys.exit(main(None, plain_speech))

@@ -16,7 +16,7 @@ HEARTBEAT_NS = 20 * MS
 PATIENCE = patience(HEARTBEAT_NS)
 SLOW_NS = 40 * MS
 """What a busy machine may add until a process is run and its event is read."""
-PROGRAM = ["tests.contract.hot_fakes"]
+PROGRAM = ["holdfast.runtime.hot_process"]
 
 MakeNet = Callable[[int], HotNet]
 

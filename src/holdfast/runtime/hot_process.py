@@ -1,4 +1,4 @@
-"""The hot process of a host's agent: `python -m holdfast.runtime.hot_process --settings FILE`.
+"""The hot process of a host's agent; `hot_main` joins it with sessions and grants.
 
 In:   its settings as JSON (`HotSettings`), the cluster's key in a file.
 Out:  heartbeats to the other agents; events on its socket for the own one.
@@ -85,3 +85,10 @@ def main(arguments: Sequence[str] | None, make_speech: MakeSpeech, make_rider: M
         sys.stderr.write(f"{error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status
     return 0
+
+
+if __name__ == "__main__":
+    # Heartbeats alone, without grants: for measuring. `hot_main` is what a host runs.
+    from holdfast.runtime.hot_main import make_speech
+
+    sys.exit(main(None, make_speech))

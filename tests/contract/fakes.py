@@ -69,7 +69,7 @@ def small_layout(fence: FenceDevice | None = None) -> Layout:
     group = GroupName("dns")
     return Layout(
         name="small",
-        hosts={H1: Host(H1, fence=fence)},
+        hosts={H1: Host(H1, fence=((fence,),) if fence else ())},
         vms={VM_1: Vm(VM_1, H1, ())},
         vnfs={DNS: Vnf(DNS, VnfmName("main"), 1, True, (group,))},
         components={group: Component("dns", DNS, group)},

@@ -241,7 +241,7 @@ class Story:
         return []
 
     def manner(self, words: list[str]) -> list[str]:
-        """`from-now KIND of ENTITY fails|hangs|works [TIMES]`."""
+        """`from-now KIND of ENTITY fails|hangs|works|by-second-level [TIMES]`."""
         kind, _, entity, manner, *times = words
         world = self.stage.world
         world.manners.pop((kind, entity), None)

@@ -42,7 +42,7 @@ Repair = Literal["negotiated", "initial", "snapshot", "standby-vm", "none"]
 def machines(places: dict[str, str], repair: Repair = "negotiated", fenced: bool = False) -> Layout:
     """Hosts and VMs: VM name to host name; a VM named "" makes a host without one."""
     hosts = {
-        HostName(host): Host(HostName(host), fence=FenceDevice("fence_test") if fenced else None)
+        HostName(host): Host(HostName(host), fence=((FenceDevice("fence_test"),),) if fenced else ())
         for host in dict.fromkeys(places.values())
     }
     vms = {
@@ -252,6 +252,12 @@ def registry_granted() -> Layout:
     return replace(registry(), grants=Grants("fast"))
 
 
+def external_granted() -> Layout:
+    """As external, on hosts that hold grants and can be switched off."""
+    layout = with_vnf(machines(TWO, fenced=True), "billing", ("vm1", "vm2"), reserve="spare", state="external")
+    return replace(layout, grants=Grants("fast"))
+
+
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "registry": registry,
     "registry-granted": registry_granted,
@@ -266,6 +272,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "dns-late": dns_late,
     "shared-spare": shared_spare,
     "external": external,
+    "external-granted": external_granted,
     "two-groups": two_groups,
     "nginx": nginx,
     "ledger": ledger,

@@ -66,6 +66,9 @@ KINDS: dict[type, str] = {
 }
 
 
+SECOND_LEVEL = "level 1: fence agent fence_test was not done with off in 20 s; level 2: fence_test confirmed off"
+
+
 @dataclass
 class SimulatedVnfc:
     run: int = 0
@@ -93,7 +96,7 @@ class World:
         self.vms = {name: SimulatedVm() for name in layout.vms}
         self.away: set[HostName] = set()
         self.manners: dict[tuple[str, str], str] = {}
-        """(kind of action, entity) to `fails`, `hangs`; absent where it works."""
+        """(kind of action, entity) to `fails`, `hangs`, `by-second-level` (fencing); absent where it works."""
         self.times: dict[tuple[str, str], int] = {}
         """How often a manner still applies; for ever where absent."""
         self.outcomes: dict[ActionId, Outcome] = {}
@@ -140,7 +143,8 @@ class World:
         elif isinstance(action, StartVnfc) and not failure.vm_gone:
             self.vnfcs[action.vnfc].condition = "failed"
             self.vnfcs[action.vnfc].run = action.run
-        outcome: Outcome = failure or ActionDone(action.id, "confirmed" if is_isolation(action) else "")
+        detail = SECOND_LEVEL if manner == "by-second-level" else "confirmed" if is_isolation(action) else ""
+        outcome: Outcome = failure or ActionDone(action.id, detail)
         self.outcomes[action.id] = outcome
         self._look_for_two_owners()
         after = [one for one in news if isinstance(one[1], StandbySynced)]

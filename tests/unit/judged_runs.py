@@ -88,6 +88,11 @@ def host_off(stage: JournalledStage) -> None:
     stage.settle()
 
 
+def host_fenced(stage: JournalledStage) -> None:
+    stage.fault("host-off", "host1", stage.world.silence(HostName("host1"), HostName("host2")))
+    stage.quiet(50)
+
+
 RUNS: dict[str, tuple[str, str, str, Play]] = {
     # name: layout, service, order, what happens
     "uc1": ("registry", "registry", "uc1", kill("registry-1")),
@@ -123,6 +128,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "switchover": ("registry", "registry", "switchover", switchover),
     "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
+    "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }
 

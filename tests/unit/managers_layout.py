@@ -39,8 +39,8 @@ class Plan:
         self.layout = Layout("test")
 
     def host(self, name: str, fence: bool = False, maximum: int = 1) -> "Plan":
-        device = FenceDevice("fence_test", limit_s=20.0) if fence else None
-        host = Host(HostName(name), fence=device, escalation=Escalation(maximum, 300.0))
+        levels = ((FenceDevice("fence_test", limit_s=20.0),),) if fence else ()
+        host = Host(HostName(name), fence=levels, escalation=Escalation(maximum, 300.0))
         self.layout.hosts[host.name] = host
         return self
 

@@ -77,7 +77,7 @@ def test_programs_that_are_there_or_cannot_be_known_yet_pass() -> None:
 
 def test_a_missing_fence_agent_is_named() -> None:
     with pytest.raises(MachineLacks, match="no fence agent fence_nowhere"):
-        machine.check_programs(layout(host=Host(H1, fence=FenceDevice("fence_nowhere"))))
+        machine.check_programs(layout(host=Host(H1, fence=((FenceDevice("fence_nowhere"),),))))
 
 
 def test_a_port_in_use_is_named() -> None:

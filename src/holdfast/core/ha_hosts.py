@@ -10,13 +10,9 @@ from msgspec.structs import replace
 from holdfast.core.ha_incidents import fail, provided
 from holdfast.core.ha_turn import Turn
 from holdfast.model.events import HostFailed, HostReturned, ServiceTaken
-from holdfast.model.names import GroupName, HostName, VnfcName
+from holdfast.model.layout import grant_suffices
+from holdfast.model.names import HostName, VnfcName
 from holdfast.model.reasons import Reason
-
-
-def grant_suffices(turn: Turn, group: GroupName) -> bool:
-    """Whether the end of a grant is isolation enough; shared state of which one copy exists needs more (fencing)."""
-    return turn.layout.grants is not None and turn.wanted(group).state != "external"
 
 
 def host_failed(turn: Turn, event: HostFailed) -> None:
@@ -27,7 +23,7 @@ def host_failed(turn: Turn, event: HostFailed) -> None:
     proof = Reason("grant-ends", event.host, "", turn.seen)
     for name in _on(turn, event.host):
         fail(turn, name, "host", f"host {event.host} has failed")
-        if grant_suffices(turn, turn.group_of(name)):
+        if grant_suffices(turn.layout, turn.group_of(name)):
             _free(turn, name, proof)
 
 

@@ -12,6 +12,7 @@ from holdfast.core.ha_successor import Choice, choose, epoch_floor, is_first_sta
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.core.ledger import UNANSWERED_S
 from holdfast.model.actions import Activate, NoteService, Quiesce, Refuse, StandBy
+from holdfast.model.layout import grant_suffices
 from holdfast.model.names import GroupName, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
 
@@ -143,6 +144,9 @@ def plan_holding(turn: Turn, group: GroupName) -> None:
             turn.refuse("take-over", name, (*lost, *stuck), turn.incident_of(name))
             if not _zone_may_be_isolated(turn, service):
                 _hold(turn, name, stuck)
+        elif unsafe := _must_be_off(turn, group, service):
+            turn.refuse("take-over", name, unsafe, turn.incident_of(name))
+            _hold(turn, name, unsafe)
         elif service.holder is None and not _is_coming(turn, group):
             reasons = choose(turn, name).reasons
             if service.state != "waiting" or reasons[0].code != "no-successor":
@@ -161,6 +165,16 @@ def _stuck(turn: Turn, service: ServiceNow) -> Reasons:
         return (*proof, Reason("zone-above-unknown", service.holder, "", turn.seen))
     given_up = turn.vms[vm].given_up
     return (*proof, given_up if given_up else Reason("already-in-repair", vm, "its isolation was asked for"))
+
+
+def _must_be_off(turn: Turn, group: GroupName, service: ServiceNow) -> Reasons:
+    """Why a service of a failed host is not taken over yet, though the grant there has ended."""
+    if service.holder is None or turn.vnfc(service.holder).phase != "failed":
+        return ()
+    host = turn.layout.vnfcs[service.holder].host
+    if host not in turn.failed_hosts or grant_suffices(turn.layout, group):
+        return ()
+    return (turn.failed_hosts[host], Reason("must-be-off", host, group, turn.seen))
 
 
 def _zone_may_be_isolated(turn: Turn, service: ServiceNow) -> bool:

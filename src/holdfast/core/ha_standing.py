@@ -8,17 +8,17 @@ ConfirmLoss before an update is acknowledged without it.
 
 from msgspec.structs import replace
 
-from holdfast.core.ha_hosts import grant_suffices
 from holdfast.core.ha_state import OrderNow, ServiceNow
 from holdfast.core.ha_successor import epoch_floor
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.model.actions import StandingOrder, Successor
+from holdfast.model.layout import grant_suffices
 from holdfast.model.names import GroupName, HostName, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
 
 
 def plan_standing_orders(turn: Turn, group: GroupName) -> None:
-    if not grant_suffices(turn, group) or not turn.wanted(group).role_is_assigned:
+    if not grant_suffices(turn.layout, group) or not turn.wanted(group).role_is_assigned:
         return
     for name, service in turn.groups[group].services.items():
         if service.state != "provided" or service.holder is None:

@@ -137,4 +137,4 @@ class Draft:
         self.desk.note(ClearAlarm(alarm), reasons)
 
     def has_fence(self, host: HostName) -> bool:
-        return self.layout.hosts[host].fence is not None
+        return bool(self.layout.hosts[host].fence)

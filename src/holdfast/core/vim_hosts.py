@@ -9,7 +9,8 @@ from holdfast.core.ledger import UNANSWERED_S, Reasons
 from holdfast.core.vim_draft import Draft
 from holdfast.core.vim_repair import RETRY_S, begin_repair, condemn, fault_in_vm, start_failed_again, try_again
 from holdfast.model.actions import IsolateVm, RaiseAlarm, Refuse, StartHost, StartVm
-from holdfast.model.events import AgentJoined, VmFact
+from holdfast.model.events import AgentJoined, HostFailed, VmFact
+from holdfast.model.layout import Layout, grant_suffices
 from holdfast.model.messages import VmIsolated
 from holdfast.model.names import HostName, VmName
 from holdfast.model.reasons import Reason
@@ -50,6 +51,30 @@ def agent_lost(draft: Draft, host: HostName) -> None:
     if life.phase == "up":
         draft.change_host(host, phase="away", why=(draft.reason("agent-away", host),))
         draft.timers[f"away:{host}"] = draft.now + AGENT_AWAY_LIMIT_S
+
+
+def host_failed(draft: Draft, event: HostFailed) -> None:
+    """Other hosts' agents agree that it is silent, so there is no need to wait any longer for its agent.
+
+    It is switched off where that is needed: a service there may be taken over only then, or VMs there are to be
+    repaired. What the end of its grant makes free is not waited for here.
+    """
+    host = event.host
+    agent_lost(draft, host)
+    if draft.host(host).phase != "away" or not _needs_to_be_off(draft.layout, host):
+        return
+    silent = draft.reason("host-failed", host, f"found by {event.by}" + (f": {event.detail}" if event.detail else ""))
+    if draft.has_fence(host):
+        draft.timers.pop(f"away:{host}", None)
+        condemn(draft, host, "it is silent", (silent,), is_urgent=True, only_away=True)
+
+
+def _needs_to_be_off(layout: Layout, host: HostName) -> bool:
+    if layout.grants is None:
+        return False
+    repaired = any(vm.host == host and vm.repair != "none" for vm in layout.vms.values())
+    beyond_grant = any(vnfc.host == host and not grant_suffices(layout, vnfc.group) for vnfc in layout.vnfcs.values())
+    return repaired or beyond_grant
 
 
 def agent_away_too_long(draft: Draft, host: HostName) -> None:
@@ -230,6 +255,6 @@ def not_switched_off(draft: Draft, host: HostName, why: str) -> None:
 
 
 def power_limit(draft: Draft, host: HostName) -> float:
-    fence = draft.layout.hosts[host].fence
-    assert fence is not None, f"{host} has no fence device"
-    return fence.limit_s + UNANSWERED_S
+    """Beyond the limits of all levels: the driver itself says what each of them has answered."""
+    assert draft.has_fence(host), f"{host} has no fence device"
+    return draft.layout.hosts[host].fence_limit_s + UNANSWERED_S

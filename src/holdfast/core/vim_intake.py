@@ -12,6 +12,7 @@ from holdfast.core.vim_hosts import (
     agent_away_too_long,
     agent_joined,
     agent_lost,
+    host_failed,
     host_is_off,
     not_switched_off,
     not_switched_on,
@@ -56,8 +57,10 @@ def take_in(draft: Draft, event: Event) -> None:
             _deadline_passed(draft)
         case AgentJoined():
             agent_joined(draft, event)
-        case AgentLost() | HostFailed():
+        case AgentLost():
             agent_lost(draft, event.host)
+        case HostFailed():
+            host_failed(draft, event)
         case VmBooted():
             if event.vm in draft.layout.vms:
                 vm_is_up(draft, event.vm, event.boot)

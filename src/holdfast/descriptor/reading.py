@@ -45,12 +45,11 @@ def read(raw: bytes, file: str) -> tuple[DescriptorText | None, Notes]:
 
 
 def _place(loc: tuple[int | str, ...], tree: Tree) -> Path:
-    """The longest part of pydantic's location that is written in the file."""
+    """The part of pydantic's location that is written in the file; a bare value may stand for a list of one."""
     path: Path = ()
     for part in loc:
-        if (*path, part) not in tree.values:
-            break
-        path = (*path, part)
+        if (*path, part) in tree.values:
+            path = (*path, part)
     return path
 
 
@@ -142,6 +141,8 @@ def _keys_at(path: Path) -> list[str]:
         else:
             model = typing.get_args(model)[-1] if typing.get_origin(model) is dict else _item(model)
         model = _without_none(model)
+    while typing.get_origin(model) is tuple:  # where a bare mapping stands for a list of one
+        model = _item(model)
     if isinstance(model, type) and issubclass(model, BaseModel):
         return [field.alias or name for name, field in model.model_fields.items()]
     return [dotted(path)]

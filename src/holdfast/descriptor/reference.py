@@ -81,6 +81,7 @@ def _kind(field: FieldInfo) -> str:
         (written.Words, "command"),
         (written.Names, "name or list"),
         (written.Storage, "yes, no or path"),
+        (written.FenceLevelsText, "keys below, or list"),
     ):
         if typing.get_args(known)[1] in field.metadata:
             return word

@@ -15,11 +15,21 @@ from holdfast.descriptor.names import check_names, check_vnfc_names
 from holdfast.descriptor.notes import Notes
 from holdfast.descriptor.orders import after_of, check_cycles
 from holdfast.descriptor.tree import Path
-from holdfast.model.descriptor import FORMAT, ComponentText, DescriptorText, EscalationText, HostText, VmText, VnfText
+from holdfast.model.descriptor import (
+    FORMAT,
+    ComponentText,
+    DescriptorText,
+    EscalationText,
+    FenceLevelsText,
+    HostText,
+    VmText,
+    VnfText,
+)
 from holdfast.model.layout import (
     Component,
     Escalation,
     FenceDevice,
+    FenceLevels,
     Grants,
     Group,
     Host,
@@ -177,9 +187,7 @@ def _version(address: str) -> int:
 
 
 def _host(name: str, text: HostText, given: dict[str, list[str]], notes: Notes) -> Host:
-    fence, path = text.fence, ("hosts", name)
-    if fence is not None and not fence.agent:
-        notes.missing((*path, "fence", "agent"), "a fence agent, such as fence_ipmilan")
+    path = ("hosts", name)
     if not _BRIDGE.match(text.bridge):
         notes.wrong((*path, "bridge"), "the name of a network interface, at most 15 signs", found=text.bridge)
     return Host(
@@ -187,9 +195,19 @@ def _host(name: str, text: HostText, given: dict[str, list[str]], notes: Notes) 
         addresses=tuple(given[name]),
         bridge=text.bridge,
         witness=text.witness,
-        fence=FenceDevice(agent=fence.agent, options=fence.options, limit_s=fence.within) if fence else None,
+        fence=_fence(text.fence, (*path, "fence"), notes),
         escalation=_escalation(text.escalation, HOST_ESCALATION),
     )
+
+
+def _fence(levels: FenceLevelsText, path: Path, notes: Notes) -> FenceLevels:
+    for number, level in enumerate(levels):
+        for place, device in enumerate(level):
+            if not device.agent:
+                of_level = (number,) if len(levels) > 1 else ()
+                of_device = (place,) if len(level) > 1 else ()
+                notes.missing((*path, *of_level, *of_device, "agent"), "a fence agent, such as fence_ipmilan")
+    return tuple(tuple(FenceDevice(one.agent, one.options, one.within) for one in level) for level in levels)
 
 
 def _vm(

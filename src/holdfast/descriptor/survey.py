@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from holdfast.descriptor.defaults import detection_s
-from holdfast.model.layout import Component, Group, Layout
+from holdfast.model.layout import Component, Group, Layout, grant_suffices
 from holdfast.model.names import HostName
 
 Kind = Literal[
@@ -170,10 +170,8 @@ def _hosts(layout: Layout, occupied: set[HostName]) -> Iterator[Finding]:
             f"{len(layout.hosts)} hosts vote, which survives the loss of {survives}, as one fewer would",
         )
     for host in layout.hosts.values():
-        needed = layout.grants is None or any(
-            layout.groups[vnfc.group].state == "external" for vnfc in layout.vnfcs.values() if vnfc.host == host.name
-        )
-        if host.fence is None and host.name in occupied and several and needed:
+        needed = any(not grant_suffices(layout, vnfc.group) for vnfc in layout.vnfcs.values() if vnfc.host == host.name)
+        if not host.fence and host.name in occupied and several and needed:
             yield Finding(
                 "no-fence",
                 host.name,

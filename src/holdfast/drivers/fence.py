@@ -1,34 +1,78 @@
-"""Power of hosts, by fence agents of the ClusterLabs contract.
+"""Power of hosts, by fence agents of the ClusterLabs contract, level after level.
 
-In:   a fence device of the layout, on or off.
-Out:  nothing, when the device itself reports the wanted state.
-Always: options go to the agent as `key=value` lines on its standard input (never in its arguments, where
-everybody could read a password); exit status 0 is success; for `status` 0 means on and 2 means off. An
-agent that is not done within the device's limit is killed with all it started.
+In:   the fence levels of a host, on or off.
+Out:  who has confirmed the wanted state, in words.
+Always: off counts only as far as `status` of the device that did it says so; a level counts when all its devices have
+confirmed; one that hangs, fails or is not confirmed is given up at its limit, with all that it has started, and the
+next level is tried. Options go to the agent as `key=value` lines on its standard input (never in its arguments, where
+everybody could read a password); exit status 0 is success; for `status` 0 means on and 2 means off.
 """
 
 import asyncio
 import os
+import shutil
 import signal
 import time
+from pathlib import Path
 from typing import Literal
 
-from holdfast.errors import MachineLacks, WorldError
-from holdfast.model.layout import FenceDevice
+from holdfast.errors import HoldfastError, MachineLacks, WorldError
+from holdfast.model.layout import FenceDevice, FenceLevels
 
 Power = Literal["on", "off"]
 
 _STATUS_PAUSE_S = 0.05
 _OUTPUT_SHOWN = 300
+_SYSTEM_FOLDERS = "/usr/sbin:/sbin"
+"""Fence agents are installed there, and not everybody's PATH has it."""
 
 
-async def set_power(device: FenceDevice, wanted: Power) -> None:
-    """Switch, then ask until the device reports the wanted state.
+def program(agent: str) -> str | None:
+    """Where the program of a fence agent is."""
+    return shutil.which(agent, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_FOLDERS}")
+
+
+async def set_power(levels: FenceLevels, wanted: Power) -> str:
+    """Switch a host and have it confirmed; returns which level did, and what those before it have said.
+
+    Off: one level after another, until one has confirmed. On: all levels, as any of them may have switched it off.
 
     Raises:
-        WorldError: the agent failed, or the state was not confirmed within the device's limit.
-        MachineLacks: there is no such agent.
+        WorldError: no level has confirmed, with what each of them said.
     """
+    if wanted == "on":
+        answers = await asyncio.gather(*(_level(level, "on") for level in levels))
+        if any(confirmed for confirmed, _ in answers):
+            return ""
+        raise WorldError(_told(answers))
+    tried: list[tuple[bool, str]] = []
+    for level in levels:
+        tried.append(await _level(level, "off"))
+        if tried[-1][0]:
+            return _told(tried) if len(levels) > 1 else ""
+    raise WorldError(_told(tried))
+
+
+def _told(answers: list[tuple[bool, str]]) -> str:
+    if len(answers) == 1 and not answers[0][0]:
+        return answers[0][1]
+    return "; ".join(f"level {number}: {said}" for number, (_, said) in enumerate(answers, start=1))
+
+
+async def _level(level: tuple[FenceDevice, ...], wanted: Power) -> tuple[bool, str]:
+    """Whether all devices of the level have confirmed; the first that has not ends it."""
+    if not level:
+        return False, "no device"
+    for device in level:
+        try:
+            await _switch(device, wanted)
+        except HoldfastError as error:
+            return False, error.message
+    return True, f"{' and '.join(device.agent for device in level)} confirmed {wanted}"
+
+
+async def _switch(device: FenceDevice, wanted: Power) -> None:
+    """Switch, then ask until the device reports the wanted state, within its limit."""
     limit = time.monotonic() + device.limit_s
     code, output = await _run(device, wanted, limit)
     if code != 0:
@@ -44,35 +88,55 @@ async def set_power(device: FenceDevice, wanted: Power) -> None:
 
 async def _run(device: FenceDevice, action: str, limit: float) -> tuple[int, str]:
     lines = "".join(f"{name}={value}\n" for name, value in {**device.options, "action": action}.items())
+    path = program(device.agent)
+    if path is None:
+        raise MachineLacks(
+            f"fence agent {device.agent} is not there",
+            "name a program of the package fence-agents, or give its full path",
+        )
     try:
         process = await asyncio.create_subprocess_exec(
-            device.agent,
+            path,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
-        raise MachineLacks(
-            f"fence agent {device.agent} cannot be started: {error.strerror}",
-            "name a program of the package fence-agents, or give its full path",
-        ) from error
+        raise MachineLacks(f"fence agent {device.agent} cannot be started: {error.strerror}") from error
+    is_done = False
     try:
         async with asyncio.timeout_at(limit):
             output, _ = await process.communicate(lines.encode())
+        is_done = True
     except TimeoutError:
         raise WorldError(f"fence agent {device.agent} was not done with {action} in {device.limit_s:g} s") from None
     finally:
-        await _end(process)
+        if not is_done:
+            await _end(process)
     return process.returncode or 0, output.decode(errors="replace").strip()[-_OUTPUT_SHOWN:]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the agent's whole session if the agent itself is still there."""
-    if process.returncode is not None:
-        return
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    """Kill the agent's whole session, whatever process groups it has made; the agent itself may have ended before."""
+    for pid in _session(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
     await process.wait()
+
+
+def _session(leader: int) -> list[int]:
+    """Processes of this session; the number is not given to another one while a process of it is left."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            fields = Path(f"/proc/{entry}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if len(fields) > 3 and int(fields[3]) == leader:
+            found.append(int(entry))
+    return found

@@ -39,6 +39,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "kill-store": (PLACE, "SIGKILL to etcd's member on that host"),
     "start-store": (PLACE, "start it again, on its data"),
     "cut": (PLACE + "( " + PLACE + ")?", "cut a host from all others and from the managers, or two from one another"),
+    "fence-mode": (
+        PLACE + r"( [1-9])? (works|slow|lies|lies-fully|hangs)",
+        "how the host's fence devices behave from now on (those of one level, or all)",
+    ),
     "heal": (r"all", "take all cuts away"),
     "put-file": (PLACE + r" [a-z.-]+", "make an empty file in the VNFC's own folder"),
     "take-file": (PLACE + r" [a-z.-]+", "remove it"),

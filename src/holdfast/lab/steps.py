@@ -250,6 +250,12 @@ def _cut(stage: Stage, step: Step) -> None:
     stage.hurt(step, name, act)
 
 
+def _fence_mode(stage: Stage, step: Step) -> None:
+    """Not a fault that is judged: the stage is set by it."""
+    place, *level, mode = step.words
+    stage.world.set_fence_mode(stage.host(place), mode, level[0] if level else "")
+
+
 def _heal(stage: Stage, step: Step) -> None:
     stage.hurt(step, "all", stage.world.heal, starts=False)
 
@@ -354,6 +360,7 @@ VERBS: dict[str, Callable[[Stage, Step], None]] = {
     "kill-store": _kill_store,
     "start-store": _start_store,
     "cut": _cut,
+    "fence-mode": _fence_mode,
     "heal": _heal,
     "put-file": _put_file,
     "take-file": _take_file,

@@ -17,15 +17,14 @@ A host is switched off by killing its first process: agent, VMs, VNFCs and its i
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import msgspec
+from msgspec import structs
 
 from holdfast.drivers import ports
 from holdfast.drivers.netlink import Netlink
@@ -33,7 +32,8 @@ from holdfast.drivers.sandbox import Child, Sandbox, gone, pid_of
 from holdfast.errors import WorldError
 from holdfast.lab import faults
 from holdfast.lab.cuts import Cuts
-from holdfast.model.layout import FenceDevice, Layout
+from holdfast.lab.power import PowerSwitch
+from holdfast.model.layout import FenceLevels, Host, Layout
 from holdfast.model.names import HostName
 from holdfast.runtime.folder import RunFolder
 
@@ -67,12 +67,7 @@ class LiveWorld:
     def _with_power_switch(layout: Layout, switch: Path) -> Layout:
         """Fence devices named `fence_lab` are plugged into this world's switch."""
         hosts = {
-            name: msgspec.structs.replace(
-                host, fence=FenceDevice("fence_lab", {"ip": str(switch), "plug": name}, host.fence.limit_s)
-            )
-            if host.fence is not None and host.fence.agent == "fence_lab"
-            else host
-            for name, host in layout.hosts.items()
+            name: msgspec.structs.replace(host, fence=_plugged(host, switch)) for name, host in layout.hosts.items()
         }
         return msgspec.structs.replace(layout, hosts=hosts)
 
@@ -212,6 +207,9 @@ class LiveWorld:
         self._cuts.cut(f"up-{one}"[:15], self._addresses_of(other))
         self._cuts.cut(f"up-{other}"[:15], self._addresses_of(one))
 
+    def set_fence_mode(self, name: HostName, mode: str, level: str = "") -> None:
+        self._switch.set_mode(name, mode, level)
+
     def heal(self) -> None:
         self._cuts.heal()
 
@@ -316,51 +314,18 @@ class LiveWorld:
         return left
 
 
-class PowerSwitch:
-    """What the lab's fence device speaks to: `on h1`, `off h1`, `status h1`, one a connection."""
-
-    def __init__(self, path: Path, world: LiveWorld) -> None:
-        self._path = path
-        self._world = world
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._thread = threading.Thread(target=self._serve, name="power-switch", daemon=True)
-
-    def start(self) -> None:
-        self._sock.bind(str(self._path))
-        self._sock.listen(4)
-        self._thread.start()
-
-    def stop(self) -> None:
-        if self._thread.ident is None:  # never started
-            self._sock.close()
-            return
-        # Shutting down wakes the accepting thread; closing alone would not.
-        self._sock.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._sock.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._sock.accept()
-            except OSError:
-                return
-            with connection, connection.makefile("rw") as words:
-                self._answer(words)
-
-    def _answer(self, words: IO[str]) -> None:
-        action, _, plug = words.readline().strip().partition(" ")
-        name = HostName(plug)
-        try:
-            if action == "off":
-                self._world.switch_off(name)
-            elif action == "on":
-                self._world.switch_on(name)
-        except WorldError as error:
-            words.write(f"failed {error}\n")
-        else:
-            words.write(("on" if self._world.is_on(name) else "off") + "\n" if action == "status" else "ok\n")
-        words.flush()
+def _plugged(host: Host, switch: Path) -> FenceLevels:
+    return tuple(
+        tuple(
+            structs.replace(
+                device, options={**device.options, "ip": str(switch), "plug": host.name, "level": str(number)}
+            )
+            if device.agent == "fence_lab"
+            else device
+            for device in level
+        )
+        for number, level in enumerate(host.fence, start=1)
+    )
 
 
 def _supervisor(folder: RunFolder) -> list[str]:

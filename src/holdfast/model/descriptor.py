@@ -18,6 +18,7 @@ from holdfast.model.layout import GrantProfile, RepairPolicy
 from holdfast.model.names import Redundancy, Reserve, StateKind
 
 FORMAT = 1
+FENCE_LEVELS_MAX = 9
 CHECK_KINDS = ("process", "tcp", "http", "command", "protocol")
 
 _DURATION = r"^([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h)$"
@@ -174,7 +175,25 @@ class FenceText(Written):
     options: dict[str, Text] = Field(
         default={}, description="options of the agent, as it names them on its standard input"
     )
-    within: Duration = Field(default=20.0, description="time limit of one call")
+    within: Duration = Field(default=20.0, description="time limit for switching and its confirmation by `status`")
+
+
+def _levels(value: Any) -> Any:
+    """One device is one level; a level that is not a list is a list of one device."""
+    if value is None or isinstance(value, dict | FenceText):
+        return ((value,),)
+    if not isinstance(value, list | tuple) or len(value) > FENCE_LEVELS_MAX:
+        raise _expected(f"a fence device, or a list of {FENCE_LEVELS_MAX} levels at most")
+    levels = tuple(tuple(level) if isinstance(level, list | tuple) else (level,) for level in value)
+    if not all(levels):
+        raise _expected("at least one device in each level", "leave the level out")
+    return levels
+
+
+FenceLevelsText = Annotated[
+    tuple[tuple[FenceText, ...], ...],
+    BeforeValidator(_levels, json_schema_input_type=FenceText | list[FenceText | list[FenceText]]),
+]
 
 
 class GrantsText(Written):
@@ -198,7 +217,11 @@ class HostText(Written):
 
     addresses: Names = Field(default=(), description="the host's own addresses on the bridge; drawn from the subnets")
     bridge: str = Field(default="hf0", description="name of the bridge that VMs are attached to")
-    fence: FenceText | None = Field(default=None, description="how the host is switched off when it has failed")
+    fence: FenceLevelsText = Field(
+        default=(),
+        description="how the host is switched off when it has failed: a device, or a list of levels that are tried in "
+        "order, each a device or a list of devices that all must succeed",
+    )
     witness: bool = Field(default=False, description="only votes on grants; nothing is placed there")
     escalation: EscalationText | None = Field(
         default=None, description="more than `maximum` different VMs in error point to the host (1 in 5m)"

@@ -182,6 +182,11 @@ class FenceDevice(Struct, frozen=True):
     agent: str
     options: dict[str, str] = {}
     limit_s: float = 20.0
+    """For switching and its confirmation together."""
+
+
+FenceLevels = tuple[tuple[FenceDevice, ...], ...]
+"""Tried in order, until all devices of one level have confirmed."""
 
 
 class Host(Struct, frozen=True):
@@ -189,11 +194,16 @@ class Host(Struct, frozen=True):
     addresses: tuple[str, ...] = ()
     bridge: str = "hf0"
     """Bridge of the host that its VMs are attached to and that carries addresses of VNFCs without a VM."""
-    fence: FenceDevice | None = None
+    fence: FenceLevels = ()
     witness: bool = False
     """Votes on grants and never holds one."""
     escalation: Escalation = Escalation(maximum=1, probation_s=300.0)
     """More than `maximum` *different* VMs in error within the probation point to the host."""
+
+    @property
+    def fence_limit_s(self) -> float:
+        """How long it takes at most until every level has been tried."""
+        return sum(device.limit_s for level in self.fence for device in level)
 
 
 class Layout(Struct, frozen=True):
@@ -220,6 +230,16 @@ def in_charge(layout: Layout, vnf: VnfName) -> Party:
     if any(group.redundancy != "no-redundancy" for group in groups):
         return HA
     return vnfm_party(layout.vnfs[vnf].vnfm)
+
+
+def grant_suffices(layout: Layout, group: GroupName) -> bool:
+    """Whether the end of a grant is isolation enough.
+
+    A grant's end stops what is sent, not what is written: storage that only one may use needs its host to be off.
+    """
+    if layout.grants is None:
+        return False
+    return layout.groups[group].state != "external" and not layout.components[group].storage
 
 
 def vnfms_of(layout: Layout) -> tuple[Party, ...]:

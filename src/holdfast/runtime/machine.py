@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ipaddress import ip_interface
 
 from holdfast.drivers import ocf
+from holdfast.drivers.fence import program as fence_program
 from holdfast.drivers.netlink import Netlink
 from holdfast.drivers.nft import Nft
 from holdfast.errors import MachineLacks, UserError, WorldError
@@ -79,10 +80,11 @@ def check_programs(layout: Layout) -> None:
     """Every program that components and hosts need is there."""
     check_components(layout)
     for host in layout.hosts.values():
-        if host.fence is not None and shutil.which(host.fence.agent) is None:
-            raise MachineLacks(
-                f"host {host.name}: there is no fence agent {host.fence.agent}", "install the package fence-agents"
-            )
+        for device in (device for level in host.fence for device in level):
+            if fence_program(device.agent) is None:
+                raise MachineLacks(
+                    f"host {host.name}: there is no fence agent {device.agent}", "install the package fence-agents"
+                )
 
 
 def check_components(layout: Layout) -> None:

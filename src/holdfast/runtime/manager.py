@@ -30,14 +30,15 @@ from holdfast.model.actions import (
     StartVm,
 )
 from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, DeadlinePassed, Event, ManagerStarted, Received
-from holdfast.model.layout import FenceDevice, Layout
+from holdfast.model.layout import FenceLevels, Layout
 from holdfast.model.limits import BUG_PAUSE_S, MESSAGE_REPEAT_MAX_S, MESSAGE_REPEAT_S, STORE_TIDY_S
 from holdfast.model.names import ActionId, HostName, Party
 from holdfast.runtime.seat import Seat
 from holdfast.store.port import Superseded
 
 Answered = Callable[[tuple[Decision, ...]], None]
-SetPower = Callable[[FenceDevice, Literal["on", "off"]], Awaitable[None]]
+SetPower = Callable[[FenceLevels, Literal["on", "off"]], Awaitable[str]]
+"""Answers who has confirmed it."""
 
 
 class Reach(NamedTuple):
@@ -84,7 +85,7 @@ class Pump:
         """What may be said only when the store has the state it follows from, with that state's version."""
         self._sent: dict[ActionId, tuple[float, float]] = {}
         """Messages on their way: when sent last, and when to send again."""
-        self._powering: dict[ActionId, asyncio.Task[None]] = {}
+        self._powering: dict[ActionId, tuple[HostName, asyncio.Task[None]]] = {}
         self._repeat: asyncio.TimerHandle | None = None
         self._tidied_at = time.monotonic()
         self._events_tidied = 0
@@ -235,22 +236,31 @@ class Pump:
         if action.id in self._powering:
             return
         task = self._loop.create_task(self._switched(seat, action), name=f"power {action.id}")
-        self._powering[action.id] = task
+        self._powering[action.id] = action.host, task
         task.add_done_callback(lambda _: self._powering.pop(action.id, None))
 
     async def _switched(self, seat: Seat, action: FenceHost | StartHost) -> None:
-        device = self._layout.hosts[action.host].fence
+        levels = self._layout.hosts[action.host].fence
+        await self._no_other_switching(action.host)
         seat.begun(action)
         try:
-            if device is None:
+            if not levels:
                 raise HoldfastError(f"host {action.host} has no fence device")
-            await self._reach.power(device, "off" if isinstance(action, FenceHost) else "on")
+            detail = await self._reach.power(levels, "off" if isinstance(action, FenceHost) else "on")
         except HoldfastError as error:
             seat.ended(action, False, error.message)
             self.push(seat, ActionFailed(action.id, error.message), time.monotonic())
         else:
-            seat.ended(action, True, "")
-            self.push(seat, ActionDone(action.id), time.monotonic())
+            seat.ended(action, True, detail)
+            self.push(seat, ActionDone(action.id, detail), time.monotonic())
+
+    async def _no_other_switching(self, host: HostName) -> None:
+        """An earlier order may still be under way at a device that is slow, and must not undo the later one."""
+        own = asyncio.current_task()
+        others = [task for of, task in self._powering.values() if of == host and task is not own]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _set_clock(self, seat: Seat, not_before: float = 0.0) -> None:
         due = seat.deadline
@@ -316,7 +326,7 @@ class Pump:
         for handle in (self._repeat, self._drain_soon, *(handle for _, handle in self._alarm_clocks.values())):
             if handle is not None:
                 handle.cancel()
-        tasks = list(self._powering.values())
+        tasks = [task for _, task in self._powering.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

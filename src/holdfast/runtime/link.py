@@ -63,6 +63,11 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Let go at once: what was not sent yet is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
@@ -143,6 +148,13 @@ class KeptLink:
             except OSError:
                 pass  # Nobody listens there yet; that is what the loop is for.
             await asyncio.sleep(pause)
+
+    def again(self) -> None:
+        """Do not wait for what is under way: break the link, or the attempt at one, and call anew at once."""
+        if self.link is not None and self.link.is_open:
+            self.link.abort()
+        self._task.cancel()
+        self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{self.me} calls {self.to}")
 
     async def _call(self, loop: asyncio.AbstractEventLoop) -> Link:
         if isinstance(self._place, Path):

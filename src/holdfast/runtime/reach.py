@@ -14,7 +14,15 @@ from collections.abc import Callable
 import msgspec
 
 from holdfast.model.actions import Action, AgentAction, Decision, Send
-from holdfast.model.events import AgentJoined, AgentLost, LossAccepted, Received, SwitchoverAsked
+from holdfast.model.events import (
+    AgentJoined,
+    AgentLost,
+    HostFailed,
+    HostReturned,
+    LossAccepted,
+    Received,
+    SwitchoverAsked,
+)
 from holdfast.model.layout import Layout
 from holdfast.model.names import LAB, OPERATOR, HostName, Party, agent_party
 from holdfast.runtime.answers import refusals_of, status_of
@@ -51,7 +59,7 @@ class Links:
         self._layout = layout
         self._folder = folder
         self._key = key
-        self._outdated = outdated
+        self.outdated = outdated
         self._term = term
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
@@ -66,7 +74,7 @@ class Links:
             self._accepted.append(others)
             self._servers.append(await listen(self._folder.socket(seat.party), self._key, seat.party, others))
             for host in self._layout.hosts:
-                agent = _ToAgent(pump, seat, host, self._term, self._outdated)
+                agent = _ToAgent(pump, seat, host, self._term, self)
                 place = places_of_agent(self._layout, self._folder, host)[-1]
                 agent.kept = KeptLink(place, self._key, seat.party, agent_party(host), agent)
                 self._agents[seat.party, host] = agent
@@ -78,6 +86,12 @@ class Links:
 
     def _kept(self, me: Party, to: Party, owner: "_ToPeer") -> KeptLink:
         return KeptLink(self._folder.socket(to), self._key, me, to, owner)
+
+    def call_again(self, party: Party, host: HostName) -> None:
+        """The host has failed, or is heard again: a link from before knows nothing of it for seconds."""
+        agent = self._agents.get((party, host))
+        if agent is not None and agent.kept is not None:
+            agent.kept.again()
 
     def _to_agent(self, seat: Seat, host: HostName, action: Action) -> bool:
         agent = self._agents.get((seat.party, host))
@@ -111,12 +125,12 @@ class Links:
 class _ToAgent:
     """A party's link to one host's agent."""
 
-    def __init__(self, pump: Pump, seat: Seat, host: HostName, term: int, outdated: Outdated) -> None:
+    def __init__(self, pump: Pump, seat: Seat, host: HostName, term: int, links: Links) -> None:
         self._pump = pump
         self._seat = seat
         self._host = host
         self._term = term
-        self._outdated = outdated
+        self._links = links
         self.kept: KeptLink | None = None
         self.is_joined = False
 
@@ -126,7 +140,7 @@ class _ToAgent:
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
         if isinstance(message, NewestTerm) and message.term > self._term:
-            self._outdated(self._host, message.term)
+            self._links.outdated(self._host, message.term)
             return
         if not isinstance(message, Tell):
             return
@@ -134,6 +148,8 @@ class _ToAgent:
             # From here on actions may go out; the pump sends the outstanding ones when it has heard the facts.
             self._pump.push(self._seat, message.event, message.at, before=self._joined)
             return
+        if isinstance(message.event, HostFailed | HostReturned) and message.event.host != self._host:
+            self._links.call_again(self._seat.party, message.event.host)
         if message.number == 0:
             self._pump.push(self._seat, message.event, message.at)
             return

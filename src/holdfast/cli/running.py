@@ -1,4 +1,4 @@
-"""`holdfast up`, `down`, `agent`, `manager`: start and end what runs."""
+"""`holdfast up`, `down`, `prepare`, `agent`, `manager`: start and end what runs."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -26,7 +26,7 @@ class Share(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, down, agent, manager):
+    for command in (up, down, prepare, agent, manager):
         app.command()(command)
 
 
@@ -91,17 +91,46 @@ def down(
         typer.echo(f"its journal and logs: {ended.root}")
 
 
+def prepare(
+    file: Annotated[Path, typer.Argument(help="descriptor, the same on every host", show_default=False)],
+    folder: Annotated[Path | None, typer.Option(help="run folder of this host", show_default=False)] = None,
+    key: Annotated[Path | None, typer.Option(help="key of the deployment, from the first host")] = None,
+) -> None:
+    """Make this host's run folder for a deployment on several hosts: layout and key."""
+    from holdfast.descriptor import load
+    from holdfast.runtime.folder import RunFolder, default_base
+    from holdfast.runtime.prepared import prepare_host
+
+    layout = load(file)
+    prepared = RunFolder(folder.absolute() if folder is not None else default_base() / layout.name)
+    said = prepare_host(layout, prepared, key)
+    typer.echo(f"{prepared.root} is prepared for {layout.name}; on every host these must be the same:")
+    typer.echo(f"  layout {said['layout']}  key {said['key']}")
+    if said["made"]:
+        typer.echo(f"the key is new; on the other hosts: holdfast prepare {file} --key COPY-OF {said['made']}")
+
+
 def agent(
-    folder: Folder, host: Annotated[str, typer.Option(help="name of this host in the layout", show_default=False)]
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="name of this host in the layout", show_default=False)],
+    end: Annotated[bool, typer.Option("--end", help="end all that the agent of this host has started")] = False,
 ) -> None:
     """Run the agent of one host in the foreground."""
     from holdfast.runtime import agent_process
 
-    raise typer.Exit(agent_process.main(["--folder", str(folder), "--host", host]))
+    raise typer.Exit(agent_process.main(["--folder", str(folder), "--host", host, *(["--end"] if end else [])]))
 
 
-def manager(folder: Folder, parties: Annotated[Share, typer.Option(help="which managers to hold")] = Share.all) -> None:
+def manager(
+    folder: Folder,
+    parties: Annotated[Share, typer.Option(help="which managers to hold")] = Share.all,
+    store: Annotated[str, typer.Option(help="etcd://… that the managers of several hosts share")] = "",
+    manager: Annotated[str, typer.Option(help="name of this one among them; the machine's by default")] = "",
+    least_term: Annotated[int, typer.Option(help="lead under this term or a higher one (docs/etcd.md)")] = 0,
+) -> None:
     """Run the managers in the foreground."""
     from holdfast.runtime import manager_process
 
-    raise typer.Exit(manager_process.main(["--folder", str(folder), "--parties", parties.value]))
+    words = ["--folder", str(folder), "--parties", parties.value, "--least-term", str(least_term)]
+    words += [*(["--store", store] if store else []), *(["--manager", manager] if manager else [])]
+    raise typer.Exit(manager_process.main(words))

@@ -48,6 +48,7 @@ from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import Link, listen
+from holdfast.runtime.watchdog import watched
 from holdfast.store.journal import Journal
 from holdfast.wire.link_messages import AllEnded, Do, EndAll, Leads, LinkMessage, NewestTerm, Tell, Took
 
@@ -287,14 +288,18 @@ async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop)
     servers: list[asyncio.Server] = []
+    watchdog: asyncio.Task[None] | None = None
     try:
         await process.agent.open()
         for place in places_of_agent(layout, folder, host):
             servers.append(await listen(place, key, me, process))
         gc.collect()
         gc.freeze()
+        watchdog = watched()
         await process.ended
     finally:
+        if watchdog is not None:
+            watchdog.cancel()
         for server in servers:
             server.close()
         await process.close()
@@ -306,6 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="holdfast agent", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--host", required=True)
+    parser.add_argument("--end", action="store_true", help="end all that the agent of this host has started")
     chosen = parser.parse_args(arguments)
     try:
         folder = RunFolder(chosen.folder)
@@ -313,6 +319,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         host = HostName(chosen.host)
         if host not in layout.hosts:
             raise UserError(f"host {host} is not in the layout", f"expected one of {', '.join(layout.hosts)}")
+        if chosen.end:
+            from holdfast.runtime.prepared import end_host
+
+            asyncio.run(end_host(layout, folder, host))
+            return 0
         from holdfast.runtime.agent import Agent
 
         with only_one(folder, host):

@@ -28,6 +28,7 @@ from holdfast.runtime.manager import Pump
 from holdfast.runtime.manager_process import MakeCore, core_of, make_seat, parties_in
 from holdfast.runtime.reach import Links
 from holdfast.runtime.seat import Seat
+from holdfast.runtime.watchdog import watched
 from holdfast.store.behind import Behind
 from holdfast.store.etcd import EtcdState
 from holdfast.store.etcd_client import EtcdClient
@@ -65,11 +66,14 @@ async def run_shared(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
     client = EtcdClient(target)
+    watchdog = watched()  # One that waits to follow is well, too.
     try:
         await reigns(
             lambda: Reign(layout, folder, parties_in(layout, share), client, name, core_of), told_to_end, least_term
         )
     finally:
+        if watchdog is not None:
+            watchdog.cancel()
         await client.close()
 
 

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -314,6 +314,7 @@ def down(folder: RunFolder, progress: Progress) -> None:
         WorldError: something of it would not go; the message names it.
     """
     listed = processes.read_lists(folder)
+    _refuse_several(folder, listed)
     for name, process in listed.items():
         if name.startswith("supervisor") and processes.is_alive(process):
             progress("ending managers, components and VMs")
@@ -332,6 +333,15 @@ def down(folder: RunFolder, progress: Progress) -> None:
     if left:
         raise WorldError(f"still there: {', '.join(left)}", f"see {folder.root}/log, and run `holdfast down` again")
     _put_away(folder)
+
+
+def _refuse_several(folder: RunFolder, listed: Mapping[str, processes.Process]) -> None:
+    layout = _layout_if_any(folder)
+    if layout is not None and len(layout.hosts) > 1 and not listed:
+        raise UserError(
+            f"{layout.name} runs on several hosts, of which this is one",
+            f"stop its services here, then: holdfast agent --folder {folder.root} --host NAME --end",
+        )
 
 
 def _layout_if_any(folder: RunFolder) -> Layout | None:

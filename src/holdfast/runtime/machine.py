@@ -30,7 +30,7 @@ def check_machine(layout: Layout, folder: RunFolder) -> None:
         raise UserError(
             f"`up` runs all of a deployment on this machine, but {layout.name} has {len(layout.hosts)} hosts: "
             f"{', '.join(layout.hosts)}",
-            "leave one host; for several hosts start `holdfast agent` on each and `holdfast manager` once",
+            "leave one host; for several, run `holdfast prepare` on each of them (docs/several-hosts.md)",
         )
     check_privileges()
     check_folder(layout, folder)

@@ -26,6 +26,7 @@ from holdfast.runtime.given import load_key, load_layout, parties_of
 from holdfast.runtime.manager import Pump
 from holdfast.runtime.reach import Links
 from holdfast.runtime.seat import Core, Seat
+from holdfast.runtime.watchdog import watched
 from holdfast.store.journal import Journal
 from holdfast.store.port import Store
 from holdfast.store.sqlite import SqliteStore
@@ -128,14 +129,18 @@ async def run(layout: Layout, folder: RunFolder, share: str) -> None:
     pump = Pump(layout, seats, links.reach, tidy)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, pump.end)
+    watchdog: asyncio.Task[None] | None = None
     try:
         pump.start()
         await links.open(pump)
         # What exists now lives long: the collector need not look at it in the middle of a take-over.
         gc.collect()
         gc.freeze()
+        watchdog = watched()
         await pump.ended
     finally:
+        if watchdog is not None:
+            watchdog.cancel()
         await pump.close()
         await links.close()
         for store in stores:

@@ -21,7 +21,7 @@ from holdfast.runtime.agent_process import AgentProcess, only_one
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.link import listen
 from holdfast.runtime.manager import Pump
-from holdfast.runtime.manager_process import make_seats, parties_in
+from holdfast.runtime.manager_process import MakeCore, make_seats, parties_in
 from holdfast.runtime.outside import ask, end_all
 from holdfast.runtime.reach import Links, Outdated
 from holdfast.runtime.seat import Seat
@@ -34,10 +34,15 @@ KEY = b"k" * 32
 
 @asynccontextmanager
 async def managers(
-    layout: Layout, folder: RunFolder, share: str = "all", term: int = 0, outdated: Outdated | None = None
+    layout: Layout,
+    folder: RunFolder,
+    share: str = "all",
+    term: int = 0,
+    outdated: Outdated | None = None,
+    core: MakeCore = toy_core,
 ) -> AsyncIterator[Pump]:
     links = Links(layout, folder, KEY, set_power, outdated or (lambda host, newest: None), term)
-    seats, stores, journals = make_seats(layout, folder, parties_in(layout, share), toy_core)
+    seats, stores, journals = make_seats(layout, folder, parties_in(layout, share), core)
     pump = Pump(layout, seats, links.reach, stores[0].tidy)
     try:
         pump.start()

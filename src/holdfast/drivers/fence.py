@@ -124,6 +124,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    # Its pipes are closed here: one that has left the session might keep them open for ever.
+    process._transport.close()  # type: ignore[attr-defined]
     await process.wait()
 
 

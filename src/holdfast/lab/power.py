@@ -81,11 +81,11 @@ class PowerSwitch:
             thread.join()
 
     def _converse(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rw") as words:
-            try:
+        try:
+            with connection, connection.makefile("rw") as words:
                 self._answer(words)
-            except OSError:
-                return  # Its fence agent was given up, and has ended.
+        except OSError:
+            return  # Its fence agent was given up, and has ended.
 
     def _answer(self, words: IO[str]) -> None:
         fields = words.readline().split()

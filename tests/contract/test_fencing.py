@@ -1,0 +1,293 @@
+"""Fencing: the lab's own fence device in all its modes, programs that misbehave, and what managers make of it."""
+
+import asyncio
+import os
+import select
+import time
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from holdfast.drivers import fence
+from holdfast.errors import WorldError
+from holdfast.lab.power import PowerSwitch
+from holdfast.lab.world import BIN
+from holdfast.model.actions import Action, RaiseAlarm, Send, StartVm
+from holdfast.model.events import AgentJoined, HostFailed, HostReturned, VmFact
+from holdfast.model.layout import FenceDevice, FenceLevels, Grants, Layout
+from holdfast.model.messages import VmIsolated
+from holdfast.model.names import VIM, HostName
+from holdfast.model.records import Decided, Ended
+from holdfast.runtime.manager_process import core_of
+from holdfast.store.journal import read
+from holdfast.wire.link_messages import Tell
+from tests.contract.fakes import VM_1, make_folder, small_layout, until
+from tests.contract.test_link_terms import Leader
+from tests.contract.test_managers import an_agent, managers
+
+H1 = HostName("h1")
+HANGING_S = 0.4
+"""Limit of a device that hangs; others have far more than they need, on a machine that is busy."""
+
+LYING_S = 1.0
+"""Time to be asked for its status, too."""
+
+
+class Hosts:
+    """Hosts that are on or off, and nothing more."""
+
+    def __init__(self) -> None:
+        self.on = {H1}
+        self.done: list[str] = []
+
+    def switch_on(self, name: HostName) -> None:
+        self.done.append(f"on {name}")
+        self.on.add(name)
+
+    def switch_off(self, name: HostName) -> None:
+        self.done.append(f"off {name}")
+        self.on.discard(name)
+
+    def is_on(self, name: HostName) -> bool:
+        return name in self.on
+
+
+@pytest.fixture
+def hosts() -> Hosts:
+    return Hosts()
+
+
+@pytest.fixture
+def switch(tmp_path: Path, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Iterator[PowerSwitch]:
+    monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+    made = PowerSwitch(tmp_path / "power.sock", hosts)
+    made.start()
+    yield made
+    made.stop()
+
+
+def lab(tmp_path: Path, mode: str, level: int = 1) -> FenceDevice:
+    options = {"ip": str(tmp_path / "power.sock"), "plug": H1, "level": str(level), "mode": mode, "delay": "50"}
+    limits_s = {"hangs": HANGING_S, "lies": LYING_S}
+    return FenceDevice("fence_lab", options, limits_s.get(mode, 10.0))
+
+
+def script(tmp_path: Path, name: str, text: str, limit_s: float = 10.0, **options: str) -> FenceDevice:
+    path = tmp_path / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return FenceDevice(str(path), options, limit_s)
+
+
+def run(story: Coroutine[Any, Any, str]) -> str:
+    return asyncio.run(asyncio.wait_for(story, 20))
+
+
+def off(*levels: tuple[FenceDevice, ...]) -> str:
+    return run(fence.set_power(levels, "off"))
+
+
+@pytest.mark.parametrize("mode", ["works", "slow"])
+def test_a_device_that_answers_in_time_confirms(tmp_path: Path, switch: PowerSwitch, hosts: Hosts, mode: str) -> None:
+    off((lab(tmp_path, mode),))
+    assert hosts.done == ["off h1"]
+    run(fence.set_power(((lab(tmp_path, mode),),), "on"))
+    assert hosts.on == {H1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"), [("hangs", "was not done with off in 0.4 s"), ("lies", "was not done with|does not confirm off")]
+)
+def test_unconfirmed_means_not_fenced(tmp_path: Path, switch: PowerSwitch, hosts: Hosts, mode: str, said: str) -> None:
+    with pytest.raises(WorldError, match=said):
+        off((lab(tmp_path, mode),))
+    assert hosts.on == {H1}
+
+
+def test_a_device_that_lies_about_its_status_too_cannot_be_found_out(tmp_path: Path, switch: PowerSwitch) -> None:
+    assert off((lab(tmp_path, "lies-fully"),)) == ""
+
+
+@pytest.mark.parametrize("first", ["hangs", "lies"])
+def test_the_next_level_is_tried_when_one_is_unconfirmed(
+    tmp_path: Path, switch: PowerSwitch, hosts: Hosts, first: str
+) -> None:
+    told = off((lab(tmp_path, first),), (lab(tmp_path, "works", 2),))
+    assert hosts.done == ["off h1"]
+    assert told.startswith("level 1: fence agent fence_lab ")
+    assert told.endswith("; level 2: fence_lab confirmed off")
+
+
+def test_when_no_level_confirms_each_says_why(tmp_path: Path, switch: PowerSwitch) -> None:
+    refuses = script(tmp_path, "fence_refuses", "cat >/dev/null; echo no route to the device; exit 1")
+    with pytest.raises(WorldError) as held:
+        off((refuses,), (lab(tmp_path, "hangs"),), (FenceDevice("fence_nowhere"),))
+    one, two, three = held.value.message.split("; ")
+    assert "level 1" in one
+    assert "failed to switch off (exit status 1): no route to the device" in one
+    assert two == "level 2: fence agent fence_lab was not done with off in 0.4 s"
+    assert three == "level 3: fence agent fence_nowhere is not there"
+
+
+def test_all_devices_of_a_level_must_confirm(tmp_path: Path, switch: PowerSwitch, hosts: Hosts) -> None:
+    refuses = script(tmp_path, "fence_refuses", "cat >/dev/null; exit 1")
+    with pytest.raises(WorldError, match="fence_refuses failed to switch off"):
+        off((lab(tmp_path, "works"), refuses))
+    assert off((lab(tmp_path, "works"), lab(tmp_path, "slow"))) == ""
+
+
+@pytest.mark.parametrize("levels", [(), ((),)])
+def test_nothing_is_confirmed_by_no_device(levels: FenceLevels) -> None:
+    with pytest.raises(WorldError):
+        run(fence.set_power(levels, "off"))
+
+
+def test_any_level_may_have_switched_it_off_so_all_switch_it_on(
+    tmp_path: Path, switch: PowerSwitch, hosts: Hosts
+) -> None:
+    hosts.on.clear()
+    run(fence.set_power(((lab(tmp_path, "hangs"),), (lab(tmp_path, "works", 2),)), "on"))
+    assert hosts.done == ["on h1"]
+
+
+def test_options_go_to_standard_input_and_not_into_the_arguments(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    device = script(
+        tmp_path,
+        "fence_told",
+        f'echo "arguments: $*" >>{told}; cat | tee -a {told} | grep -q status && exit 2; exit 0',
+        password="secret",
+    )
+    off((device,))
+    assert told.read_text().splitlines()[:3] == ["arguments: ", "password=secret", "action=off"]
+
+
+def test_what_a_device_has_started_ends_with_it_at_its_limit(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    # With job control the child is in a process group of its own.
+    device = script(tmp_path, "fence_stays", f"set -m; sleep 600 & echo $! >{pids}; exit 0", limit_s=HANGING_S)
+    with pytest.raises(WorldError, match="was not done with off"):
+        off((device,))
+    assert is_gone(int(pids.read_text()))
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], 5.0)[0])
+    finally:
+        os.close(handle)
+
+
+def test_one_that_hangs_takes_no_longer_than_its_limit(tmp_path: Path, switch: PowerSwitch) -> None:
+    before = time.monotonic()
+    with pytest.raises(WorldError):
+        off((lab(tmp_path, "hangs"),), (lab(tmp_path, "hangs", 2),))
+    assert HANGING_S < time.monotonic() - before < 5.0
+
+
+def test_a_step_of_a_scenario_goes_before_the_mode_of_the_descriptor(
+    tmp_path: Path, switch: PowerSwitch, hosts: Hosts
+) -> None:
+    switch.set_mode(H1, "lies", "1")
+    with pytest.raises(WorldError, match="fence_lab"):
+        off((lab(tmp_path, "works"),))
+    switch.set_mode(H1, "works")
+    off((lab(tmp_path, "lies-fully"),))
+    assert hosts.on == set()
+    with pytest.raises(WorldError, match="has no mode 'sulks'"):
+        switch.set_mode(H1, "sulks")
+
+
+# What managers make of it.
+
+
+def fenced_layout(*levels: tuple[FenceDevice, ...]) -> Layout:
+    """One host with a VNF on storage that only one may use."""
+    layout = small_layout()
+    groups = {name: replace(group, state="external") for name, group in layout.groups.items()}
+    hosts = {name: replace(host, fence=levels) for name, host in layout.hosts.items()}
+    return replace(layout, groups=groups, hosts=hosts, grants=Grants("fast"))
+
+
+def decided(folder: Path) -> list[Action]:
+    return [one.action for one in read(folder) if isinstance(one, Decided)]
+
+
+def test_a_device_that_lies_leaves_the_host_unfenced_with_an_alarm_and_nobody_is_told_that_it_is_off(
+    tmp_path: Path, switch: PowerSwitch, hosts: Hosts
+) -> None:
+    layout = fenced_layout((lab(tmp_path, "lies"),))
+    folder = make_folder(tmp_path, layout)
+
+    async def story() -> str:
+        async with managers(layout, folder, "vim", core=core_of) as pump:
+            vim = pump.seats[VIM]
+            pump.push(vim, AgentJoined(H1, (), (VmFact(VM_1, 1, "up"),)), time.monotonic())
+            pump.push(vim, HostFailed(H1, HostName("h2"), "silent for 45 ms"), time.monotonic())
+            await until(lambda: "fence:h1" in alarms(folder.journal(VIM)), "the alarm")
+        return ""
+
+    run(story())
+    actions = decided(folder.journal(VIM))
+    assert "host h1 could not be switched off: fence agent fence_lab" in alarms(folder.journal(VIM))["fence:h1"]
+    assert [one.ok for one in read(folder.journal(VIM)) if isinstance(one, Ended)][:1] == [False]
+    assert hosts.on == {H1}
+    assert [action for action in actions if isinstance(action, StartVm)] == []
+    assert [one for one in actions if isinstance(one, Send) and isinstance(one.message, VmIsolated)] == []
+
+
+def test_an_order_to_switch_off_ends_an_older_one_to_switch_on(tmp_path: Path) -> None:
+    on, seen = tmp_path / "on", tmp_path / "seen"
+    slow = script(
+        tmp_path,
+        "fence_slow",
+        "case $(cat) in\n"
+        f"*action=on*) echo $$ >{on}.new; mv {on}.new {on}; exec sleep 600;;\n"
+        f"*action=off*) if [ -e {on} ] && kill -0 $(cat {on}); then echo on >>{seen}; else echo gone >>{seen}; fi;;\n"
+        "*) exit 2;; esac",
+    )
+    layout = fenced_layout((slow,))
+    folder = make_folder(tmp_path, layout)
+
+    async def story() -> str:
+        async with managers(layout, folder, "vim", core=core_of) as pump:
+            vim = pump.seats[VIM]
+            pump.push(vim, AgentJoined(H1, (), (VmFact(VM_1, 1, "up"),)), time.monotonic())
+            pump.push(vim, HostFailed(H1, HostName("h2")), time.monotonic())
+            await until(on.exists, "it is being switched on")
+            pump.push(vim, AgentJoined(H1, (), ()), time.monotonic())
+            pump.push(vim, HostFailed(H1, HostName("h2")), time.monotonic())
+            await until(lambda: seen.read_text().count("\n") == 2, "it is switched off again")
+        return seen.read_text()
+
+    assert run(story()).split() == ["gone", "gone"]
+
+
+def alarms(journal: Path) -> dict[str, str]:
+    return {action.alarm: action.text for action in decided(journal) if isinstance(action, RaiseAlarm)}
+
+
+def test_a_manager_that_comes_later_is_told_which_hosts_are_silent(tmp_path: Path) -> None:
+    layout = small_layout()
+    folder = make_folder(tmp_path, layout)
+
+    async def story() -> str:
+        async with an_agent(layout, folder) as (process, _):
+            for silent in ("h2", "h3"):
+                process.emit(HostFailed(HostName(silent), H1))
+            process.emit(HostReturned(HostName("h3"), H1))
+            leader = Leader(folder)
+            await leader.leads(1)
+            await until(lambda: len(leader.heard) > 1, "the facts and the news")
+            await leader.kept.close()
+        assert [one.event for one in leader.heard[1:] if isinstance(one, Tell)] == [HostFailed(HostName("h2"), H1)]
+        return ""
+
+    run(story())

@@ -1,0 +1,60 @@
+"""The VIM and hosts that other hosts' agents find silent: when it has them switched off without waiting."""
+
+from msgspec.structs import replace
+
+from holdfast.model.actions import StartVm
+from holdfast.model.events import HostFailed
+from holdfast.model.layout import Grants, Layout
+from holdfast.model.names import VIM, HostName, StateKind
+from tests.unit.managers_layout import one_vm
+from tests.unit.managers_world import World
+from tests.unit.test_vim import H1, begun, ended
+
+
+def silent(world: World) -> World:
+    """h1 is off, and the agents of other hosts say so."""
+    world.turn_off(H1)
+    world.observe(VIM, HostFailed(H1, HostName("h2"), "silent for 45 ms"))
+    world.settle()
+    return world
+
+
+def granted(layout: Layout, state: StateKind = "none") -> Layout:
+    groups = {name: replace(group, state=state) for name, group in layout.groups.items()}
+    return replace(layout, groups=groups, grants=Grants("fast"))
+
+
+def test_with_grants_a_silent_host_whose_vms_are_repaired_is_switched_off_without_waiting() -> None:
+    world = silent(begun(World(granted(one_vm(fence=True)))))
+    assert world.acts()[0] == "vim: FenceHost h1"
+    world.wait(1.0)
+    ended(world)
+
+
+def test_without_grants_a_silent_host_has_its_time_to_come_back() -> None:
+    world = silent(begun(World(one_vm(fence=True))))
+    assert world.acts() == []
+    world.wait(5.1)
+    ended(world)
+
+
+def test_with_grants_a_host_is_not_switched_off_at_once_for_what_the_grants_end_makes_free() -> None:
+    assert silent(begun(World(granted(one_vm("none", fence=True))))).acts() == []
+
+
+def test_with_grants_a_host_is_switched_off_for_storage_that_only_one_may_use() -> None:
+    world = silent(begun(World(granted(one_vm("none", fence=True), "external"))))
+    assert world.acts()[0] == "vim: FenceHost h1"
+
+
+def test_a_silent_host_that_comes_back_before_any_device_has_confirmed_is_left_alone() -> None:
+    world = begun(World(granted(one_vm(fence=True))))
+    world.broken["FenceHost:h1"] = "fails"
+    world.lose(H1)
+    world.observe(VIM, HostFailed(H1, HostName("h2"), "silent for 45 ms"))
+    world.settle()
+    assert {"host:h1", "fence:h1"} <= world.alarms()
+    world.join(H1)
+    world.wait(20.0)
+    assert world.acts(StartVm) == []
+    ended(world)

@@ -43,6 +43,8 @@ class Candidate:
         self._waiting: dict[ServiceName, Waiting] = {}
         self._next_ns = FAR_NS
         self.suspected: set[HostName] = set()
+        self.over: list[Entry] = []
+        """Waiting claims whose epochs are sealed: they cannot come to anything."""
         self.is_stale = False
 
     # Orders.
@@ -107,6 +109,9 @@ class Candidate:
         for service, waiting in self._waiting.items():
             entry = self._claims.get(service)
             if entry is None or entry.step not in ("wait", "watch"):
+                continue
+            if entry.older and self._rounds.is_sealed(entry):
+                self.over.append(entry)
                 continue
             reason = self._reason(entry, waiting, now)
             if reason is not None:

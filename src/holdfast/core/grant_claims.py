@@ -72,7 +72,7 @@ class Claims:
         return len(self._entries) >= CLAIMS_MAX
 
     def put(self, service: ServiceName, epoch: int, step: How) -> Entry:
-        """Claim it from now on; what was promised for the same epoch before stays proven."""
+        """Claim it from now on."""
         return self._put(Entry(service, epoch, self._next(), step))
 
     def end(self, entry: Entry, step: Literal["drop", "release"]) -> Entry:
@@ -86,7 +86,8 @@ class Claims:
     def _put(self, entry: Entry) -> Entry:
         # Put anew at the end: the order of the entries is that of their numbers.
         former = self._entries.pop(entry.service, None)
-        if former is not None and former.epoch == entry.epoch:
+        if former is not None and former.epoch == entry.epoch and former.is_live and entry.step == "take":
+            # What was granted to the waiting one stays so when it takes. After a drop nothing does.
             entry.proven_ns = former.proven_ns
         self._entries[entry.service] = entry
         self._told.clear()

@@ -92,11 +92,21 @@ class Instructions:
         self._holder.is_unequal = self._holder.is_stale = True
         self.wants_round = True
 
-    def take_what_follows(self, service: ServiceName) -> None:
-        """It has been released: claim it anew, if that was told meanwhile."""
+    def follow_on(self, service: ServiceName) -> None:
+        """It has been released: claim it anew, or wait for it, if that was told meanwhile."""
         epoch = self._following.pop(service, None)
+        place = self._candidate.place_in(service)
         if epoch is not None:
             self.take(service, epoch)
+        elif place is not None and self.why_not(service, place[1].epoch, self._claims.get(service)) is None:
+            self._wait(service, place[1].epoch, place[0])
+
+    def wait_no_longer(self) -> None:
+        """Let go of waiting claims that cannot come to anything any more."""
+        for entry in self._candidate.over:
+            self._out.append(Refused(entry.service, entry.epoch, "a majority knows a newer epoch"))
+            self._stop_waiting(entry)
+        self._candidate.over.clear()
 
     def _wait(self, service: ServiceName, epoch: int, turn: int) -> None:
         self._claims.put(service, epoch, "watch" if turn else "wait")

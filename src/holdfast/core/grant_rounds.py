@@ -13,7 +13,6 @@ from holdfast.core.grant_claims import Claims, Entry
 from holdfast.model.granting import SENT_MAX, Ack, VoterSet, usable_ns
 from holdfast.model.names import HostName
 
-
 MIXED = -1
 
 

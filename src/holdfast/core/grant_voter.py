@@ -132,19 +132,22 @@ class Voter:
         self._answer_touched(now, None)
 
     def fenced(self, life: AgentLife, now: int) -> None:
-        """That life of that agent is over: its kernel answers for nothing any more."""
+        """That life of that agent is said to be over: it is promised nothing more, and who waits has its services.
+
+        What it is promised runs on to its end. That costs less than fencing takes, and a fence device that lies
+        would cost more.
+        """
         record = self._records.get(life)
         if record is None:
             return
         record.is_fenced = True
-        record.until_ns = min(record.until_ns, now)
         for service in list(record.claims):
             self._seats[service].waiting.pop(life, None)
             record.forget(service)
         for service, seat in self._seats.items():
             if seat.holder is record:
-                self._ended(service, life, seat.epoch, now)
-        self._answer_touched(now, None)
+                self._raise_floor(service, seat, seat.epoch + 1, None)
+        self.expire(now)
 
     # Time.
 
@@ -176,7 +179,8 @@ class Voter:
         self._answer_touched(now, None)
 
     def _run_out(self, service: ServiceName, seat: Seat, now: int) -> None:
-        best = self._best(service, seat, ("take",), now)
+        is_over = seat.holder is not None and seat.holder.is_fenced
+        best = self._best(service, seat, ("take", "wait") if is_over else ("take",), now)
         if best is not None:
             self._touch(best)
             self._promise(seat, best, best.claims[service])

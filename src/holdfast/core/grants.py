@@ -87,6 +87,7 @@ class Grantor:
         self._doubt: str | None = None
         self._peers_off: tuple[HostName, ...] = ()
         self._needs_floors = True
+        self._is_fenced = False
         self._is_started = False
         self.strangers = 0
         """Answers meant for a former life."""
@@ -176,6 +177,11 @@ class Grantor:
             self._need(nak.detail)
         elif nak.reason == "newer-voter-set":
             self._send(voter, VoterSetIs(self.members.current), now)
+        elif nak.reason == "fenced" and not self._is_fenced:
+            self._is_fenced = True
+            self._out.append(
+                Doubt(f"{voter} holds this life of the agent for fenced: it gets nothing, and must start again")
+            )
 
     def _teach(self, heard: Heard, nak: Nak, now: int) -> None:
         if nak.reason == "older-voter-set":
@@ -352,6 +358,7 @@ class Grantor:
             for entry, reason in self.candidate.due(now):
                 self._out.append(Taking(entry.service, entry.epoch, reason))
                 self._instructions.take(entry.service, entry.epoch)
+            self._instructions.wait_no_longer()
             self.holder.settle(now)
             if self.holder.to_release:
                 self._release(now)
@@ -397,7 +404,7 @@ class Grantor:
         for host, release in self._releases.begin(ended, now):
             self._send(host, release, now)
         for entry in closed:
-            self._instructions.take_what_follows(entry.service)
+            self._instructions.follow_on(entry.service)
         self._instructions.wants_round = True
 
     def _say_floors(self, now: int) -> None:

@@ -1,0 +1,99 @@
+"""Thousands of random runs, and every run with one or two things going otherwise: never two hosts, no older epoch.
+
+HOLDFAST_GRANT_RUNS (default 1) multiplies how many are made: 50 of it take a quarter of an hour.
+"""
+
+import os
+
+import pytest
+
+from tests.grants.chance import SEASONS, Chance
+from tests.grants.plants import PLANTS, Plant
+from tests.grants.scope import Play, hand_over, host_lost, pairs, single
+from tests.grants.story import RIGHT
+from tests.grants.world import World
+
+RUNS = int(os.environ.get("HOLDFAST_GRANT_RUNS", "1"))
+SEEDS_OF_A_SEASON = 100
+SEEDS_OF_A_MISTAKE = 300
+PAIRS_AMONG = 12
+
+FOUND_IN = {
+    "1": "restarts",
+    "2": "voters",
+    "4": "releases",
+    "5": "cuts",
+    "6": "voters",
+    "7": "releases",
+    "8": "releases",
+    "9": "cuts",
+    "10": "cuts",
+    "11": "storm",
+    "12": "storm",
+    "13": "cuts",
+    "15": "cuts",
+    "16": "storm",
+    "17": "storm",
+    "20": "restarts",
+    "22": "cuts",
+    "23": "voters",
+    "27": "storm",
+}
+"""In which season a mistake is found soon. The others need what hardly happens by chance; their stories show them."""
+
+
+def run(season: str, seed: int, plant: Plant = RIGHT, services: int = 1) -> World:
+    is_voters = season == "voters"
+    chance = Chance(
+        seed,
+        SEASONS[season],
+        hosts=5 if is_voters else 3,
+        voters=3 if is_voters else 0,
+        services=services,
+        grantor=plant.grantor,
+        agent=plant.agent,
+        habits=plant.habits,
+    )
+    return chance.run(400 if is_voters else 250)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("season", SEASONS)
+def test_two_hosts_never_answer_whatever_happens(season: str) -> None:
+    changes = 0
+    for seed in range(SEEDS_OF_A_SEASON * RUNS):
+        world = run(season, seed, services=1 + seed % 2)
+        assert not world.judge.wrong, f"seed {seed}: {world.judge.wrong[0]}"
+        changes += world.judge.changes
+    assert changes > SEEDS_OF_A_SEASON * RUNS // 8, "hardly anything happened, so nothing was shown"
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("scene", [hand_over, host_lost])
+def test_no_single_thing_that_goes_otherwise_leads_to_two(scene: type) -> None:
+    for otherwise in single(scene, 1000):
+        assert not Play(scene, otherwise).run().judge.wrong, otherwise
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("scene", [hand_over, host_lost])
+def test_no_two_things_that_go_otherwise_lead_to_two(scene: type) -> None:
+    for otherwise in pairs(scene, PAIRS_AMONG * min(RUNS, 20)):
+        assert not Play(scene, otherwise).run().judge.wrong, otherwise
+
+
+@pytest.mark.parametrize("mistake", FOUND_IN)
+def test_the_judge_finds_the_mistake(mistake: str) -> None:
+    plant = PLANTS[mistake]
+    found = any(run(FOUND_IN[mistake], seed, plant).judge.wrong for seed in range(SEEDS_OF_A_MISTAKE))
+    assert found, f"{plant.says}: not found in {SEEDS_OF_A_MISTAKE} runs"
+
+
+@pytest.mark.parametrize("mistake", ["2", "7", "16"])
+def test_one_thing_that_goes_otherwise_is_enough_for_a_gross_mistake(mistake: str) -> None:
+    plant = PLANTS[mistake]
+    assert any(
+        Play(scene, otherwise, plant.grantor, plant.agent).run().judge.wrong
+        for scene in (hand_over, host_lost)
+        for otherwise in single(scene, 1000)
+    )

@@ -141,8 +141,9 @@ def service(hosts: Sequence[Host]) -> dict[str, Any]:
             found["ready"] = [
                 name for name, one in shown["vnfs"]["dns"]["vnfcs"].items() if one["condition"] == "ready"
             ]
+            found["runs"] = {name: one["run"] for name, one in shown["vnfs"]["dns"]["vnfcs"].items()}
             return found
-    return {"state": "unknown", "vnfc": None, "ready": []}
+    return {"state": "unknown", "vnfc": None, "ready": [], "runs": {}}
 
 
 def until(holds: Callable[[], bool], what: str, hosts: Sequence[Host]) -> None:
@@ -213,6 +214,19 @@ def test_three_hosts_by_the_commands_of_the_guide(tmp_path: Path) -> None:
         leader.start_agent()
         leader.start_manager()
         until(lambda: len(service(hosts)["ready"]) == 3, "the agent has adopted what runs", hosts)
+        assert (service(hosts)["vnfc"], service(hosts)["epoch"]) == (at["vnfc"], at["epoch"])
+
+        # An upgrade of another host, with its hot process: nothing of its runs for a while.
+        own = {host.name: f"dns-{number}" for number, host in enumerate(hosts, 1)}
+        other = next(host for host in hosts if host is not leader and own[host.name] != at["vnfc"])
+        run = service(hosts)["runs"][own[other.name]]
+        other.end("manager")
+        other.end("agent")
+        other.holdfast("agent", "--folder", str(other.folder), "--host", other.name, "--end")
+        other.start_agent()
+        other.start_manager()
+        until(lambda: service(hosts)["runs"].get(own[other.name], 0) > run, "its component is started again", hosts)
+        until(lambda: len(service(hosts)["ready"]) == 3, "its component is back", hosts)
         assert (service(hosts)["vnfc"], service(hosts)["epoch"]) == (at["vnfc"], at["epoch"])
 
         assert "several hosts" in leader.holdfast("down", "dns", expected=2)

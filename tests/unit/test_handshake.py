@@ -69,7 +69,7 @@ def test_a_listeners_proof_cannot_be_sent_back_to_it() -> None:
 
 
 def test_a_foreign_version_is_refused_with_both_numbers() -> None:
-    with pytest.raises(PeerError, match="speaks protocol 99, this side speaks 1"):
+    with pytest.raises(PeerError, match="speaks protocol 99, this side speaks 2"):
         listening().answer(msgspec.msgpack.encode(Hello(99, HA, b"c" * 16)))
     caller = calling()
     with pytest.raises(PeerError, match="speaks protocol 2"):

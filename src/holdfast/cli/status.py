@@ -22,13 +22,19 @@ def status(
     from holdfast.runtime.given import load_layout
 
     folder = deployment.folder_of(name)
-    parties = deployment.statuses(load_layout(folder), folder)
+    layout = load_layout(folder)
+    parties = deployment.statuses(layout, folder)
     document = gathered(folder.root.name, str(folder.root), {str(party): part for party, part in parties.items()})
     if json:
         import msgspec
 
         typer.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
     elif all("away" in part for part in parties.values()):
+        if len(layout.hosts) > 1:
+            raise WorldError(
+                f"no manager of {folder.root.name} leads on this host; the services go on without one",
+                f"ask on the other hosts: {', '.join(layout.hosts)}",
+            )
         lost = "the service goes on" if deployment.is_running(folder) else "its supervisor is gone, too"
         raise WorldError(f"no manager of {folder.root.name} answers; {lost}", "see holdfast down, or wait a moment")
     else:

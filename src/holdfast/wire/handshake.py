@@ -19,7 +19,7 @@ from msgspec import Struct
 from holdfast.errors import PeerError
 from holdfast.model.names import Party
 
-PROTOCOL = 1
+PROTOCOL = 2
 NONCE_BYTES = 16
 
 

@@ -72,8 +72,8 @@ def test_a_foreign_version_is_refused_with_both_numbers() -> None:
     with pytest.raises(PeerError, match="speaks protocol 99, this side speaks 2"):
         listening().answer(msgspec.msgpack.encode(Hello(99, HA, b"c" * 16)))
     caller = calling()
-    with pytest.raises(PeerError, match="speaks protocol 2"):
-        caller.answer(msgspec.msgpack.encode(Welcome(2, AGENT, b"l" * 16, b"")))
+    with pytest.raises(PeerError, match="speaks protocol 3"):
+        caller.answer(msgspec.msgpack.encode(Welcome(3, AGENT, b"l" * 16, b"")))
 
 
 def test_a_caller_that_reached_somebody_else_says_so() -> None:

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from holdfast.model.actions import StartVm
-from holdfast.model.events import HostFailed
+from holdfast.model.events import HostFailed, HostReturned
 from holdfast.model.layout import Grants, Layout
 from holdfast.model.names import VIM, HostName, StateKind
 from tests.unit.managers_layout import one_vm
@@ -57,4 +57,31 @@ def test_a_silent_host_that_comes_back_before_any_device_has_confirmed_is_left_a
     world.join(H1)
     world.wait(20.0)
     assert world.acts(StartVm) == []
+    ended(world)
+
+
+def paused(world: World) -> World:
+    """h1 is not heard by other hosts for a while; the link to its agent stays."""
+    world.observe(VIM, HostFailed(H1, HostName("h2"), "silent for 45 ms"))
+    world.settle()
+    world.observe(VIM, HostReturned(H1, HostName("h2")))
+    world.settle()
+    return world
+
+
+def test_a_host_that_only_paused_is_not_switched_off_later_for_having_been_away() -> None:
+    world = paused(begun(World(granted(one_vm("none", fence=True)))))
+    world.wait(60.0)
+    assert world.acts() == []
+    ended(world)
+
+
+def test_a_host_that_only_paused_and_could_not_be_switched_off_meanwhile_goes_on_with_its_vms() -> None:
+    world = begun(World(granted(one_vm(fence=True))))
+    world.broken["FenceHost:h1"] = "fails"
+    paused(world)
+    assert world.acts() == ["vim: FenceHost h1"]
+    world.broken.clear()
+    world.wait(60.0)
+    assert world.acts() == ["vim: FenceHost h1"]
     ended(world)

@@ -136,5 +136,8 @@ class Draft:
     def clear_alarm(self, alarm: str, reasons: Reasons) -> None:
         self.desk.note(ClearAlarm(alarm), reasons)
 
+    def is_heard(self, host: HostName) -> bool:
+        return self.host(host).joined and not self.host(host).is_silent
+
     def has_fence(self, host: HostName) -> bool:
         return bool(self.layout.hosts[host].fence)

@@ -26,7 +26,7 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
     host = event.host
     if host not in draft.layout.hosts:
         return
-    life = draft.change_host(host, joined=True)
+    life = draft.change_host(host, joined=True, is_silent=False)
     vms = draft.region.vms_on.get(host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm in vms)
     if life.phase == "starting":
@@ -47,8 +47,12 @@ def agent_lost(draft: Draft, host: HostName) -> None:
     """By itself no fault: agents are started again, and what runs on the host goes on without."""
     if host not in draft.layout.hosts:
         return
-    life = draft.change_host(host, joined=False)
-    if life.phase == "up":
+    draft.change_host(host, joined=False)
+    _is_away(draft, host)
+
+
+def _is_away(draft: Draft, host: HostName) -> None:
+    if draft.host(host).phase == "up":
         draft.change_host(host, phase="away", why=(draft.reason("agent-away", host),))
         draft.timers[f"away:{host}"] = draft.now + AGENT_AWAY_LIMIT_S
 
@@ -60,13 +64,29 @@ def host_failed(draft: Draft, event: HostFailed) -> None:
     repaired. What the end of its grant makes free is not waited for here.
     """
     host = event.host
-    agent_lost(draft, host)
+    if host not in draft.layout.hosts:
+        return
+    draft.change_host(host, is_silent=True)
+    _is_away(draft, host)
     if draft.host(host).phase != "away" or not _needs_to_be_off(draft.layout, host):
         return
     silent = draft.reason("host-failed", host, f"found by {event.by}" + (f": {event.detail}" if event.detail else ""))
     if draft.has_fence(host):
         draft.timers.pop(f"away:{host}", None)
         condemn(draft, host, "it is silent", (silent,), is_urgent=True, only_away=True)
+
+
+def host_returned(draft: Draft, host: HostName) -> None:
+    """It only paused, if the link to its agent was never broken; else it is back when its agent joins."""
+    if host not in draft.layout.hosts:
+        return
+    life = draft.change_host(host, is_silent=False)
+    if not life.joined:
+        return
+    if life.phase == "away":
+        _host_is_here(draft, host)
+    elif life.phase == "fence-failed" and life.only_away:
+        _host_was_only_away(draft, host)
 
 
 def _needs_to_be_off(layout: Layout, host: HostName) -> bool:
@@ -122,7 +142,8 @@ def _host_was_only_away(draft: Draft, host: HostName) -> None:
     for vm in draft.region.vms_on.get(host, ()):
         if draft.vm(vm).phase == "failed" and draft.vm(vm).repair is None:
             draft.change(vm, phase="up")
-    _reconcile_all(draft, host, life.seen_vms)
+    if life.seen_vms is not None:
+        _reconcile_all(draft, host, life.seen_vms)
 
 
 # VMs, as an agent sees them when it joins.
@@ -132,7 +153,7 @@ def _reconcile_all(draft: Draft, host: HostName, seen: tuple[VmFact, ...]) -> No
     facts = {fact.vm: fact for fact in seen}
     for vm in draft.region.vms_on.get(host, ()):
         _reconcile(draft, vm, facts.get(vm, VmFact(vm, 0, "absent")))
-    draft.change_host(host, seen_vms=())
+    draft.change_host(host, seen_vms=None)
 
 
 def _reconcile(draft: Draft, vm: VmName, fact: VmFact) -> None:
@@ -172,8 +193,9 @@ def vm_died(draft: Draft, vm: VmName, boot: int, cause: str) -> None:
         return
     life = draft.vm(vm)
     host = draft.layout.vms[vm].host
-    if life.phase == "failed" and draft.host(host).seen_vms:
-        left = tuple(fact for fact in draft.host(host).seen_vms if fact.vm != vm)
+    seen = draft.host(host).seen_vms
+    if life.phase == "failed" and seen:
+        left = tuple(fact for fact in seen if fact.vm != vm)
         draft.change_host(host, seen_vms=left)
     if boot < life.boot or life.phase not in ("up", "starting"):
         return
@@ -208,7 +230,9 @@ def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
         draft.clear_alarm(f"fence:{host}", reasons)
     for vm in draft.region.vms_on.get(host, ()):
         _goes_with_host(draft, vm, host, reasons)
-    draft.change_host(host, phase="starting", joined=False, why=reasons, errors=Counter(), fence_alarmed=False)
+    draft.change_host(
+        host, phase="starting", joined=False, seen_vms=None, why=reasons, errors=Counter(), fence_alarmed=False
+    )
     switch_on(draft, host)
 
 
@@ -243,7 +267,7 @@ def not_switched_on(draft: Draft, host: HostName, why: str) -> None:
 def not_switched_off(draft: Draft, host: HostName, why: str) -> None:
     """Hold: nothing on it may be started elsewhere or again until its device says that it is off."""
     life = draft.host(host)
-    if life.only_away and life.joined:
+    if life.only_away and draft.is_heard(host):
         _host_was_only_away(draft, host)
         return
     reasons = (*life.why, draft.reason("repair-failed", host, f"not switched off: {why}"))

@@ -14,6 +14,7 @@ from holdfast.core.vim_hosts import (
     agent_lost,
     host_failed,
     host_is_off,
+    host_returned,
     not_switched_off,
     not_switched_on,
     start_failed,
@@ -78,7 +79,7 @@ def take_in(draft: Draft, event: Event) -> None:
             if draft.desk.is_news(event):
                 message_received(draft, event)
         case HostReturned():
-            pass  # It is back when its agent joins.
+            host_returned(draft, event.host)
         case (
             VnfcReady()
             | VnfcFailed()
@@ -159,7 +160,7 @@ def _deadline_passed(draft: Draft) -> None:
 
 def _hangs(draft: Draft, pending: Pending) -> None:
     action = pending.action
-    if isinstance(action, StartVm) and not draft.host(draft.layout.vms[action.vm].host).joined:
+    if isinstance(action, StartVm) and not draft.is_heard(draft.layout.vms[action.vm].host):
         draft.desk.begin_anew(action.id)  # Nothing can be known of it while its agent is away.
         return
     draft.desk.settle(action.id)

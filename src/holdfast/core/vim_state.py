@@ -55,6 +55,8 @@ class VmLife(Struct, frozen=True):
 class HostLife(Struct, frozen=True):
     phase: HostPhase = "unknown"
     joined: bool = False
+    is_silent: bool = False
+    """Agents of other hosts do not hear it, though the link to its own may not be broken yet."""
     why: Reasons = ()
     incident: IncidentId | None = None
     is_urgent: bool = False
@@ -65,7 +67,7 @@ class HostLife(Struct, frozen=True):
     fence_alarmed: bool = False
     errors: Counter = Counter()
     """Different VMs of it in error."""
-    seen_vms: tuple[VmFact, ...] = ()
+    seen_vms: tuple[VmFact, ...] | None = None
     """What its agent saw when it joined though the host is to be switched off, should that be called off."""
     repairs: Counter = Counter()
     """How often it was switched off because errors pointed to it."""

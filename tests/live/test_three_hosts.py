@@ -22,35 +22,9 @@ pytestmark = pytest.mark.namespaces
 LIMIT_S = 25.0
 HOSTS = {"a": "10.77.0.1", "b": "10.77.0.2", "c": "10.77.0.3"}
 STORE = "etcd://" + ",".join(HOSTS.values()) + "/dns"
-DESCRIPTOR = """\
-holdfast: 1
-name: dns
-grants: default
-hosts:
-  a: {addresses: 10.77.0.1}
-  b: {addresses: 10.77.0.2}
-  c: {addresses: 10.77.0.3}
-vms:
-  vm-a: {host: a}
-  vm-b: {host: b}
-  vm-c: {host: c}
-vnfs:
-  dns:
-    sal: 1
-    redundancy: 2N
-    place: [vm-a, vm-b, vm-c]
-    interface: {address: 10.77.0.100, port: 53, transport: udp}
-    start: dnsmasq --keep-in-foreground --conf-file=${dir}/dnsmasq.conf
-    files:
-      dnsmasq.conf: |
-        no-resolv
-        no-hosts
-        user=root
-        pid-file=
-        interface=eth0
-        txt-record=owner.holdfast.test,"owner=${vnfc}"
-    checks: [process, {tcp: 53, every: 100ms}]
-"""
+PAGE = (Path(__file__).parents[2] / "docs" / "several-hosts.md").read_text()
+DESCRIPTOR = PAGE.partition("```yaml\n")[2].partition("```")[0]
+"""As it stands in the guide."""
 
 
 def words(*command: str) -> str:
@@ -168,6 +142,12 @@ def processes(pattern: str) -> list[int]:
     return found
 
 
+def component(pid: int) -> str:
+    """Which component the process is."""
+    given = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next(one.partition(b"=")[2].decode() for one in given if one.startswith(b"HOLDFAST_VNFC="))
+
+
 def prepared(folder: Path) -> list[Host]:
     """Steps 1 to 4 of the page: network, etcd, the same descriptor and key on each host."""
     words("ip", "link", "add", "switch", "type", "bridge")
@@ -200,7 +180,7 @@ def test_three_hosts_by_the_commands_of_the_guide(tmp_path: Path) -> None:
         before = service(hosts)
         assert before["state"] == "provided"
 
-        (pid,) = processes(f"vnfcs/{before['vnfc']}/dnsmasq.conf")
+        (pid,) = [pid for pid in processes("dnsmasq --keep") if component(pid) == before["vnfc"]]
         os.kill(pid, signal.SIGKILL)
         until(lambda: service(hosts)["vnfc"] not in {None, before["vnfc"]}, "another one has taken over", hosts)
         until(lambda: len(service(hosts)["ready"]) == 3, "the failed one is repaired", hosts)

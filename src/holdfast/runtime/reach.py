@@ -133,9 +133,11 @@ class _ToAgent:
         self._links = links
         self.kept: KeptLink | None = None
         self.is_joined = False
+        self._newest: Link | None = None
 
     def link_opened(self, link: Link) -> None:
         self.is_joined = False
+        self._newest = link
         link.send(Leads(self._term))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
@@ -160,6 +162,8 @@ class _ToAgent:
         self.is_joined = self.kept is not None and self.kept.link is not None and self.kept.link.is_open
 
     def link_closed(self, link: Link) -> None:
+        if link is not self._newest:
+            return  # Called anew meanwhile: that an older one ends says nothing about the agent.
         self.is_joined = False
         self._pump.push(self._seat, AgentLost(self._host), time.monotonic())
 

@@ -216,6 +216,11 @@ class Grantor:
         self._instructions.order(succession)
         self._finish(self._later(now))
 
+    def is_claiming(self, service: ServiceName) -> bool:
+        """Whether it is being claimed for this host, and may yet be held."""
+        entry = self.claims.get(service)
+        return entry is not None and entry.step == "take" and entry.condition in ("asking", "joining")
+
     def suspect(self, host: HostName, now: int) -> None:
         """The agent's detectors hold that host for gone. Gives no right; shortens a successor's patience."""
         self.candidate.suspected.add(host)

@@ -8,6 +8,7 @@ that is not enough (storage that only one may use) it stays with its holder unti
 from msgspec.structs import replace
 
 from holdfast.core.ha_incidents import fail, provided
+from holdfast.core.ha_standing import sealed
 from holdfast.core.ha_turn import Turn
 from holdfast.model.events import HostFailed, HostReturned, ServiceTaken
 from holdfast.model.layout import grant_suffices
@@ -67,6 +68,7 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
         move=None,
     )
     turn.put_service(event.service, taken)
+    sealed(turn, event.service, event.epoch)
     group = turn.group_of(event.vnfc)
     if event.epoch > turn.groups[group].epoch:
         turn.put_group(group, replace(turn.groups[group], epoch=event.epoch))

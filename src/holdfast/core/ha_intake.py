@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from holdfast.core.ha_hosts import host_failed, host_returned, service_taken
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
+from holdfast.core.ha_standing import order_known, sealed
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
 from holdfast.core.ha_turn import Turn
@@ -24,6 +25,7 @@ from holdfast.model.actions import (
     Quiesce,
     Refuse,
     StandBy,
+    StandingOrder,
     StartVnfc,
     StopVnfc,
     VnfcAction,
@@ -179,14 +181,20 @@ def _done(turn: Turn, event: ActionDone) -> None:
         case Activate():
             turn.put(action.vnfc, replace(turn.vnfc(action.vnfc), doing=None, role="active"))
             told = f"active for {action.service}, epoch {action.epoch}"
+            sealed(turn, action.service, action.epoch)
             provided(turn, action.service, Reason("role-assigned", action.vnfc, told, turn.seen))
         case StandBy():
             _stands_by(turn, action)
         case Quiesce():
             turn.put(action.vnfc, replace(turn.vnfc(action.vnfc), doing=None, role="quiescing"))
             turn.put_service(action.service, replace(turn.service(action.service), holder=None))
+        case ConfirmLoss():
+            if action.seal and action.service is not None:
+                sealed(turn, action.service, action.seal - 1)
+        case StandingOrder():
+            order_known(turn, action)
         case _:
-            pass  # A message taken, or a loss confirmed: nothing waits for it.
+            pass  # A message taken: nothing waits for it.
 
 
 def _stands_by(turn: Turn, action: StandBy) -> None:

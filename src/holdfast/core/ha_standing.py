@@ -9,7 +9,7 @@ ConfirmLoss before an update is acknowledged without it.
 from msgspec.structs import replace
 
 from holdfast.core.ha_state import OrderNow, ServiceNow
-from holdfast.core.ha_successor import epoch_floor
+from holdfast.core.ha_successor import choose, epoch_floor
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.model.actions import StandingOrder, Successor
 from holdfast.model.layout import grant_suffices
@@ -21,14 +21,38 @@ def plan_standing_orders(turn: Turn, group: GroupName) -> None:
     if not grant_suffices(turn.layout, group) or not turn.wanted(group).role_is_assigned:
         return
     for name, service in turn.groups[group].services.items():
-        if service.state != "provided" or service.holder is None:
+        if service.holder is None and choose(turn, name).awaits_heirs:
+            successors: tuple[Successor, ...] = ()  # Nobody gets it by an order; whoever has taken it says so.
+        elif service.state == "provided" and service.holder is not None:
+            successors = _successors(turn, group, name, service)
+        else:
             continue
-        successors = _successors(turn, group, name, service)
         wanted = OrderNow(service.holder, service.epoch, successors, service.ordered.number + 1)
         if replace(wanted, number=service.ordered.number) == service.ordered:
             continue
-        turn.put_service(name, replace(turn.service(name), ordered=wanted))
+        now = turn.service(name)
+        heirs = tuple(dict.fromkeys((*now.heirs, *successors)))
+        turn.put_service(name, replace(now, ordered=wanted, heirs=heirs))
         _let_out(turn, name, wanted, _reasons(turn, service, successors))
+
+
+def order_known(turn: Turn, order: StandingOrder) -> None:
+    """That host follows no older order any more, and has not followed one, or would have said so before."""
+    service = turn.service(order.service)
+    if order.number != service.ordered.number:
+        return
+    heirs = tuple(
+        one for one in service.heirs if turn.layout.vnfcs[one.vnfc].host != order.host or one in order.successors
+    )
+    if heirs != service.heirs:
+        turn.put_service(order.service, replace(service, heirs=heirs))
+        turn.touch(turn.layout.services[order.service].group)
+
+
+def sealed(turn: Turn, name: ServiceName, epoch: int) -> None:
+    """A majority knows this number, so no order for a lower one (or this one) can be followed any more."""
+    service = turn.service(name)
+    turn.put_service(name, replace(service, heirs=tuple(one for one in service.heirs if one.epoch > epoch)))
 
 
 def _successors(turn: Turn, group: GroupName, name: ServiceName, service: ServiceNow) -> tuple[Successor, ...]:

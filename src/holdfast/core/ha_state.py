@@ -103,6 +103,8 @@ class ServiceNow(Struct, frozen=True):
     sealed: int = 0
     """Numbers up to this one can succeed no more (ConfirmLoss)."""
     ordered: OrderNow = OrderNow()
+    heirs: tuple[Successor, ...] = ()
+    """All that may still follow, or have followed, an order unheard: till their hosts know a newer one."""
     move: Move | None = None
 
 

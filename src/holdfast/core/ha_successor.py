@@ -23,6 +23,8 @@ class Choice:
     reasons: Reasons
     certain: bool = True
     """Whether it is known to hold all acknowledged state."""
+    awaits_heirs: bool = False
+    """Nobody is chosen only because another may have taken the service over by standing order, unheard."""
 
 
 def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
@@ -42,7 +44,18 @@ def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
     if service.loss_accepted is not None and able:
         best = max(able, key=lambda one: (turn.vnfc(one).position or NOTHING, -able.index(one)))
         return Choice(best, (service.loss_accepted, *_ready(turn, best)), certain=False)
-    return _with_state(turn, name, able, unable)
+    heirs = tuple(dict.fromkeys(heir for one in able for heir in _heirs_without(turn, service, one)))
+    sure = [one for one in able if not _heirs_without(turn, service, one)]
+    choice = _with_state(turn, name, sure, unable)
+    if choice.vnfc is not None or not heirs or _with_state(turn, name, able, unable).vnfc is None:
+        return choice
+    return Choice(None, tuple(Reason("heir-unheard", one, "", turn.seen) for one in heirs), awaits_heirs=True)
+
+
+def _heirs_without(turn: Turn, service: ServiceNow, vnfc: VnfcName) -> tuple[VnfcName, ...]:
+    """Those that may have taken the service over by an order, and acknowledged what this one does not have."""
+    run = turn.vnfc(vnfc).run
+    return tuple(one.vnfc for one in service.heirs if (one.vnfc, one.run) != (vnfc, run) and vnfc not in one.in_sync)
 
 
 def _able(turn: Turn, group: GroupName, name: ServiceName) -> tuple[list[VnfcName], Reasons]:
@@ -194,7 +207,10 @@ def blind_reserve(turn: Turn, group: GroupName) -> tuple[VnfcName, Reason] | Non
     if turn.wanted(group).state != "internal" or any(now.phase != "ready" for now in vnfcs.values()):
         return None
     for name, service in turn.groups[group].services.items():
-        if service.holder is not None or choose(turn, name).vnfc is not None:
+        if service.holder is not None:
+            continue
+        choice = choose(turn, name)
+        if choice.vnfc is not None or choice.awaits_heirs:
             continue
         for vnfc, now in vnfcs.items():
             known = is_known(now) or _is_certain(turn, name, vnfc)

@@ -168,7 +168,7 @@ class Agent:
         outcome: Outcome
         try:
             if isinstance(action, StandingOrder):
-                detail = self._standing.order(action)
+                detail = await self._standing.order(action)
             elif isinstance(action, VmAction):
                 detail = await self._with_vm(action)
             else:

@@ -55,6 +55,7 @@ class HeldGrants:
         self._claims: dict[ServiceName, tuple[int, asyncio.Future[None]]] = {}
         self._ports: dict[str, asyncio.Future[None]] = {}
         self._orders: dict[ServiceName, StandingOrder] = {}
+        self._followed: dict[ServiceName, asyncio.Future[None]] = {}
         self._alive: asyncio.Task[None] | None = None
         self._incarnation = 0
         self.gate_is_timed = False
@@ -183,11 +184,20 @@ class HeldGrants:
     def give_up(self, service: ServiceName) -> None:
         self._tell(words.GiveUp(service))
 
-    def follow(self, order: StandingOrder) -> None:
+    async def follow(self, order: StandingOrder) -> None:
         known = self._orders.get(order.service)
-        if known is not None and known.number >= order.number:
+        if known is None or known.number < order.number:
+            self._orders[order.service] = order
+            self._hand_on(order)
+        await asyncio.shield(self._followed[order.service])
+
+    def _hand_on(self, order: StandingOrder) -> None:
+        before = self._followed.get(order.service)
+        # Whoever waits for an older order waits for this one, which is answered later.
+        followed = self._followed[order.service] = before if before is not None and not before.done() else _future()
+        if self._socket is None:
+            followed.set_result(None)  # Without the hot process nothing is claimed at all.
             return
-        self._orders[order.service] = order
         hosts = {one.name: one.host for one in self._layout.vnfcs.values()}
         holder = hosts[order.holder] if order.holder is not None else None
         successors = tuple(
@@ -228,6 +238,9 @@ class HeldGrants:
                 future = self._ports.pop(port, None)
                 if future is not None and not future.done():
                     _settle(future, trouble)
+            case words.Followed(service=service, number=number):
+                if self._orders[service].number == number and not self._followed[service].done():
+                    self._followed[service].set_result(None)
             case words.HeldNow(service=service, epoch=epoch, again=again):
                 self._held(service, epoch, again)
             case words.NotHeld(service=service, epoch=epoch, how=how, why=why):
@@ -261,6 +274,9 @@ class HeldGrants:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
+        for followed in self._followed.values():
+            if not followed.done():
+                followed.set_result(None)
         if self._told is not None:
             self._told.grants_gone()
 
@@ -274,6 +290,10 @@ class HeldGrants:
             self._socket.send(packet)
         except OSError:
             self._broken()
+
+
+def _future() -> "asyncio.Future[None]":
+    return asyncio.get_running_loop().create_future()
 
 
 def _settle(future: "asyncio.Future[None]", trouble: str) -> None:

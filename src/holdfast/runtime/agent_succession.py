@@ -33,13 +33,17 @@ class StandingTakeOver:
         self._host, self._lives, self._exclusive = host, lives, exclusive
         self._perform, self._emit, self._mark = perform, emit, mark
         self._orders: dict[ServiceName, StandingOrder] = {}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], ServiceName] = {}
 
-    def order(self, order: StandingOrder) -> str:
+    async def order(self, order: StandingOrder) -> str:
+        """Returns when an older order is not followed any more, and what was taken over by it has been told."""
         known = self._orders.get(order.service)
         if known is None or known.number < order.number:
             self._orders[order.service] = order
-            self._exclusive.follow(order)
+        await self._exclusive.follow(order)
+        under_way = [task for task, service in self._under_way.items() if service == order.service]
+        if under_way:
+            await asyncio.wait(under_way)
         return "known"
 
     async def close(self) -> None:
@@ -51,8 +55,8 @@ class StandingTakeOver:
 
     def taken(self, service: ServiceName, epoch: int) -> None:
         task = asyncio.get_running_loop().create_task(self._take_over(service, epoch), name=f"take over {service}")
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way[task] = service
+        task.add_done_callback(self._under_way.pop)
 
     async def _take_over(self, service: ServiceName, epoch: int) -> None:
         order = self._orders.get(service)

@@ -52,7 +52,8 @@ class Exclusivity(Protocol):
     def give_up(self, service: ServiceName) -> None:
         """The service is let go; others may claim it as soon as the kernel has stopped answering here."""
 
-    def follow(self, order: StandingOrder) -> None: ...
+    async def follow(self, order: StandingOrder) -> None:
+        """Returns when nothing can come of an older order any more; what has come of one has been told before."""
 
     async def close(self, *, end_all: bool) -> None: ...
 
@@ -75,7 +76,7 @@ class Unguarded:
     def give_up(self, service: ServiceName) -> None:
         return
 
-    def follow(self, order: StandingOrder) -> None:
+    async def follow(self, order: StandingOrder) -> None:
         return
 
     async def close(self, *, end_all: bool) -> None:

@@ -48,9 +48,16 @@ class GuardPort(Struct, frozen=True, tag=True):
 
 
 class Follow(Struct, frozen=True, tag=True):
-    """A standing order. Successors on other hosts need no incarnation."""
+    """A standing order. Successors on other hosts need no incarnation. Answered by `Followed`."""
 
     order: Succession
+
+
+class Followed(Struct, frozen=True, tag=True):
+    """This order is followed and no older one; what an older one claimed has been held, or never will be."""
+
+    service: ServiceName
+    number: int
 
 
 class Alive(Struct, frozen=True, tag=True):
@@ -101,7 +108,7 @@ class NotHeld(Struct, frozen=True, tag=True):
     why: str = ""
 
 
-GrantNews = Ready | PortGuarded | Said | HeldNow | NotHeld
+GrantNews = Ready | PortGuarded | Said | HeldNow | NotHeld | Followed
 
 _ENCODE = msgspec.msgpack.Encoder()
 _COMMANDS: msgspec.msgpack.Decoder[GrantCommand] = msgspec.msgpack.Decoder(GrantCommand)

@@ -78,6 +78,8 @@ class GrantRider:
         self._post: dict[HostName, list[Letter]] = {}
         self._news: list[bytes] = []
         self._held: dict[ServiceName, int] = {}
+        self._following: dict[ServiceName, int] = {}
+        """Orders that are followed as soon as a claim from before has come to its end."""
         self._alive_ns = now_ns
         self._clocks_ns = now_ns
         self.grantor = Grantor(settings.me, incarnation, PROFILES[settings.profile], _voter_set(settings), now_ns)
@@ -126,6 +128,7 @@ class GrantRider:
                 self._guard(port)
             case words.Follow(order=order):
                 self.grantor.order(order, now)
+                self._following[order.service] = order.revision
             case words.Alive():
                 pass
             case words.Greet():
@@ -170,6 +173,10 @@ class GrantRider:
         while outputs := self.grantor.take():
             for output in outputs:
                 self._do(output)
+        for service, number in tuple(self._following.items()):
+            if not self.grantor.is_claiming(service):
+                del self._following[service]
+                self._tell(words.Followed(service, number))
 
     def _do(self, output: Output) -> None:
         match output:

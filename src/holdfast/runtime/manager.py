@@ -207,8 +207,9 @@ class Pump:
         elif isinstance(action, FenceHost | StartHost):
             self._switch(seat, action)
         elif (host := self.host_of(action)) is not None:
-            if isinstance(action, ConfirmLoss) and not seat.is_kept(seat.version):
-                # The active would acknowledge alone although the store does not know it (SY-1).
+            if isinstance(action, ConfirmLoss | StandingOrder) and not seat.is_kept(seat.version):
+                # The active would acknowledge alone although the store does not know it (SY-1); and whoever leads next
+                # has to know who may take over.
                 self._owed[seat.party].append((seat.version, partial(self._to_agent, seat, host, action)))
                 return
             self._reach.agent(seat, host, action)

@@ -12,8 +12,8 @@ import msgspec
 from holdfast.model.actions import Activate, CloseIncident, NoteService, OpenIncident, Send
 from holdfast.model.events import Received, StandbySynced
 from holdfast.model.layout import Layout
-from holdfast.model.names import IncidentId, ServiceName, VnfcName
-from holdfast.model.records import Decided, Record, Seen
+from holdfast.model.names import IncidentId, Party, ServiceName, VnfcName
+from holdfast.model.records import CARRIES, Decided, Marked, Record, Seen, carried_in
 
 
 @dataclass
@@ -24,6 +24,8 @@ class JournalTail:
     providers: dict[ServiceName, VnfcName | None] = field(default_factory=dict)
     """Who provides each service, by the last word of the manager in charge."""
     opened: dict[IncidentId, float] = field(default_factory=dict)
+    by: dict[IncidentId, Party] = field(default_factory=dict)
+    """Who opened it."""
     closed: set[IncidentId] = field(default_factory=set)
     synced: dict[VnfcName, set[VnfcName]] = field(default_factory=dict)
     """Standbys that the (present) active has reported as up to date, by active."""
@@ -58,8 +60,13 @@ class JournalTail:
                 self.providers[service] = vnfc if state == "provided" else None
             case Decided(action=OpenIncident(incident=incident)):
                 self.opened[incident] = record.at
+                self.by[incident] = record.by
             case Decided(action=CloseIncident(incident=incident)):
                 self.closed.add(incident)
+            case Marked(name=name, by=by, detail=detail) if name == CARRIES:
+                # What an earlier leader opened and the store never had is nobody's any more.
+                carried = carried_in(detail)
+                self.closed |= {one for one in self.opened if f"incident:{one}" not in carried and self.by[one] == by}
             case Decided(action=Activate(vnfc=vnfc)):
                 self.synced[vnfc] = set()
             case _:

@@ -83,4 +83,13 @@ class Marked(Struct, frozen=True, tag=True):
     detail: str = ""
 
 
+CARRIES = "carries"
+"""Name of the mark with which a new leader says what it carries on: all that it does not name is forgotten."""
+
+
+def carried_in(detail: str) -> frozenset[str]:
+    """The items of such a mark: `incident:NAME`, `alarm:NAME`, `report:NAME`."""
+    return frozenset(detail.split())
+
+
 Record = Opened | Seen | Decided | Begun | Ended | Marked

@@ -22,6 +22,7 @@ from holdfast.errors import WorldError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import ETCD_LIMIT_S
 from holdfast.model.names import HostName, Party
+from holdfast.model.records import CARRIES
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key
 from holdfast.runtime.manager import Pump
@@ -165,6 +166,7 @@ class Reign:
             self._seats.append(seat)
             self._journals.append(journal)
             seat.mark("leads", str(party), f"term {self._term}")
+            seat.mark(CARRIES, str(party), " ".join(seat.carried()))
         self._links = Links(self._layout, self._folder, load_key(self._folder), set_power, self._outdated, self._term)
         self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self._may_decide)
         self._pump.ended.add_done_callback(self._pump_ended)

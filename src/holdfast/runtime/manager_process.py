@@ -69,7 +69,12 @@ def _bound(module: Any, layout: Layout, *who: Party) -> Core:
         return under_term(layout, state, term)
 
     return Core(
-        lambda: module.initial(layout, *who), partial(module.step, layout), module.deadline, module.outstanding, begun
+        lambda: module.initial(layout, *who),
+        partial(module.step, layout),
+        module.deadline,
+        module.outstanding,
+        begun,
+        lambda state: tuple(getattr(state, "reports", ())),  # The HA manager reports to others only.
     )
 
 

@@ -8,7 +8,7 @@ core that raises keeps its old state, says so, and goes on with the next event.
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -36,6 +36,8 @@ class Core(Struct, frozen=True):
     deadline: Callable[[Any], float | None]
     outstanding: Callable[[Any], tuple[Action, ...]]
     under_term: Callable[[Any, int], Any] = lambda state, _: state
+    reports: Callable[[Any], Iterable[str]] = lambda _: ()
+    """Incidents that others have reported to this manager, and not cleared."""
 
 
 class ClockThen(Struct, frozen=True):
@@ -122,6 +124,12 @@ class Seat:
     def is_kept(self, version: int) -> bool:
         """Whether that version is durable. If not, nothing that relies on it may go out."""
         return version <= self._version and self._store.is_kept(self.party, version)
+
+    def carried(self) -> tuple[str, ...]:
+        """What is open: incidents, alarms, reports by others; as in the mark CARRIES."""
+        incidents = (f"incident:{name}" for name, one in self.view.incidents.items() if one.closed_at is None)
+        alarms = (f"alarm:{name}" for name in self.view.alarms)
+        return (*incidents, *alarms, *(f"report:{name}" for name in self._core.reports(self.state)))
 
     def outstanding(self) -> tuple[Action, ...]:
         return self._core.outstanding(self.state)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from holdfast.lab.judges.evidence import Evidence
 from holdfast.lab.judges.facts import Fact
+from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.probed import PUT, Gap, ProbeRun
 from holdfast.lab.judges.stages import Limit
 from holdfast.model.layout import Group
@@ -56,22 +57,7 @@ def cleared(all_facts: Sequence[Fact]) -> Check:
     """Every report has been cleared, every incident closed, every alarm taken back."""
     if not all_facts:
         return Check(None, "there is no journal")
-    open_: dict[tuple[str, str], Fact] = {}
-    for fact in all_facts:
-        fields = fact.fields
-        match fact.verb, fact.kind:
-            case "sent", "ErrorReport" | "ErrorOnVm":
-                open_["report", fields["incident"]] = fact
-            case "sent", "ErrorCleared":
-                open_.pop(("report", fields["incident"]), None)
-            case "decided", "OpenIncident":
-                open_["incident", fields["incident"]] = fact
-            case "decided", "CloseIncident":
-                open_.pop(("incident", fields["incident"]), None)
-            case "decided", "RaiseAlarm":
-                open_["alarm", fields["alarm"]] = fact
-            case "decided", "ClearAlarm":
-                open_.pop(("alarm", fields["alarm"]), None)
+    open_ = still_open(all_facts)
     if open_:
         return Check(False, "still open: " + listed(f"{kind} {name} ({f.says()})" for (kind, name), f in open_.items()))
     return Check(True, "all reports, incidents and alarms are over")
@@ -85,9 +71,8 @@ def repaired(evidence: Evidence, all_facts: Sequence[Fact], since: float) -> Che
     for fact in all_facts:
         if fact.kind == "CloseIncident" and fact.at >= since and fact.fields["outcome"] != "repaired":
             bad.append(f"incident {fact.fields['incident']} was given up ({fact.says()})")
-    closed = {fact.fields["incident"] for fact in all_facts if fact.kind == "CloseIncident"}
-    opened = {fact.fields["incident"] for fact in all_facts if fact.kind == "OpenIncident"}
-    bad += [f"incident {incident} is not closed" for incident in sorted(opened - closed)]
+    open_ = sorted(name for kind, name in still_open(all_facts) if kind == "incident")
+    bad += [f"incident {incident} is not closed" for incident in open_]
     group = evidence.layout.groups[evidence.layout.services[evidence.run.service].group]
     bad += _redundancy_missing(evidence, group, all_facts)
     if bad:

@@ -12,6 +12,7 @@ from holdfast.model.actions import (
     IsolateVnfc,
     NoteService,
     OpenIncident,
+    Refuse,
     StandingOrder,
     StartVnfc,
 )
@@ -167,3 +168,56 @@ def test_the_state_with_standing_orders_survives_being_written_and_read() -> Non
     core, _ = provided()
     core.see(HostFailed(H1, H2), now=1.0)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(core.state), type=State) == core.state
+
+
+def both_failed() -> Core:
+    """registry-2 is out of sync and fails on its host; then the active fails too, and is ready again."""
+    core, _ = provided()
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    core.see(StandbyLost(ONE, 1, epoch, TWO), now=1.0)
+    isolation = only(core.see(VnfcFailed(ONE, 1, "exited", ""), now=1.1), IsolateVnfc)
+    started = core.done(isolation)
+    assert [action.vnfc for action in started if isinstance(action, StartVnfc)] == [ONE]
+    return core
+
+
+def ready_again(core: Core) -> list[Action]:
+    return core.see(VnfcReady(ONE, 2, Position(1, 5)), now=1.3)
+
+
+def test_one_that_is_no_heir_waits_until_every_heir_is_known_not_to_have_taken_over() -> None:
+    core = both_failed()
+    actions = ready_again(core)
+    assert only(actions, Activate) == []
+    orders = [action for action in actions if isinstance(action, StandingOrder)]
+    assert {order.successors for order in orders} <= {()}
+    held = [choice for choice in core.last if isinstance(choice.action, Refuse)]
+    assert "heir-unheard" in {reason.code for choice in held for reason in choice.reasons}
+
+
+def test_the_order_is_revoked_and_then_it_may_take_over() -> None:
+    core = both_failed()
+    ready_again(core)
+    pending = [action for action in ha_manager.outstanding(core.state) if isinstance(action, StandingOrder)]
+    actions = core.done([action for action in pending if action.host == H2])
+    assert [action.vnfc for action in actions if isinstance(action, Activate)] == [ONE]
+
+
+def test_the_heir_that_did_take_over_unheard_keeps_the_service() -> None:
+    core = both_failed()
+    heir = core.state.groups[GROUP].services[SERVICE].heirs[0]
+    ready_again(core)
+    actions = core.see(ServiceTaken(TWO, 1, SERVICE, heir.epoch), now=1.4)
+    assert only(actions, Activate) == []
+    service = core.state.groups[GROUP].services[SERVICE]
+    assert (service.holder, service.state) == (TWO, "provided")
+    assert ONE not in {one.vnfc for one in service.heirs}
+
+
+def test_a_sealed_loss_leaves_no_heir() -> None:
+    core, _ = provided()
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    confirmations = only(core.see(StandbyLost(ONE, 1, epoch, TWO), now=1.0), ConfirmLoss)
+    assert core.state.groups[GROUP].services[SERVICE].heirs != ()
+    core.done(confirmations)
+    assert core.state.groups[GROUP].services[SERVICE].heirs == ()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from holdfast.lab.judges.evidence import Evidence
-from holdfast.model.events import StandbyLost, SwitchoverAsked
+from holdfast.model.events import AgentLost, StandbyLost, SwitchoverAsked
 from holdfast.model.names import HA, VIM, HostName, Party, VnfcName, VnfName
 from tests.scripts.layouts import LAYOUTS
 from tests.unit.judged_stage import JournalledStage
@@ -80,6 +80,13 @@ def cold_start(stage: JournalledStage) -> None:
         stage.settle()
 
 
+def agent_away(stage: JournalledStage) -> None:
+    host = HostName("host1")
+    stage.fault("kill-agent", host, [(party, AgentLost(host)) for party in (HA, VNFM, VIM)])
+    stage.queue.extend(stage.world.join(host))
+    stage.settle()
+
+
 def host_off(stage: JournalledStage) -> None:
     host, other = HostName("host1"), HostName("host2")
     stage.fault("host-off", host, stage.world.silence(host, other))
@@ -129,6 +136,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
     "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),
+    "agent away": ("registry-granted", "registry", "nothing-moves", agent_away),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }
 

@@ -11,7 +11,7 @@ from holdfast.lab.judges.evidence import Evidence, merged
 from holdfast.lab.judges.facts import facts
 from holdfast.lab.judges.marks import Episode, Mark, episodes, find_marks
 from holdfast.lab.judges.orders import Before, Order, judge_order, judge_orders, load_orders
-from holdfast.model.actions import Activate, Send, StartHost, StartVm
+from holdfast.model.actions import Activate, Send, StartHost, StartVm, StartVnfc
 from holdfast.model.events import Position, Received, VnfcFailed, VnfcReady
 from holdfast.model.messages import ErrorOnVm, ErrorReport, RepairAck, RepairRequest, VmFailed
 from holdfast.model.names import HA, VIM, ActionId, HostName, IncidentId, Party, VmName, VnfcName, VnfName
@@ -132,14 +132,17 @@ def send(by: str, to: str, message: object, at: float) -> Decided:
 
 def forbidden(name: str, scene: Scene) -> Record:
     """A record that makes this mark."""
-    at, failed = scene.within.begin + 5 * LITTLE, VnfcName(min(scene.within.failed))
-    vm, vnf = VmName(min(scene.within.vms)), VnfName(scene.within.vnf)
+    layout = scene.evidence.layout
+    at, failed = scene.within.begin + 5 * LITTLE, VnfcName(min(scene.within.failed or layout.vnfcs))
+    vm, vnf = VmName(min(scene.within.vms or layout.vms)), VnfName(scene.within.vnf)
     match name:
         case "vim-hears":
             event = Received(ActionId("vnfm:core/9999"), Party("vnfm:core"), RepairRequest(IncidentId("x"), vm, "why"))
             return Seen(at, VIM, 99_999, event)
         case "taken-back" | "set-active":
             return Decided(at, HA, 99_999, 0, Activate(ActionId("ha/9999"), failed, 9, scene.within.service, 9), WHY)
+        case "vnfc-start":
+            return Decided(at, HA, 99_999, 0, StartVnfc(ActionId("ha/9999"), failed, 9, 9), WHY)
         case "error-on-vm":
             message = ErrorOnVm(IncidentId("x"), vm, 9, 60.0, (failed,))
             return send(min(scene.within.vnfms), "vim", message, at)

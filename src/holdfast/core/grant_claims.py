@@ -11,7 +11,7 @@ from holdfast.model.granting import CHANGES_BYTES_MAX, CLAIMS_MAX, Change, How, 
 from holdfast.model.names import ServiceName
 
 Condition = Literal["asking", "joining", "held", "lapsed", "closing"]
-CHANGE_OVERHEAD_BYTES = 15
+CHANGE_OVERHEAD_BYTES = 25
 
 
 class Entry:

@@ -80,7 +80,8 @@ class Voter:
             self.naks += 1
             return Nak(ask.seq, reason, detail)
         self.expire(now)
-        record = self._record((heard.sender, heard.incarnation), now)
+        # A claim that could not be remembered must not look like one that is promised.
+        record = self._record((heard.sender, heard.incarnation), now) if self._has_room(ask) else None
         if record is None or record.is_fenced:
             self.naks += 1
             return Nak(ask.seq, "full" if record is None else "fenced")
@@ -194,8 +195,6 @@ class Voter:
         service = change.service
         former = record.claims.get(service)
         if former is None and change.step in ("drop", "release") and service not in self._seats:
-            return
-        if service not in self._seats and len(self._seats) >= SEATS_MAX:
             return
         seat = self._seat(service)
         record.forget(service)
@@ -359,6 +358,11 @@ class Voter:
         self._touched.clear()
 
     # Memory.
+
+    def _has_room(self, ask: Ask) -> bool:
+        return len(self._seats) + len(ask.changes) <= SEATS_MAX or all(
+            change.service in self._seats for change in ask.changes
+        )
 
     def _seat(self, service: ServiceName) -> Seat:
         seat = self._seats.get(service)

@@ -23,6 +23,7 @@ from holdfast.core.grant_rounds import Rounds
 from holdfast.core.grant_voter import Voter
 from holdfast.errors import UserError
 from holdfast.model.granting import (
+    ROUNDS_APART_NS,
     Ack,
     Ask,
     Doubt,
@@ -83,6 +84,7 @@ class Grantor:
         )
         self._releases = Releases(self.members, self.rounds, self.candidate)
         self._next_round_ns = now
+        self._round_ns = now - ROUNDS_APART_NS
         self._needed_version = 0
         self._doubt: str | None = None
         self._peers_off: tuple[HostName, ...] = ()
@@ -98,7 +100,7 @@ class Grantor:
     def deadline(self) -> int | None:
         """When to call `tick` at the latest."""
         return min(
-            self._next_round_ns,
+            self._urgent_round_ns() if self._instructions.wants_round else self._next_round_ns,
             self.holder.deadline_ns(),
             self.candidate.deadline_ns(),
             self.voter.next_expiry_ns(),
@@ -323,6 +325,7 @@ class Grantor:
             self._out.append(Doubt(f"{doubt}; nothing is promised or held meanwhile" if doubt else "clock: well again"))
             if doubt is not None:
                 self.holder.shut("the clock is in doubt", now)
+                self.rounds.forget()
         off = self.clock_watch.peers_off()
         if off != self._peers_off and doubt is None:
             self._out.append(
@@ -367,7 +370,7 @@ class Grantor:
             self.holder.settle(now)
             if self.holder.to_release:
                 self._release(now)
-            if self._instructions.wants_round:
+            if self._instructions.wants_round and now >= self._urgent_round_ns():
                 self._round(now)
             if not self._own_post:
                 return
@@ -386,9 +389,13 @@ class Grantor:
         else:
             self._out.append(letter)
 
+    def _urgent_round_ns(self) -> int:
+        return self._round_ns + ROUNDS_APART_NS
+
     def _round(self, now: int) -> None:
         """Ask every voter to renew all that is claimed; the clock was read before anything of it is built."""
         self._instructions.wants_round = False
+        self._round_ns = now
         if not self._is_started or self._doubt is not None:
             return
         seq = self.rounds.begin(now)

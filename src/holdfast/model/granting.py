@@ -17,7 +17,7 @@ CHANGES_BYTES_MAX = 1100
 """Bytes of changes of the claim set in one ASK: with head and MAC it stays below what an Ethernet frame carries."""
 REFUSALS_MAX = 32
 """Refused claims named in one ACK; what cannot be named is not covered by it."""
-NUMBERS_MAX = 64
+NUMBERS_MAX = 240
 """Granted, and free, waiting claims named in one ACK; the others are named when these have been dealt with."""
 RELEASES_MAX = 16
 """Services named in one RELEASE."""
@@ -32,6 +32,8 @@ SEATS_MAX = 4096
 SENT_MAX = 512
 """Sent ASKs whose answers still count."""
 VOTERS_MAX = 15
+ROUNDS_APART_NS = 200 * US
+"""Rounds outside the heartbeat are begun no closer, so that a burst of claims makes few of them."""
 
 
 def usable_ns(length_ns: int, rho_ppm: int) -> int:
@@ -132,7 +134,7 @@ RefusalReason = Literal["busy", "older-epoch"]
 NakReason = Literal["quarantine", "older-voter-set", "newer-voter-set", "doubt", "no-voter", "fenced", "full"]
 
 
-class Change(Struct, frozen=True, gc=False):
+class Change(Struct, frozen=True, array_like=True, gc=False):
     """One change of an agent's claim set; each has a number of its own, in the order of the changes."""
 
     number: int
@@ -141,7 +143,7 @@ class Change(Struct, frozen=True, gc=False):
     step: Step
 
 
-class Ask(Struct, frozen=True):
+class Ask(Struct, frozen=True, array_like=True, tag=1):
     """Renew me. A voter that has recorded the set up to `base` (or further) has it up to `upto` with these changes."""
 
     seq: int
@@ -150,7 +152,7 @@ class Ask(Struct, frozen=True):
     changes: tuple[Change, ...] = ()
 
 
-class Refusal(Struct, frozen=True, gc=False):
+class Refusal(Struct, frozen=True, array_like=True, gc=False):
     """A claim (named by its number) that is not promised here. `left_ns`: how long another promise still runs."""
 
     number: int
@@ -158,7 +160,7 @@ class Refusal(Struct, frozen=True, gc=False):
     left_ns: int = 0
 
 
-class Ack(Struct, frozen=True):
+class Ack(Struct, frozen=True, array_like=True, tag=2):
     """Promised since the ASK was received: each `take` up to number `covered` that is not refused, and `granted`."""
 
     seq: int
@@ -172,7 +174,7 @@ class Ack(Struct, frozen=True):
     """Waiting claims of services that nobody is promised at this voter."""
 
 
-class Nak(Struct, frozen=True, gc=False):
+class Nak(Struct, frozen=True, array_like=True, tag=3, gc=False):
     """Nothing is promised, and nothing recorded."""
 
     seq: int
@@ -181,14 +183,14 @@ class Nak(Struct, frozen=True, gc=False):
     """quarantine: nanoseconds left. older-voter-set, newer-voter-set: the voter's version."""
 
 
-class Release(Struct, frozen=True):
+class Release(Struct, frozen=True, array_like=True, tag=4):
     """The sender no longer answers for these: its kernel has confirmed it."""
 
     claims: tuple[tuple[ServiceName, int], ...]
     """Service and epoch."""
 
 
-class Fenced(Struct, frozen=True):
+class Fenced(Struct, frozen=True, array_like=True, tag=5):
     """That life of that host is over: confirmed by its fence device, or by a person."""
 
     host: HostName
@@ -197,7 +199,7 @@ class Fenced(Struct, frozen=True):
     """What the store holds about it."""
 
 
-class VoterSetIs(Struct, frozen=True):
+class VoterSetIs(Struct, frozen=True, array_like=True, tag=6):
     """A newer voter set, for one that does not know it yet."""
 
     voter_set: VoterSet

@@ -1,6 +1,6 @@
 """Thousands of random runs, and every run with one or two things going otherwise: never two hosts, no older epoch.
 
-HOLDFAST_GRANT_RUNS (default 1) multiplies how many are made: 50 of it take a quarter of an hour.
+HOLDFAST_GRANT_RUNS (default 1) multiplies how many are made: with 50 it takes half an hour.
 """
 
 import os

@@ -1,5 +1,7 @@
 """Profiles and their arithmetic, the claim set, voter sets one after the other, and clocks that are watched."""
 
+from pathlib import Path
+
 import pytest
 
 from holdfast.core.grant_claims import Claims
@@ -238,3 +240,20 @@ def test_a_peer_that_starts_again_is_watched_anew() -> None:
     watch = ClockWatch(1000, 10 * MS)
     now = watched({B: 0}, 4 * REST_WINDOW_NS, watch)
     assert not watch.peer(B, 2, now + 60 * SECOND, now)
+
+
+# The document.
+
+
+def test_the_table_of_profiles_in_the_document_is_what_the_code_says() -> None:
+    rows: dict[str, list[str]] = {"U": [], "kernel": [], "lost": [], "late": [], "off": []}
+    for profile in (FAST, DEFAULT, PROFILES["wan"]):
+        means = implied(profile)
+        rows["U"].append(f"{means.usable_ns / MS:.1f} ms")
+        rows["kernel"].append(f"{means.kernel_end_ns[0] // MS} to {means.kernel_end_ns[1] // MS} ms")
+        rows["lost"].append(str(means.rounds_lost_surely))
+        rows["late"].append(f"{means.late_ns / MS:g} ms")
+        rows["off"].append(f"{means.host_off_ns[0] // MS} to {means.host_off_ns[1] // MS} ms")
+    text = (Path(__file__).parents[2] / "docs" / "grants.md").read_text()
+    for row in rows.values():
+        assert f"| {' | '.join(row)} |" in text

@@ -1,11 +1,12 @@
 """The voter set that an agent goes by, and when the next one may be made. Pure.
 
 Always: one member at a time; a version is on disk before it is acknowledged or used; and the next one is made only
-when a majority of the members of the one before have acknowledged the present one, and the longest promise has run out
-since. Then nobody renews by the one before any more, only neighbours are alive, and majorities of neighbours meet.
+when the present one is sealed: so many members of the one before have acknowledged it that the others are no majority,
+and the longest promise has run out since. Then nobody can renew by the one before any more, only neighbours are alive,
+and majorities of neighbours meet.
 """
 
-from holdfast.model.granting import VOTERS_MAX, VoterSet, surely_ns
+from holdfast.model.granting import VOTERS_MAX, VoterSet, quorum, surely_ns
 from holdfast.model.names import HostName
 
 
@@ -82,8 +83,8 @@ class Members:
     def _look(self, now: int) -> None:
         if self._sealed_since is None:
             before = self.current.previous
-            acknowledged = sum(self._versions.get(member, 0) >= self.current.version for member in before)
-            if acknowledged > len(before) // 2:
+            silent = sum(self._versions.get(member, 0) < self.current.version for member in before)
+            if silent < quorum(before):
                 self._sealed_since = now
 
     def may_change(self, now: int) -> bool:

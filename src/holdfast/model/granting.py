@@ -86,6 +86,11 @@ WAN = Profile("wan", 300 * MS, 2000 * MS, patience_ns=600 * MS, turn_ns=600 * MS
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, WAN)}
 
 
+def quorum(members: tuple[HostName, ...]) -> int:
+    """How many of them are a majority."""
+    return len(members) // 2 + 1
+
+
 class VoterSet(Struct, frozen=True):
     """Who votes, and how long promises are. Each version differs from the one before by one member at most."""
 
@@ -97,11 +102,11 @@ class VoterSet(Struct, frozen=True):
     witnesses: tuple[HostName, ...] = ()
     """Members that never hold anything."""
     previous: tuple[HostName, ...] = ()
-    """Members of the version before: their majority has to acknowledge this one before there is a next."""
+    """Members of the version before: most of them have to acknowledge this one before there is a next."""
 
     @property
     def quorum(self) -> int:
-        return len(self.members) // 2 + 1
+        return quorum(self.members)
 
 
 class Successor(Struct, frozen=True):

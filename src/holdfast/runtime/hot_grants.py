@@ -12,60 +12,33 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from holdfast.core.grants import Grantor
 from holdfast.core.suspicion_words import Noticed, PeerChanged
 from holdfast.drivers.window import Window, raw_clock_ns
 from holdfast.drivers.window_choice import open_window
 from holdfast.drivers.window_order import Outcome
-from holdfast.errors import WorldError
+from holdfast.errors import PeerError, WorldError
 from holdfast.model.granting import (
     PROFILES,
-    Ack,
     Arm,
-    Ask,
     Close,
     CloseAll,
     Disown,
     Doubt,
-    Fenced,
-    GrantMessage,
-    Heard,
-    Nak,
     Output,
     Own,
     Persist,
-    Release,
     SendTo,
     VoterSet,
-    VoterSetIs,
     voter_set,
 )
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.hot_grant_words import GrantSettings
+from holdfast.wire.peer import LETTERS_MAX, packed, unpacked
 
-LETTERS_WAITING_MAX = 64
-"""Messages that wait for the next heartbeat to one peer; older ones are dropped, as a network would."""
 CLOCKS_EVERY_NS = 1_000_000_000
-
-
-class Letter(Struct, frozen=True, array_like=True):
-    """One message as it travels in a datagram's body."""
-
-    version: int
-    clock_ns: int
-    to_incarnation: int
-    kind: int
-    """Place of the message's type in KINDS."""
-    body: bytes
-
-
-KINDS: tuple[type[GrantMessage], ...] = (Ask, Ack, Nak, Release, Fenced, VoterSetIs)
-_BODIES = tuple(msgspec.msgpack.Decoder(kind) for kind in KINDS)
-_ENCODE = msgspec.msgpack.Encoder()
-_DECODE: msgspec.msgpack.Decoder[list[Letter]] = msgspec.msgpack.Decoder(list[Letter])
 
 
 class GrantRider:
@@ -75,8 +48,9 @@ class GrantRider:
         self._settings = settings
         self._incarnation = incarnation
         self._window = window
-        self._post: dict[HostName, list[Letter]] = {}
+        self._post: dict[HostName, list[SendTo]] = {}
         self._news: list[bytes] = []
+        self._unread: set[HostName] = set()
         self._held: dict[ServiceName, int] = {}
         self._following: dict[ServiceName, int] = {}
         """Orders that are followed as soon as a claim from before has come to its end."""
@@ -95,12 +69,19 @@ class GrantRider:
 
     def received(self, peer: HostName, incarnation: int, body: bytes, now_ns: int) -> None:
         try:
-            heard_all = [_opened(peer, incarnation, letter) for letter in _DECODE.decode(body)]
-        except (msgspec.DecodeError, IndexError):
+            heard_all = unpacked(peer, incarnation, body)
+        except PeerError as error:
+            self._refuse(peer, error)
             return
         for heard in heard_all:
             self.grantor.receive(heard, now_ns)
             self._carry_out()
+
+    def _refuse(self, peer: HostName, error: PeerError) -> None:
+        """Authentic, and yet not to be read: another version. Said once, since it comes with every heartbeat."""
+        if peer not in self._unread:
+            self._unread.add(peer)
+            self._tell(words.Said("grants-in-doubt", peer, error.message))
 
     def noticed(self, noticed: Noticed, now_ns: int) -> None:
         if not isinstance(noticed, PeerChanged):
@@ -145,7 +126,7 @@ class GrantRider:
     def take(self) -> Iterable[tuple[HostName, bytes]]:
         """What does not wait for the next heartbeat: answers, releases."""
         post, self._post = self._post, {}
-        return [(peer, _ENCODE.encode(letters)) for peer, letters in post.items()]
+        return [(peer, packed(messages)) for peer, messages in post.items()]
 
     def news(self) -> Iterable[bytes]:
         news, self._news = self._news, []
@@ -181,9 +162,9 @@ class GrantRider:
     def _do(self, output: Output) -> None:
         match output:
             case SendTo():
-                letters = self._post.setdefault(output.host, [])
-                letters.append(_sealed(output))
-                del letters[:-LETTERS_WAITING_MAX]
+                waiting = self._post.setdefault(output.host, [])
+                waiting.append(output)
+                del waiting[:-LETTERS_MAX]
             case Arm():
                 self._arm(output)
             case Own() | Disown() | Close() | CloseAll():
@@ -265,16 +246,6 @@ class GrantRider:
 
     def _tell(self, news: words.GrantNews) -> None:
         self._news.append(words.packed(news))
-
-
-def _sealed(output: SendTo) -> Letter:
-    kind = KINDS.index(type(output.message))
-    return Letter(output.version, output.clock_ns, output.incarnation, kind, _ENCODE.encode(output.message))
-
-
-def _opened(peer: HostName, incarnation: int, letter: Letter) -> Heard:
-    message = _BODIES[letter.kind].decode(letter.body)
-    return Heard(peer, incarnation, letter.to_incarnation, letter.version, letter.clock_ns, message)
 
 
 def make_window(settings: GrantSettings) -> Window | None:

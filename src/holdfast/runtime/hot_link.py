@@ -5,15 +5,13 @@ then dropped and counted; a newer connection replaces the older one, because an 
 for its former life. `connected` is the agent's end.
 """
 
-import os
 import socket
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from holdfast.runtime import sockets
 from holdfast.runtime.hot_words import (
     LINK_QUEUE_MAX,
     PACKET_BYTES_MAX,
@@ -35,7 +33,7 @@ class HotLink:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             self.listener.setblocking(False)
-            with _short(path) as address:
+            with sockets.short(path) as address:
                 self.listener.bind(address)
             path.chmod(0o600)
             self.listener.listen(_BACKLOG)
@@ -116,24 +114,6 @@ class HotLink:
         self._path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """The path through a descriptor of its folder: a socket's address has room for 107 bytes only."""
-    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
-
-
 def connected(path: Path, limit_s: float | None = None) -> socket.socket:
     """The agent's end, connected: not blocking, or with a time limit on every call."""
-    link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    try:
-        link.settimeout(limit_s or 0.0)
-        with _short(path) as address:
-            link.connect(address)
-    except OSError:
-        link.close()
-        raise
-    return link
+    return sockets.connected(path, limit_s, socket.SOCK_SEQPACKET)

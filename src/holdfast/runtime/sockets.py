@@ -29,7 +29,8 @@ Place = Path | Endpoint
 
 
 @contextmanager
-def _address(path: Path) -> Iterator[str]:
+def short(path: Path) -> Iterator[str]:
+    """The path as a socket's address, which has little room; a long one through a descriptor of its folder."""
     if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
         yield str(path)
         return
@@ -40,12 +41,12 @@ def _address(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def connected(path: Path, limit_s: float | None = None) -> socket.socket:
+def connected(path: Path, limit_s: float | None = None, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """A socket connected to the listener at `path`: not blocking, or with a time limit on every call."""
-    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    link = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     try:
         link.settimeout(limit_s or 0.0)
-        with _address(path) as address:
+        with short(path) as address:
             link.connect(address)
     except OSError:
         link.close()
@@ -64,7 +65,7 @@ def listening(place: Place) -> socket.socket:
             listener.bind(place)
         else:
             place.unlink(missing_ok=True)
-            with _address(place) as address:
+            with short(place) as address:
                 listener.bind(address)
             place.chmod(0o600)
         listener.listen(_WAITING_MAX)

@@ -1,0 +1,101 @@
+"""A standing order is acknowledged only when nothing can come of an older one that has not been told."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from holdfast.model.actions import Activate, StandingOrder, Successor
+from holdfast.model.events import ActionDone, ActionFailed, Event, ServiceTaken
+from holdfast.model.layout import Service
+from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
+from holdfast.runtime.agent_succession import StandingTakeOver
+from holdfast.runtime.exclusivity import Unguarded
+
+H2, ONE, TWO, SERVICE = HostName("h2"), VnfcName("registry-1"), VnfcName("registry-2"), ServiceName("registry")
+OLD = StandingOrder(ActionId("ha/1"), H2, SERVICE, 1, ONE, 2, (Successor(TWO, 1, 3),))
+NEW = StandingOrder(ActionId("ha/2"), H2, SERVICE, 2, ONE, 2, ())
+
+
+class Grants(Unguarded):
+    """Acknowledges an order when the test says so."""
+
+    def __init__(self) -> None:
+        self.followed = asyncio.Event()
+        self.given_up: list[ServiceName] = []
+
+    async def follow(self, order: StandingOrder) -> None:
+        if order is NEW:
+            await self.followed.wait()
+
+    async def claim(self, service: Service, epoch: int) -> None:
+        raise AssertionError("nobody claims here")
+
+    def give_up(self, service: ServiceName) -> None:
+        self.given_up.append(service)
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.grants = Grants()
+        self.told: list[Event] = []
+        self.activation = asyncio.get_running_loop().create_future()
+        lives: Any = {TWO: object()}
+        self.succession = StandingTakeOver(
+            H2, lives, self.grants, self.perform, self.told.append, lambda name, about, detail: None
+        )
+
+    async def perform(self, action: Activate) -> ActionDone | ActionFailed:
+        await self.activation
+        return ActionDone(action.id)
+
+
+def on_loop(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(story)
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_a_take_over_under_way_is_told_before_a_newer_order_is_acknowledged() -> None:
+    async def story() -> None:
+        stage = Stage()
+        assert await stage.succession.order(OLD) == "known"
+        stage.succession.taken(SERVICE, 3)
+        await turns()
+        newer = asyncio.create_task(stage.succession.order(NEW))
+        stage.grants.followed.set()
+        await turns()
+        assert not newer.done()
+        stage.activation.set_result(None)
+        assert await newer == "known"
+        assert stage.told == [ServiceTaken(TWO, 1, SERVICE, 3, ())]
+
+    on_loop(story())
+
+
+def test_an_order_is_acknowledged_only_when_the_grants_follow_it() -> None:
+    async def story() -> None:
+        stage = Stage()
+        newer = asyncio.create_task(stage.succession.order(NEW))
+        await turns()
+        assert not newer.done()
+        stage.grants.followed.set()
+        assert await newer == "known"
+
+    on_loop(story())
+
+
+def test_what_an_older_order_has_claimed_after_a_newer_one_is_known_is_given_up() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.grants.followed.set()
+        await stage.succession.order(OLD)
+        await stage.succession.order(NEW)
+        stage.succession.taken(SERVICE, 3)
+        await turns()
+        assert stage.grants.given_up == [SERVICE]
+        assert stage.told == []
+
+    on_loop(story())

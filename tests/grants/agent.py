@@ -20,6 +20,7 @@ from holdfast.model.granting import (
     Own,
     Persist,
     Profile,
+    Regained,
     SendTo,
     VoterSet,
 )
@@ -194,7 +195,7 @@ class Agent:
             self.grantor.all_closed(self.clock())
         elif isinstance(output, Arm):
             yield from self.arm(output)
-        elif isinstance(output, Held):
+        elif isinstance(output, Held | Regained):
             self.kernel.note(output.service, output.epoch, true.true_ns)
         elif isinstance(output, Persist):
             yield "write"

@@ -13,7 +13,7 @@ from holdfast.core.grants import Grantor
 from holdfast.model.granting import MS, US, Profile, Succession, Successor, VoterSet, voter_set
 from holdfast.model.names import HostName, ServiceName, VnfcName
 from tests.grants.agent import Agent
-from tests.grants.world import World
+from tests.grants.world import DELAY_NS, STEP_NS, World
 
 SERVICES = (ServiceName("s"), ServiceName("t"))
 QUICK = Profile("quick", 15 * MS, 50 * MS, 5 * MS, 10 * MS, 50_000, slack_ns=500 * US, lag_ns=0, tick_ns=200 * US)
@@ -114,6 +114,7 @@ class Chance:
             habits: bad ones of the manager: "same epoch", "resumes", "several members", "unsealed".
         """
         self.habits = habits
+        self.is_calm = False
         self.dice = random.Random(seed)
         self.weather = weather
         self.services = SERVICES[:services]
@@ -164,6 +165,8 @@ class Chance:
         self.world.at(self.world.true_ns + round(pause * MS), self._act)
 
     def _act(self) -> None:
+        if self.is_calm:
+            return
         acts = self.weather.acts
         act = self.dice.choices(list(acts), list(acts.values()))[0]
         known: dict[str, Callable[[], None]] = {
@@ -344,3 +347,20 @@ class Chance:
         else:
             members.remove(self.dice.choice(members))
         return voter_set(tuple(members), self.world.profile, after=present)
+
+    def calm_down(self) -> None:
+        """No more faults: all machines are on, all agents run, every message arrives; who was fenced starts again."""
+        world = self.world
+        self.is_calm = True
+        world.delay = lambda _sender, _to: iter((DELAY_NS,))
+        world.step_ns = lambda _host, _label: STEP_NS
+        world.run(130 * MS)
+        world.heal()
+        for _ in range(2):
+            # An agent learns that it was fenced when somebody refuses it for that.
+            for host, place in world.hosts.items():
+                place.is_on = True
+                if place.agent is None or place.agent.grantor.is_fenced:
+                    world.kill(host)
+                    world.start(host)
+            world.run(100 * MS)

@@ -36,10 +36,13 @@ class Holder:
         self._rounds = rounds
         self._out = out
         self._sealing: set[ServiceName] = set()
+        """Held under an epoch that a majority does not know yet."""
         self._owned: dict[ServiceName, Entry] = {}
         """The kernel's owned set, as far as it was last said."""
         self._named: tuple[ServiceName, ...] = ()
         self._masks: set[int] = set()
+        self._leaving: set[ServiceName] = set()
+        """Said to leave the owned set, and not yet confirmed."""
         self.armed_until_ns = 0
         """What the kernel has confirmed; 0 if the keys are gone or have ended."""
         self.pending: Arm | None = None
@@ -91,9 +94,7 @@ class Holder:
     def _look_at_seals(self) -> None:
         for service in tuple(self._sealing):
             entry = self._claims.get(service)
-            if entry is None or not entry.is_live or entry.step != "take":
-                self._sealing.discard(service)
-            elif self._rounds.is_majority(entry.mask) and entry.condition == "held":
+            if entry is not None and self._rounds.is_majority(entry.mask) and entry.condition == "held":
                 self._sealing.discard(service)
                 self._out.append(Held(service, entry.epoch, self.armed_until_ns))
 
@@ -131,6 +132,7 @@ class Holder:
     def _disown(self, leaving: list[Entry], now: int) -> None:
         for entry in leaving:
             del self._owned[entry.service]
+            self._leaving.add(entry.service)
             self._out.append(Disown(entry.service))
             if entry.condition == "held":
                 self._lapse(entry, "a majority no longer renews it", now)
@@ -141,6 +143,7 @@ class Holder:
     def _own(self, entering: list[Entry], until: int) -> None:
         for entry in entering:
             self._owned[entry.service] = entry
+            self._leaving.discard(entry.service)
             self._out.append(Own(entry.service, entry.epoch, max(until, self.armed_until_ns)))
             if entry.condition == "asking":
                 entry.condition = "joining"
@@ -155,6 +158,7 @@ class Holder:
         """The kernel has confirmed: both keys end then, in time."""
         if self.pending is None or self.pending.until_ns != until_ns:
             return
+        self._leaving.clear()
         self._answered(self.pending)
         if self.is_shut:
             return
@@ -212,7 +216,7 @@ class Holder:
             self.is_stale = True
 
     def _lapse_all(self, reason: str, since: int) -> None:
-        for entry in self._owned.values():
+        for entry in list(self._owned.values()):
             if entry.condition == "held":
                 self._lapse(entry, reason, since)
 
@@ -221,6 +225,11 @@ class Holder:
         entry.condition = "lapsed"
         entry.dark_since_ns = since
         self._out.append(Lapsed(entry.service, entry.epoch, reason))
+        if entry.service in self._sealing:
+            # Under a lower epoch a successor may be active meanwhile. To come back under the higher one would end it,
+            # so what few or no voters know of it is withdrawn, and seals nothing where it was not heard.
+            self._out.append(Lost(entry.service, entry.epoch, "it lapsed before a majority knew its new epoch"))
+            self.release(entry)
 
     # Giving up.
 
@@ -228,7 +237,8 @@ class Holder:
         """Give it up: nothing is armed for it from now on; the release goes out when it is closed."""
         if entry.condition == "closing":
             return
-        is_open = entry.service in self._owned or (self.pending is not None and entry.service in self.pending.owned)
+        named = self.pending.owned if self.pending is not None else ()
+        is_open = entry.service in self._owned or entry.service in self._leaving or entry.service in named
         entry.condition = "closing"
         self._owned.pop(entry.service, None)
         self._named = tuple(self._owned)
@@ -254,9 +264,12 @@ class Holder:
 
     def released(self, entry: Entry) -> Entry:
         """Put the release into the claim set."""
-        ended = self._claims.end(entry, "release")
+        is_unsure = entry.service in self._sealing
+        self._sealing.discard(entry.service)
+        ended = self._claims.end(entry, "drop" if is_unsure else "release")
         ended.condition = "closing"
-        self._out.append(Released(entry.service, entry.epoch))
+        if not is_unsure:
+            self._out.append(Released(entry.service, entry.epoch))
         self.is_unequal = self.is_stale = True
         return ended
 
@@ -290,6 +303,7 @@ class Holder:
         self._owned.clear()
         self._named = ()
         self._masks.clear()
+        self._leaving.clear()
         self.is_unequal = self.is_stale = True
         for entry in self._claims:
             if entry.condition == "joining":

@@ -56,7 +56,7 @@ class Instructions:
         again when a majority has recorded the new one.
         """
         entry = self._claims.get(service)
-        if entry is None or entry.step != "take" or entry.condition not in ("held", "lapsed") or epoch <= entry.epoch:
+        if entry is None or entry.step != "take" or entry.condition != "held" or epoch <= entry.epoch:
             known = entry.epoch if entry is not None else 0
             self._out.append(Refused(service, epoch, f"it cannot be sealed: not held, or under epoch {known} already"))
             return

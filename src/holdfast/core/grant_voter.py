@@ -202,7 +202,7 @@ class Voter:
         if change.step == "release":
             self._ended(service, record.life, change.epoch, now)
         elif change.step == "drop":
-            if seat.holder is record and seat.epoch == change.epoch:
+            if seat.holder is record and seat.epoch <= change.epoch:
                 self._leave(service, seat)
                 self._serve(service, seat, now)
         else:
@@ -287,8 +287,11 @@ class Voter:
             self._serve(service, seat, now)
 
     def is_released(self, seat: Seat, life: AgentLife, epoch: int) -> bool:
-        """True if this is the end of the very promise that runs, and not of an older one."""
-        return seat.holder is not None and seat.holder.life == life and seat.epoch == epoch
+        """True if this ends the promise that runs, and is not about an older one.
+
+        A life that has given up an epoch uses no lower one: this voter may not have heard of the last one it claimed.
+        """
+        return seat.holder is not None and seat.holder.life == life and seat.epoch <= epoch
 
     def _leave(self, service: ServiceName, seat: Seat) -> None:
         seat.empty()

@@ -89,7 +89,7 @@ class Grantor:
         self._doubt: str | None = None
         self._peers_off: tuple[HostName, ...] = ()
         self._needs_floors = True
-        self._is_fenced = False
+        self.is_fenced = False
         self._is_started = False
         self.strangers = 0
         """Answers meant for a former life."""
@@ -179,8 +179,8 @@ class Grantor:
             self._need(nak.detail)
         elif nak.reason == "newer-voter-set":
             self._send(voter, VoterSetIs(self.members.current), now)
-        elif nak.reason == "fenced" and not self._is_fenced:
-            self._is_fenced = True
+        elif nak.reason == "fenced" and not self.is_fenced:
+            self.is_fenced = True
             self._out.append(
                 Doubt(f"{voter} holds this life of the agent for fenced: it gets nothing, and must start again")
             )
@@ -413,7 +413,7 @@ class Grantor:
         """Tell everybody what is closed, at once."""
         closed, self.holder.to_release = self.holder.to_release, []
         ended = [self.holder.released(entry) for entry in closed]
-        for host, release in self._releases.begin(ended, now):
+        for host, release in self._releases.begin((entry for entry in ended if entry.step == "release"), now):
             self._send(host, release, now)
         for entry in closed:
             self._instructions.follow_on(entry.service)

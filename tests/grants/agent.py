@@ -173,7 +173,10 @@ class Agent:
     def carry_out(self, output: Output) -> Steps:
         """Do one thing that the Grantor wants done, and say so."""
         name, true = self.host.name, self.world
-        if isinstance(output, SendTo):
+        if isinstance(output, Own | Disown | Close | CloseAll) and true.kernel_fails(name):
+            yield "kernel fails"
+            self.grantor.kernel_failed("the kernel refused", self.clock())
+        elif isinstance(output, SendTo):
             yield f"send {type(output.message).__name__}"
             true.send(name, self.incarnation, output)
         elif isinstance(output, Own):
@@ -194,7 +197,8 @@ class Agent:
             yield "all closed"
             self.grantor.all_closed(self.clock())
         elif isinstance(output, Arm):
-            yield from self.arm(output)
+            if self.grantor.wants(output):
+                yield from self.arm(output)
         elif isinstance(output, Held | Regained):
             self.kernel.note(output.service, output.epoch, true.true_ns)
         elif isinstance(output, Persist):

@@ -27,6 +27,8 @@ class Weather:
     late: float = 0.08
     doubled: float = 0.08
     again: float = 0.02
+    refused: float = 0.0
+    """By the kernel."""
     pause: float = 0.012
     pauses_ms: tuple[float, ...] = (3.0, 20.0, 60.0, 110.0)
     every_ms: tuple[float, float] = (2.0, 25.0)
@@ -51,8 +53,8 @@ SEASONS: dict[str, Weather] = {
     "storm": Weather(),
     "restarts": Weather(
         lost=0.04,
-        late=0.06,
-        again=0.01,
+        late=0.1,
+        again=0.05,
         pause=0.006,
         every_ms=(2, 12),
         acts={"claim": 6, "order": 4, "restart": 8, "suspect": 3, "one way": 1, "heal": 2},
@@ -62,6 +64,7 @@ SEASONS: dict[str, Weather] = {
         late=0.15,
         again=0.03,
         pause=0.02,
+        refused=0.1,
         every_ms=(1, 8),
         acts={"claim": 5, "order": 5, "release": 4, "hand over": 4, "suspect": 2},
     ),
@@ -133,6 +136,7 @@ class Chance:
                 host.agent.grantor.voter.quarantine_end_ns = 0
         self.world.delay = self._delay
         self.world.step_ns = self._step
+        self.world.kernel_fails = lambda _host: self.dice.random() < weather.refused
         self._next_act()
 
     def run(self, length_ms: float) -> World:
@@ -354,6 +358,7 @@ class Chance:
         self.is_calm = True
         world.delay = lambda _sender, _to: iter((DELAY_NS,))
         world.step_ns = lambda _host, _label: STEP_NS
+        world.kernel_fails = lambda _host: False
         world.run(130 * MS)
         world.heal()
         for _ in range(2):

@@ -75,6 +75,8 @@ class World:
         """How long each copy of a message takes; no copy: it is lost."""
         self.step_ns: Callable[[HostName, str], int] = lambda _host, _label: STEP_NS
         """How long an agent takes for its next step."""
+        self.kernel_fails: Callable[[HostName], bool] = lambda _host: False
+        """Whether what a kernel is told now is not done."""
         self.saw: Callable[[HostName, Output], None] = lambda _host, _output: None
         self.cut: set[tuple[HostName, HostName]] = set()
         self.held: dict[tuple[HostName, HostName], deque[Letter]] = {}

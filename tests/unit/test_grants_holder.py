@@ -401,3 +401,53 @@ def test_a_burst_of_claims_makes_few_rounds() -> None:
         desk.now += 10_000
     sent = [output for output in desk.grantor.take() if isinstance(output, SendTo)]
     assert 2 <= len(sent) <= 2 * (200 * 10_000 // 200_000 + 1)
+
+
+def test_after_a_failure_in_the_kernel_all_is_closed_before_anything_is_armed() -> None:
+    desk = Desk()
+    desk.hold(S)
+    desk.after(H)
+    desk.grantor.claim(T, 2, "take", desk.now)
+    desk.after(MS)
+    said = desk.promise(B)
+    arm = next(output for output in said if isinstance(output, Arm))
+    assert desk.grantor.wants(arm)
+    desk.grantor.kernel_failed("the address could not be taken in", desk.now)
+    assert not desk.grantor.wants(arm)
+    said = desk.heard()
+    assert CloseAll("the address could not be taken in") in said
+    assert Lapsed(S, 1, "the address could not be taken in") in said
+    desk.grantor.armed(arm.until_ns, desk.now)
+    desk.after(H)
+    assert desk.promise(B) == []
+    desk.grantor.all_closed(desk.now)
+    said = desk.heard() + desk.promise(B)
+    assert [output.service for output in said if isinstance(output, Own)] == [S, T]
+
+
+def test_a_service_that_could_not_be_closed_is_released_when_all_is_closed() -> None:
+    desk = Desk()
+    desk.hold(S)
+    desk.grantor.release(S, desk.now)
+    desk.heard()
+    desk.grantor.kernel_failed("it could not be closed", desk.now)
+    assert Released(S, 1) not in desk.heard()
+    desk.grantor.all_closed(desk.now)
+    assert Released(S, 1) in desk.heard()
+
+
+def test_what_leaves_to_make_way_is_closed_before_it_is_released() -> None:
+    desk = Desk()
+    desk.hold(S, T)
+    entry = desk.grantor.claims.get(S)
+    assert entry is not None
+    while desk.grantor.holder.pending is None or S in desk.grantor.holder.pending.owned:
+        if desk.grantor.holder.pending is not None:
+            desk.arm()
+        desk.after(H)
+        desk.promise(B, C, refused=(Refusal(entry.number, "older-epoch"),))
+    assert Disown(S) in desk.said
+    assert Released(S, 1) not in desk.said
+    desk.arm()
+    desk.grantor.closed(S, desk.now)
+    assert Released(S, 1) in desk.heard()

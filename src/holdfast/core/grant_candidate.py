@@ -123,7 +123,7 @@ class Candidate:
         # One voter's word alone proves nothing: its promise may have been to somebody who was succeeded long ago.
         if entry.granted and entry.step == "wait" and was_released:
             return "its holder has released it, and a voter has granted it"
-        if not self._rounds.is_free(entry, now):
+        if not self._rounds.is_free(entry, now - 2 * self._profile.heartbeat_ns):
             waiting.free_since_ns = None
             return None
         if waiting.free_since_ns is None:

@@ -185,6 +185,12 @@ class Holder:
         self.is_unequal = True
         self._answered(self.pending)
 
+    def kernel_failed(self, reason: str, now: int) -> None:
+        """Something else was not done: what the kernel owns is not known any more, so all of it is closed first."""
+        self.pending = None
+        self.is_unequal = self.is_stale = True
+        self.shut(reason, now)
+
     def _answered(self, arm: Arm) -> None:
         self.pending = None
         self.is_stale = True

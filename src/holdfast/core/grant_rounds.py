@@ -189,11 +189,12 @@ class Rounds:
         """True if a majority has granted it to the waiting one."""
         return (entry.granted & self._members_mask).bit_count() >= self.voter_set.quorum
 
-    def is_free(self, entry: Entry, now: int) -> bool:
-        """True if a majority has lately said that nobody is promised it."""
+    def is_free(self, entry: Entry, asked_since: int) -> bool:
+        """True if a majority says that nobody is promised it, each in answer to an ASK that was sent since then."""
         free = 0
+        latest = self.end_of_promise_ns(asked_since)
         for member in self.voter_set.members:
             answered = self._answered.get(member)
-            if answered is not None and entry.free & self._bits[member] and answered.end_ns > now:
+            if answered is not None and entry.free & self._bits[member] and answered.end_ns >= latest:
                 free += 1
         return free >= self.voter_set.quorum

@@ -253,7 +253,9 @@ class Voter:
         seat.waiting.pop(record.life, None)
         record.judge(claim, "promised")
         for other in seat.waiting.values():
+            # Or it would take what it was told is free, and is no longer.
             other.check_ns = 0
+            self._touch(other)
 
     def _raise_floor(self, service: ServiceName, seat: Seat, epoch: int, by: Record | None) -> None:
         """Seal all lower epochs: they are not renewed any more. A running promise runs on to its end."""

@@ -5,7 +5,8 @@ Out:  `take` (what is to be sent, done in the kernel, written, and known), `dead
 Always (I1): at no instant do the kernels of two hosts answer for one service. It rests on what the other files of this
 name state in their first lines, and on the caller:
 - `now` is CLOCK_MONOTONIC_RAW in nanoseconds, read after the message was received, and never kept from before;
-- outputs are carried out in order; nothing of the kernel is confirmed before the kernel has confirmed it;
+- outputs are carried out in order; nothing of the kernel is confirmed before the kernel has confirmed it; an Arm is
+  carried out only if it is wanted (`wants`), and a failure of anything else is said (`kernel_failed`);
 - two keys, or an absolute end, see to it that a late Arm does not make the kernel answer longer (docs/grants.md).
 """
 
@@ -25,6 +26,7 @@ from holdfast.errors import UserError
 from holdfast.model.granting import (
     ROUNDS_APART_NS,
     Ack,
+    Arm,
     Ask,
     Doubt,
     Fenced,
@@ -283,9 +285,19 @@ class Grantor:
         self._finish(now)
 
     def arm_failed(self, reason: str, now: int) -> None:
-        """The Arm was not carried out, or what had to come before it; both keys are deleted, confirmed."""
+        """The Arm was not carried out in time; both keys are deleted, confirmed; what is owned is as it was said."""
         now = self._later(now)
         self.holder.arm_failed(reason, now)
+        self._finish(now)
+
+    def wants(self, arm: Arm) -> bool:
+        """Ask before each Arm: False if it was overtaken by something that failed; then it must not be carried out."""
+        return self.holder.pending is arm
+
+    def kernel_failed(self, reason: str, now: int) -> None:
+        """Own, Disown, Close or CloseAll was not carried out, or is not confirmed. All is closed (again) first."""
+        now = self._later(now)
+        self.holder.kernel_failed(reason, now)
         self._finish(now)
 
     def closed(self, service: ServiceName, now: int) -> None:

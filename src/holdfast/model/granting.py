@@ -265,9 +265,9 @@ class Disown(Struct, frozen=True):
 
 
 class Arm(Struct, frozen=True):
-    """Move the keys to this end, then say `armed`; or delete both and say `arm_failed`.
+    """Move the keys to this end, then say `armed`; or delete both and say `arm_failed`. Only if `wants` says so.
 
-    Only after everything that was said before it has been done. The owned set is then exactly `owned`.
+    The owned set is exactly `owned`, after all that was said before.
     """
 
     until_ns: int

@@ -51,6 +51,8 @@ class GrantRider:
         self._post: dict[HostName, list[SendTo]] = {}
         self._news: list[bytes] = []
         self._unread: set[HostName] = set()
+        self._unclosed = ""
+        """Why the kernel could not close everything: tried again with each heartbeat, and nothing is armed before."""
         self._held: dict[ServiceName, int] = {}
         self._following: dict[ServiceName, int] = {}
         """Orders that are followed as soon as a claim from before has come to its end."""
@@ -64,6 +66,9 @@ class GrantRider:
     def beat(self, now_ns: int) -> None:
         """The ASKs of this round go with the heartbeats."""
         self._look_after_agent(now_ns)
+        if self._unclosed:
+            reason, self._unclosed = self._unclosed, ""
+            self.grantor.kernel_failed(reason, now_ns)
         self.grantor.beat(now_ns)
         self._carry_out()
 
@@ -187,6 +192,8 @@ class GrantRider:
             self._tell(news)
 
     def _arm(self, output: Arm) -> None:
+        if not self.grantor.wants(output):
+            return  # Something said before it has failed.
         window = self._window
         if window is None:
             self.grantor.armed(output.until_ns, raw_clock_ns())
@@ -206,8 +213,12 @@ class GrantRider:
         try:
             self._change_window(output)
         except WorldError as error:
-            # Unconfirmed: then nothing is answered for at all, which does confirm it.
             self._fall_shut(error)
+            if isinstance(output, CloseAll):
+                self._unclosed = error.message
+            else:
+                self.grantor.kernel_failed(error.message, raw_clock_ns())
+            return
         now = raw_clock_ns()
         if isinstance(output, Close):
             self.grantor.closed(output.service, now)

@@ -203,6 +203,7 @@ class Agent:
             self.kernel.note(output.service, output.epoch, true.true_ns)
         elif isinstance(output, Persist):
             yield "write"
+            self.grantor.set_floors(self.floors(), self.clock())
             self.host.disk = output.voter_set
             yield "written"
             self.grantor.persisted(output.voter_set.version, self.clock())

@@ -300,6 +300,7 @@ class NothingOnDisk(Agent):
     def carry_out(self, output: Output) -> Steps:
         if isinstance(output, Persist):
             yield "write"
+            self.grantor.set_floors(self.floors(), self.clock())
             self.grantor.persisted(output.voter_set.version, self.clock())
         else:
             yield from super().carry_out(output)

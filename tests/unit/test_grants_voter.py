@@ -203,7 +203,7 @@ def test_it_answers_only_who_goes_by_its_voter_set_and_only_as_a_member() -> Non
         answer = b.asks(START, version=version)
         assert isinstance(answer, Nak)
         assert answer.reason == reason
-    made.adopt(voter_set((B, C), FAST, after=VOTERS), START)
+    made.adopt(voter_set((B, C), FAST, after=VOTERS), START, knows_floors=True)
     answer = b.asks(START, version=2)
     assert isinstance(answer, Nak)
     assert answer.reason == "no-voter"
@@ -211,11 +211,10 @@ def test_it_answers_only_who_goes_by_its_voter_set_and_only_as_a_member() -> Non
 
 def test_a_new_member_that_has_not_read_the_store_is_silent_first() -> None:
     before = voter_set((B, C), FAST)
-    made = Voter(A, before, 0)
-    made.adopt(voter_set((A, B, C), FAST, after=before), START)
-    answer = Asker(made, B).asks(START + 1, change(1, 1), version=2)
-    assert isinstance(answer, Nak)
-    assert answer.reason == "quarantine"
+    for knows_floors, expected in ((False, Nak), (True, Ack)):
+        made = Voter(A, before, 0)
+        made.adopt(voter_set((A, B, C), FAST, after=before), START, knows_floors=knows_floors)
+        assert type(Asker(made, B).asks(START + 1, change(1, 1), version=2)) is expected
 
 
 def test_with_its_clock_in_doubt_it_promises_nothing() -> None:

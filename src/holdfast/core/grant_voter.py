@@ -41,7 +41,6 @@ class Voter:
         self.quarantine_end_ns = now + self.silence_ns()
         self.is_doubting = False
         """The clock cannot be relied on."""
-        self.knows_floors = False
         self.pushed: list[tuple[AgentLife, Ack]] = []
         self.naks = 0
         self._records: dict[AgentLife, Record] = {}
@@ -53,18 +52,16 @@ class Voter:
         """How long this voter is silent after its start: memory of what it promised before is gone."""
         return self.voter_set.length_max_ns
 
-    def adopt(self, voter_set: VoterSet, now: int) -> bool:
-        """Go by another voter set, which is on disk; True if it has to be told the store's epochs first."""
+    def adopt(self, voter_set: VoterSet, now: int, *, knows_floors: bool) -> None:
+        """Go by another voter set, which is on disk."""
         is_new = self.host not in self.voter_set.members and self.host in voter_set.members
         self.voter_set = voter_set
-        if is_new and not self.knows_floors:
+        if is_new and not knows_floors:
             # It has never promised anything; but it does not know yet which epochs are sealed.
             self.quarantine_end_ns = max(self.quarantine_end_ns, now + voter_set.length_max_ns)
-        return is_new and not self.knows_floors
 
     def set_floors(self, floors: Mapping[ServiceName, int], now: int) -> None:
         """The epochs that the store knows. Before the first promise, so that no older epoch comes back."""
-        self.knows_floors = True
         for service, epoch in floors.items():
             self._raise_floor(service, self._seat(service), epoch, None)
         self._answer_touched(now, None)

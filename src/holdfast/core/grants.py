@@ -253,20 +253,24 @@ class Grantor:
         if refusal is not None:
             self._out.append(Doubt(f"voter set {voter_set.version} is refused: {refusal}"))
         elif self.members.proposed is not None and self.members.proposed != before:
+            self._needs_floors = True
             self._out.append(Persist(self.members.proposed))
 
     def persisted(self, version: int, now: int) -> None:
-        """That voter set is on disk, fsynced."""
+        """That voter set is on disk, fsynced; before that, `set_floors` was said with what the store knows now."""
         now = self._later(now)
         if self.members.persisted(version):
-            self._needs_floors |= self.voter.adopt(self.members.current, now)
+            self.voter.adopt(self.members.current, now, knows_floors=not self._needs_floors)
             self.rounds.adopt(self.members.current)
             self.holder.is_unequal = self.holder.is_stale = self.candidate.is_stale = True
             self._instructions.wants_round = True
         self._finish(now)
 
     def set_floors(self, floors: Mapping[ServiceName, int], now: int) -> None:
-        """The epochs in the store. Best before the voter's silence is over; else older epochs may come back."""
+        """The epochs in the store: after a start, while the voter is silent, and again before each `persisted`.
+
+        What a voter knows of epochs goes with it when it goes; so those that stay must know what the store does.
+        """
         now = self._later(now)
         self.voter.set_floors(floors, now)
         self._needs_floors = False
@@ -432,6 +436,6 @@ class Grantor:
         self._instructions.wants_round = True
 
     def _say_floors(self, now: int) -> None:
-        if self._needs_floors and now >= self.voter.quarantine_end_ns:
+        if self._needs_floors and now >= self.voter.quarantine_end_ns and self.members.proposed is None:
             self._needs_floors = False
             self._out.append(Doubt("votes without knowing the epochs of the store: an older epoch may come back"))

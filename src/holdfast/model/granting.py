@@ -330,7 +330,10 @@ class Taking(Struct, frozen=True):
 
 
 class Persist(Struct, frozen=True):
-    """Write the voter set to disk, fsync, then say `persisted`. It is not acknowledged before."""
+    """Say `set_floors` with the store's epochs, write the voter set to disk, fsync, then say `persisted`.
+
+    It is not acknowledged before.
+    """
 
     voter_set: VoterSet
 

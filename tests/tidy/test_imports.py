@@ -10,7 +10,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "__main__": {"cli"},
     "model": set(),
-    "descriptor": {"model"},
+    "descriptor": {"model", "core.tuning"},
     "core": {"model"},
     "wire": {"model"},
     "guest": set(),

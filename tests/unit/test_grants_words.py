@@ -19,7 +19,6 @@ from holdfast.model.granting import (
     Profile,
     Refused,
     VoterSet,
-    cannot_work,
     implied,
     surely_ns,
     usable_ns,
@@ -57,27 +56,6 @@ def test_a_holder_ends_before_its_voters_whatever_the_clocks_do() -> None:
         earliest_true = profile.length_ns * 1_000_000 / (1_000_000 + rho)
         assert latest_true < earliest_true
         assert surely_ns(profile.length_ns, rho) * (1_000_000 - rho) >= profile.length_ns * (1_000_000 + rho)
-
-
-def test_every_profile_works_where_it_is_meant_to() -> None:
-    assert cannot_work(FAST, 300 * US, 25 * MS) == []
-    assert cannot_work(DEFAULT, 1 * MS, 150 * MS) == []
-    assert cannot_work(PROFILES["wan"], 80 * MS, 500 * MS) == []
-
-
-@pytest.mark.parametrize(
-    ("profile", "round_trip", "jitter", "words"),
-    [
-        (FAST, 300 * US, 35 * MS, "agents here are late by up to 35 ms, but 29.7 ms is all"),
-        (FAST, 80 * MS, 5 * MS, "but 0 ms is all"),
-        (Profile("hurried", 30 * MS, 50 * MS, MS, MS), 300 * US, MS, "shorter than two heartbeats of 30 ms"),
-        (Profile("tiny", 5 * MS, 15 * MS, MS, MS), 300 * US, MS, "nothing is left that a timer of 4 ms can end"),
-    ],
-)
-def test_lengths_that_cannot_work_are_refused_in_words(
-    profile: Profile, round_trip: int, jitter: int, words: str
-) -> None:
-    assert any(words in reason for reason in cannot_work(profile, round_trip, jitter))
 
 
 # The claim set.

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from holdfast.core.tuning import Jitter, RoundTrip, judge, majority_trip_ns, propose, with_heartbeat
-from holdfast.model.granting import DEFAULT, FAST, MS, Profile
+from holdfast.core.tuning import Jitter, RoundTrip, judge, majority_trip_ns, propose, shortest_grant_ns, with_heartbeat
+from holdfast.model.granting import DEFAULT, FAST, MS, SECOND, Profile
 
 CALM = Jitter(5.0, 500, 60_000, 200_000, 500_000, MS)
 
@@ -127,6 +127,20 @@ def test_lengths_that_work_bear_what_was_measured(
     if verdict.works:
         assert late_ms * MS + profile.heartbeat_ns <= kernel_end_ns
         assert verdict.implied.rounds_lost_surely >= 2
+
+
+@given(st.integers(1, 11_900))
+def test_the_shortest_grant_works_and_a_shorter_one_does_not(heartbeat_ms: int) -> None:
+    shortest_ns = shortest_grant_ns(heartbeat_ms * MS)
+    assert shortest_ns is not None
+    assert judge(DEFAULT.with_lengths(heartbeat_ms * MS, shortest_ns)).works
+    assert not judge(DEFAULT.with_lengths(heartbeat_ms * MS, shortest_ns - MS)).works
+
+
+def test_there_is_no_grant_for_a_heartbeat_that_is_too_short_or_too_long() -> None:
+    assert shortest_grant_ns(MS // 2) is None
+    assert shortest_grant_ns(30 * SECOND) is None
+    assert codes(lengths(10 * 1000, 61 * 1000)) == ["grant-too-long"]
 
 
 @given(st.integers(1, 2000))

@@ -4,6 +4,13 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from holdfast.cli.tune import show
+from holdfast.core.tuning import Jitter, propose
+from holdfast.descriptor import check_text
+from holdfast.model.granting import DEFAULT, MS
+
 LIMIT_S = 30.0
 
 
@@ -26,6 +33,17 @@ def test_it_tells_people_what_was_measured_and_what_it_means() -> None:
     lines = tune("--seconds", "0.2").stdout.splitlines()
     assert lines[0].startswith("measured for 0.2 s: the loop woke ")
     assert [line.split(":")[0] for line in lines if not line.startswith(" ")][1:4] == ["fast", "default", "wan"]
+
+
+def test_the_lengths_that_it_proposes_can_be_written_into_a_descriptor(capsys: pytest.CaptureFixture[str]) -> None:
+    show(propose(Jitter(5.0, 500, 60_000, 200_000, 20 * MS, 20 * MS)))
+    grants = capsys.readouterr().out.splitlines()[-1].partition(": ")[2]
+    hosts = "hosts: {h1: {}, h2: {}, h3: {}}\nvnfs: {f: {place: [h1, h2], start: f}}"
+    mistakes, _, layout = check_text(f"holdfast: 1\nname: x\n{grants}\n{hosts}\n".encode())
+    assert mistakes == []
+    assert layout is not None
+    assert layout.grants is not None
+    assert layout.grants.lengths == DEFAULT.with_lengths(20 * MS, 100 * MS)
 
 
 def test_nonsense_is_refused_with_exit_status_two() -> None:

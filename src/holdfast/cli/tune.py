@@ -32,7 +32,7 @@ def tune(
             body["verdicts"][name] |= _extra(verdict)
         typer.echo(msgspec.json.format(msgspec.json.encode(body)).decode())
     else:
-        _show(proposal)
+        show(proposal)
     if proposal.profile is None:
         raise typer.Exit(1)
 
@@ -41,8 +41,9 @@ def _extra(verdict: "Verdict") -> dict[str, object]:
     return {"works": verdict.works, "sentences": [finding.sentence for finding in verdict.findings]}
 
 
-def _show(proposal: "Proposal") -> None:
+def show(proposal: "Proposal") -> None:
     from holdfast.core.suspicion_words import in_ms
+    from holdfast.model.granting import MS
 
     jitter = proposal.jitter
     typer.echo(
@@ -74,3 +75,9 @@ def _show(proposal: "Proposal") -> None:
         typer.echo("no profile works here")
     else:
         typer.echo(f"proposed: {proposal.profile}")
+    if proposal.fitted is not None:
+        fitted = proposal.fitted.profile
+        typer.echo(
+            f"the shortest lengths that suit it: grants: {{heartbeat: {fitted.heartbeat_ns // MS}ms, "
+            f"grant: {fitted.length_ns // MS}ms}}"
+        )

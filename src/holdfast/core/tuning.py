@@ -6,12 +6,13 @@ Always: a finding names what is needed and what is there, both as numbers. Witho
 tells what no machine can do, which is what `validate` refuses.
 """
 
+from bisect import bisect_left
 from typing import Literal
 
 from msgspec import Struct, structs
 
 from holdfast.core.suspicion_words import in_ms, patience
-from holdfast.model.granting import DEFAULT, MS, PROFILES, Implied, Profile, implied
+from holdfast.model.granting import DEFAULT, MS, PROFILES, SECOND, Implied, Profile, implied
 
 TICKS_MIN = 2
 """The kernel rounds less than two ticks up, so such a grant is never armed."""
@@ -24,6 +25,9 @@ SAFETY = 2
 TRIP_NS = 300_000
 """On a LAN, where it was not measured."""
 GRANT_HEARTBEATS = 5
+HEARTBEAT_NS_MIN = MS
+GRANT_NS_MAX = 60 * SECOND
+"""A voter is silent for one grant after its start, and a lost host keeps its services for as long."""
 HEARTBEATS_NS = tuple(length * MS for length in (10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000))
 """Heartbeats that are tried when lengths are fitted."""
 
@@ -57,6 +61,7 @@ Code = Literal[
     "kernel-too-coarse",
     "too-few-rounds",
     "heartbeat-too-short",
+    "grant-too-long",
     "loop-too-late",
     "loop-near-limit",
     "loop-doubts-itself",
@@ -68,8 +73,9 @@ Code = Literal[
 SENTENCES: dict[Code, str] = {
     "kernel-too-coarse": "the kernel ends such a grant {there} after the ask at the earliest, and a heartbeat with two "
     "ticks needs {needed}",
-    "too-few-rounds": "only {there} heartbeats may be lost in a row, {needed} are needed",
+    "too-few-rounds": "heartbeats that may be lost in a row: {there}; needed: {needed}",
     "heartbeat-too-short": "the heartbeat is {there}, it must be at least {needed}",
+    "grant-too-long": "the grant is {there}, it must be no more than {needed}",
     "loop-too-late": "the loop of {about} woke {needed} late, and {there} are borne",
     "loop-near-limit": "the loop of {about} woke late by more than half of the {there} that are borne: twice what was "
     "seen would be {needed}",
@@ -145,9 +151,11 @@ def majority_trip_ns(jitter: Jitter) -> int:
 
 def judge(profile: Profile, jitter: Jitter | None = None, host: str = "this host") -> Verdict:
     """What speaks against the lengths: on any machine, and on the one that was measured."""
-    if profile.heartbeat_ns < MS:
+    if profile.heartbeat_ns < HEARTBEAT_NS_MIN:
         nothing = Implied(0, (0, 0), 0, 0, (0, 0), 0)
-        return Verdict(profile, nothing, 0, 0, (0, 0), (Finding("heartbeat-too-short", MS, profile.heartbeat_ns),))
+        return Verdict(
+            profile, nothing, 0, 0, (0, 0), (Finding("heartbeat-too-short", HEARTBEAT_NS_MIN, profile.heartbeat_ns),)
+        )
     trip_ns = TRIP_NS
     if jitter is not None:
         profile = structs.replace(profile, tick_ns=jitter.tick_ns, lag_ns=max(jitter.tick_ns, profile.slack_ns))
@@ -165,6 +173,8 @@ def judge(profile: Profile, jitter: Jitter | None = None, host: str = "this host
 
 def _of_any_machine(profile: Profile, means: Implied, failed_after_ns: int, trip_ns: int) -> list[Finding]:
     findings = []
+    if profile.length_ns > GRANT_NS_MAX:
+        findings.append(Finding("grant-too-long", GRANT_NS_MAX, profile.length_ns))
     kernel_end_ns = means.kernel_end_ns[0]
     shortest_ns = max(profile.shortest_ns, profile.heartbeat_ns + TICKS_MIN * profile.tick_ns)
     left_ns = max(0, kernel_end_ns - profile.heartbeat_ns)
@@ -198,14 +208,20 @@ def _of_this_machine(profile: Profile, borne_ns: int, jitter: Jitter, host: str)
 
 def with_heartbeat(heartbeat_ns: int) -> Profile:
     """Lengths of one's own, in the proportions of the default profile."""
-    return structs.replace(
-        DEFAULT,
-        name=f"heartbeat {in_ms(heartbeat_ns)}",
-        heartbeat_ns=heartbeat_ns,
-        length_ns=GRANT_HEARTBEATS * heartbeat_ns,
-        patience_ns=2 * heartbeat_ns,
-        turn_ns=2 * heartbeat_ns,
-    )
+    of = DEFAULT.with_lengths(heartbeat_ns, GRANT_HEARTBEATS * heartbeat_ns)
+    return structs.replace(of, name=f"heartbeat {in_ms(heartbeat_ns)}")
+
+
+def shortest_grant_ns(heartbeat_ns: int) -> int | None:
+    """The shortest grant (in whole milliseconds) that can work with this heartbeat on any machine; None if none can."""
+
+    def works(length_ms: int) -> bool:
+        return judge(DEFAULT.with_lengths(heartbeat_ns, length_ms * MS)).works
+
+    longest_ms = GRANT_NS_MAX // MS
+    # Whoever works with a grant works with a longer one.
+    shortest_ms = bisect_left(range(longest_ms), True, key=works)
+    return shortest_ms * MS if shortest_ms < longest_ms else None
 
 
 def propose(jitter: Jitter, host: str = "this host") -> Proposal:

@@ -4,11 +4,11 @@ In: models and the Notes of their file; out: a Layout, to be used only if the No
 """
 
 import re
-from collections.abc import Iterable
 
 from holdfast.descriptor.addresses import HOSTS_FROM, VMS_FROM, Addresses, plan
 from holdfast.descriptor.components import component
 from holdfast.descriptor.defaults import SAL_S, pace
+from holdfast.descriptor.granting import grants_of
 from holdfast.descriptor.groups import Places, TypeOf, group_of, places, services_of
 from holdfast.descriptor.mistakes import nearest, one_of
 from holdfast.descriptor.names import check_names, check_vnfc_names
@@ -30,7 +30,6 @@ from holdfast.model.layout import (
     Escalation,
     FenceDevice,
     FenceLevels,
-    Grants,
     Group,
     Host,
     Layout,
@@ -47,9 +46,6 @@ VNFC_ESCALATION = Escalation(maximum=3, probation_s=60.0)
 VM_ESCALATION = Escalation(maximum=3, probation_s=300.0)
 _BRIDGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$", re.ASCII)
 HOST_ESCALATION = Escalation(maximum=1, probation_s=300.0)
-
-
-VOTERS_MIN, PORT_MAX = 3, 65534
 
 
 def resolve(text: DescriptorText, notes: Notes) -> Layout:
@@ -91,30 +87,8 @@ def resolve(text: DescriptorText, notes: Notes) -> Layout:
         services=services,
         vnfcs=vnfcs,
         sal_s=sal_s,
-        grants=_grants(text, hosts, vnfcs.values(), notes),
+        grants=grants_of(text, hosts, vnfcs.values(), notes),
     )
-
-
-def _grants(text: DescriptorText, hosts: dict[str, HostText], vnfcs: Iterable[Vnfc], notes: Notes) -> Grants | None:
-    witnesses = {name for name, host in hosts.items() if host.witness}
-    for vnfc in vnfcs:
-        if vnfc.host in witnesses:
-            notes.wrong(
-                ("hosts", vnfc.host, "witness"), f"a host without VNFCs; {vnfc.name} is placed there", found=True
-            )
-            witnesses.discard(vnfc.host)
-    if text.grants is None:
-        for name in sorted(witnesses):
-            notes.wrong(("hosts", name, "witness"), "`grants` in this descriptor: only they need a witness", found=True)
-        return None
-    if len(hosts) < VOTERS_MIN:
-        expected = f"at least {VOTERS_MIN} hosts (one may be a witness): two cannot tell a failure from a cut"
-        notes.wrong(("grants",), expected, found=f"{len(hosts)} hosts")
-    if not 1 <= text.grants.port <= PORT_MAX:
-        notes.wrong(
-            ("grants", "port"), f"a port from 1 to {PORT_MAX}, with the next one free too", found=text.grants.port
-        )
-    return Grants(text.grants.profile, text.grants.port)
 
 
 def _check_top(text: DescriptorText, notes: Notes) -> None:

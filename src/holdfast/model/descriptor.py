@@ -204,6 +204,10 @@ class GrantsText(Written):
         description="`fast` (heartbeat 10 ms, grant 50 ms), `default` (50 ms, 250 ms), `wan`: how soon a host counts "
         "as failed, and for how long it may answer unheard",
     )
+    heartbeat: Duration | None = Field(default=None, description="in place of the profile's")
+    grant: Duration | None = Field(
+        default=None, description="in place of the profile's; `holdfast tune` proposes lengths that suit the hosts"
+    )
     port: int = Field(default=7400, description="UDP port of the agents; the managers use TCP on the next one")
 
     @model_validator(mode="before")

@@ -6,11 +6,11 @@ compared with one of another, but for watching the clocks themselves. docs/grant
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from holdfast.model.names import HostName, ServiceName, VnfcName
 
-US, MS = 1_000, 1_000_000
+US, MS, SECOND = 1_000, 1_000_000, 1_000_000_000
 PPM = 1_000_000
 
 CHANGES_BYTES_MAX = 1100
@@ -46,6 +46,10 @@ def surely_ns(length_ns: int, rho_ppm: int) -> int:
     return -(-length_ns * (PPM + rho_ppm) // (PPM - rho_ppm)) + 1
 
 
+PATIENCE_BEATS = 2
+"""A holder that lapsed may come back for so many heartbeats, unless it is found failed."""
+
+
 class Profile(Struct, frozen=True):
     """Lengths that belong together. `implied` says what they mean for an outage."""
 
@@ -63,6 +67,11 @@ class Profile(Struct, frozen=True):
     slack_ns: int = MS
     lag_ns: int = 4 * MS
     tick_ns: int = 4 * MS
+
+    def with_lengths(self, heartbeat_ns: int, length_ns: int) -> "Profile":
+        """Lengths of one's own, with the patience that belongs to them."""
+        of = structs.replace(self, heartbeat_ns=heartbeat_ns, length_ns=length_ns)
+        return structs.replace(of, patience_ns=PATIENCE_BEATS * heartbeat_ns, turn_ns=PATIENCE_BEATS * heartbeat_ns)
 
     @property
     def shortest_ns(self) -> int:
@@ -400,31 +409,6 @@ def implied(profile: Profile, round_trip_ns: int = 300 * US) -> Implied:
         host_off_ns=(profile.length_ns - profile.heartbeat_ns, profile.length_ns + round_trip_ns),
         silent_ns=profile.length_ns,
     )
-
-
-def cannot_work(profile: Profile, round_trip_ns: int, jitter_ns: int) -> list[str]:
-    """Why these lengths cannot work on that network, with agents late by up to `jitter_ns`; empty if they can."""
-    means = implied(profile, round_trip_ns)
-    wrong = []
-    if profile.length_ns < 2 * profile.heartbeat_ns:
-        wrong.append(
-            f"a grant of {_ms(profile.length_ns)} is shorter than two heartbeats of {_ms(profile.heartbeat_ns)}"
-        )
-    if means.kernel_end_ns[0] < profile.shortest_ns:
-        wrong.append(
-            f"of a grant of {_ms(profile.length_ns)} nothing is left that a timer of {_ms(profile.tick_ns)} can end"
-        )
-    elif means.late_ns < jitter_ns:
-        wrong.append(
-            f"agents here are late by up to {_ms(jitter_ns)}, but {_ms(means.late_ns)} is all that a grant of "
-            f"{_ms(profile.length_ns)}, heartbeats of {_ms(profile.heartbeat_ns)} and a round trip of "
-            f"{_ms(round_trip_ns)} leave: each time that is exceeded, the services of the host are dark"
-        )
-    return wrong
-
-
-def _ms(length_ns: int) -> str:
-    return f"{length_ns / MS:g} ms"
 
 
 def voter_set(

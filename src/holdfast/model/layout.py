@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from holdfast.model.granting import PROFILES, SECOND, Profile
 from holdfast.model.names import (
     HA,
     GroupName,
@@ -174,6 +175,21 @@ class Grants(Struct, frozen=True):
     profile: GrantProfile = "default"
     port: int = 7400
     """UDP port of the agents' heartbeats; the managers' link to the agents is TCP on the next one."""
+    heartbeat_s: float | None = None
+    """In place of the profile's."""
+    grant_s: float | None = None
+    """The same for the length of a grant."""
+
+    @property
+    def lengths(self) -> Profile:
+        """The profile, with lengths of one's own where they are given."""
+        named = PROFILES[self.profile]
+        if self.heartbeat_s is None and self.grant_s is None:
+            return named
+        return named.with_lengths(
+            named.heartbeat_ns if self.heartbeat_s is None else round(self.heartbeat_s * SECOND),
+            named.length_ns if self.grant_s is None else round(self.grant_s * SECOND),
+        )
 
 
 class FenceDevice(Struct, frozen=True):

@@ -17,7 +17,7 @@ import msgspec
 from holdfast.core.suspicion_words import PeerChanged
 from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
-from holdfast.model.granting import PROFILES, Succession, Successor
+from holdfast.model.granting import DEFAULT, Succession, Successor
 from holdfast.model.layout import Layout, Service
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
@@ -117,7 +117,7 @@ class HeldGrants:
             me=self._host,
             networks=(HotNetwork("first", own, grants.port),),
             peers=peers,
-            heartbeat_ns=PROFILES[grants.profile].heartbeat_ns,
+            heartbeat_ns=grants.lengths.heartbeat_ns,
             key_file=str(self._folder.key),
             socket=str(path),
         )
@@ -126,7 +126,7 @@ class HeldGrants:
         grants = self._layout.grants
         return GrantSettings(
             me=self._host,
-            profile=grants.profile if grants is not None else "default",
+            profile=grants.lengths if grants is not None else DEFAULT,
             members=tuple(self._layout.hosts),
             witnesses=tuple(name for name, host in self._layout.hosts.items() if host.witness),
             addresses={service.name: service.address for service in self._layout.services.values()},

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from holdfast.model.granting import Held, Lapsed, Lost, Refused, Regained, Released, Succession, Taking
+from holdfast.model.granting import Held, Lapsed, Lost, Profile, Refused, Regained, Released, Succession, Taking
 from holdfast.model.names import HostName, ServiceName
 
 AGENT_SILENT_NS = 3_000_000_000
@@ -15,7 +15,7 @@ class GrantSettings(Struct, frozen=True):
     """Everything that the grants know at the start of the hot process."""
 
     me: HostName
-    profile: str
+    profile: Profile
     members: tuple[HostName, ...]
     witnesses: tuple[HostName, ...]
     addresses: dict[ServiceName, str]

@@ -20,7 +20,6 @@ from holdfast.drivers.window_choice import open_window
 from holdfast.drivers.window_order import Outcome
 from holdfast.errors import PeerError, WorldError
 from holdfast.model.granting import (
-    PROFILES,
     Arm,
     Close,
     CloseAll,
@@ -58,7 +57,7 @@ class GrantRider:
         """Orders that are followed as soon as a claim from before has come to its end."""
         self._alive_ns = now_ns
         self._clocks_ns = now_ns
-        self.grantor = Grantor(settings.me, incarnation, PROFILES[settings.profile], _voter_set(settings), now_ns)
+        self.grantor = Grantor(settings.me, incarnation, settings.profile, _voter_set(settings), now_ns)
         self._carry_out()
 
     # What the loop calls.
@@ -264,7 +263,7 @@ def make_window(settings: GrantSettings) -> Window | None:
     addresses = [address for address in settings.addresses.values() if address]
     if not addresses or settings.me in settings.witnesses:
         return None
-    window = open_window(addresses, settings.table, longest_ns=PROFILES[settings.profile].length_ns)
+    window = open_window(addresses, settings.table, longest_ns=settings.profile.length_ns)
     if settings.interface:
         window.guard(settings.interface)
     return window
@@ -275,7 +274,7 @@ def _voter_set(settings: GrantSettings) -> VoterSet:
     path = Path(settings.voter_set_file)
     if path.is_file():
         return msgspec.json.decode(path.read_bytes(), type=VoterSet)
-    first = voter_set(settings.members, PROFILES[settings.profile], witnesses=settings.witnesses)
+    first = voter_set(settings.members, settings.profile, witnesses=settings.witnesses)
     _write(path, first)
     return first
 

@@ -241,7 +241,7 @@ class Story:
         return []
 
     def manner(self, words: list[str]) -> list[str]:
-        """`from-now KIND of ENTITY fails|hangs|works|by-second-level [TIMES]`."""
+        """`from-now KIND of ENTITY fails|hangs|lies|works|by-second-level [TIMES]`."""
         kind, _, entity, manner, *times = words
         world = self.stage.world
         world.manners.pop((kind, entity), None)
@@ -299,9 +299,17 @@ class Story:
     def host_silent(self, words: list[str]) -> list[str]:
         """`host-silent HOST`: it is off, and the agents of others say so."""
         host = HostName(words[0])
-        other = next(name for name in self.stage.layout.hosts if name != host)
-        self.stage.queue.extend(self.stage.world.silence(host, other))
+        self.stage.queue.extend(self.stage.world.silence(host, self._another_than(host)))
         return []
+
+    def host_cut(self, words: list[str]) -> list[str]:
+        """`host-cut HOST`: it runs on, but no other host and no manager hears it; `agent HOST joins` ends that."""
+        host = HostName(words[0])
+        self.stage.queue.extend(self.stage.world.cut(host, self._another_than(host)))
+        return []
+
+    def _another_than(self, host: HostName) -> HostName:
+        return next(name for name in self.stage.layout.hosts if name != host)
 
     def write(self, words: list[str]) -> list[str]:
         """`write GROUP UPDATES`: the active acknowledges updates."""
@@ -354,6 +362,7 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "kill-vm": Story.kill_vm,
     "kill-host": Story.kill_host,
     "host-silent": Story.host_silent,
+    "host-cut": Story.host_cut,
     "from-now": Story.manner,
     "finish": Story.finish,
     "tick": Story.tick,

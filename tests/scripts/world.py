@@ -96,7 +96,8 @@ class World:
         self.vms = {name: SimulatedVm() for name in layout.vms}
         self.away: set[HostName] = set()
         self.manners: dict[tuple[str, str], str] = {}
-        """(kind of action, entity) to `fails`, `hangs`, `by-second-level` (fencing); absent where it works."""
+        """(kind of action, entity) to `fails`, `hangs`, `lies` (says that it is done), `by-second-level` (fencing);
+        absent where it works."""
         self.times: dict[tuple[str, str], int] = {}
         """How often a manner still applies; for ever where absent."""
         self.outcomes: dict[ActionId, Outcome] = {}
@@ -139,7 +140,7 @@ class World:
             ActionFailed(action.id, "as the story wants it") if manner == "fails" else None
         )
         if failure is None:
-            news = self._do(action)
+            news = [] if manner == "lies" else self._do(action)
         elif isinstance(action, StartVnfc) and not failure.vm_gone:
             self.vnfcs[action.vnfc].condition = "failed"
             self.vnfcs[action.vnfc].run = action.run
@@ -299,10 +300,17 @@ class World:
 
     def silence(self, host: HostName, by: HostName) -> list[News]:
         """The host is off, and the agents of others say so."""
-        return [
-            *self.power_off(host),
-            *((party, HostFailed(host, by, "silent for 45 ms")) for party in self.managers()),
-        ]
+        return [*self.power_off(host), *self._found_silent(host, by)]
+
+    def cut(self, host: HostName, by: HostName) -> list[News]:
+        """Nobody hears the host, and it runs on; what it answered for ends with its grant, and it will say so."""
+        for name, vnfc in self.vnfcs.items():
+            if self.layout.vnfcs[name].host == host and vnfc.services:
+                vnfc.services, vnfc.condition = (), "failed"
+        return [*self.lose_agent(host), *self._found_silent(host, by)]
+
+    def _found_silent(self, host: HostName, by: HostName) -> list[News]:
+        return [(party, HostFailed(host, by, "silent for 45 ms")) for party in self.managers()]
 
     def lose_agent(self, host: HostName) -> list[News]:
         self.away.add(host)

@@ -100,6 +100,15 @@ def host_fenced(stage: JournalledStage) -> None:
     stage.quiet(50)
 
 
+def fenced_by_a_lie(stage: JournalledStage) -> None:
+    host, other = HostName("host1"), HostName("host2")
+    stage.world.manners |= {("fencing", host): "lies", ("power-on", host): "lies"}
+    stage.fault("cut", host, stage.world.cut(host, other))
+    stage.quiet(50)
+    stage.queue.extend(stage.world.join(host))
+    stage.settle()
+
+
 RUNS: dict[str, tuple[str, str, str, Play]] = {
     # name: layout, service, order, what happens
     "uc1": ("registry", "registry", "uc1", kill("registry-1")),
@@ -136,6 +145,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
     "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),
+    "fenced by a lie": ("external-granted", "billing", "fence-lies", fenced_by_a_lie),
     "agent away": ("registry-granted", "registry", "nothing-moves", agent_away),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }

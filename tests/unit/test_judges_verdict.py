@@ -15,8 +15,10 @@ from holdfast.lab.judges.probed import GET, PUT, ProbeRun, save_probe
 from holdfast.lab.judges.verdict import CHECKS, Verdict, judge, judge_folder
 from holdfast.model.actions import Activate, ClearAlarm, CloseIncident, OpenIncident, RaiseAlarm, Send
 from holdfast.model.events import StandbySynced, VnfcReady
+from holdfast.model.layout import in_charge
 from holdfast.model.messages import ErrorCleared
-from holdfast.model.records import Decided, Ended, Record, Seen
+from holdfast.model.names import HA
+from holdfast.model.records import Decided, Ended, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
 from tests.unit.judged_stage import STEP_S
 
@@ -187,6 +189,22 @@ def test_the_vms_own_start_is_allowed_where_the_vm_was_restarted() -> None:
     assert judge(slow(with_records(evidence, slower), 0.3)).checks["restored"].ok is True
 
 
+def test_a_leader_that_was_lost_with_the_fault_has_its_time_to_be_followed_and_no_more() -> None:
+    evidence = with_run(good_run("uc7"), outage="start-time")
+    begin = evidence.run.faults[0].at
+
+    def led_after(seconds: float, outage_s: float) -> Verdict:
+        leads = Marked(begin + seconds, HA, 900, "leads", "ha", "term 2")
+        other = replace(leads, by=in_charge(evidence.layout, next(iter(evidence.layout.vnfs))), n=901)
+        return judge(slow(with_records(evidence, [*evidence.records, leads, other]), outage_s))
+
+    assert fails(judge(slow(evidence, 1.2))) == ["restored"]
+    verdict = led_after(1.2, 1.2)
+    assert verdict.checks["restored"].ok is True
+    assert "another leader of the managers 1200 ms" in verdict.checks["restored"].text
+    assert fails(led_after(2.5, 2.6)) == ["restored"]
+
+
 def test_an_unrecorded_start_leaves_the_limit_unknown() -> None:
     evidence = with_run(good_run("uc7"), outage="start-time")
     left = [r for r in evidence.records if getattr(r, "what", "") != "StartVnfc"]
@@ -207,6 +225,19 @@ def test_two_owners_fail() -> None:
     assert fails(verdict) == ["two_owners"]
     assert verdict.two_owners_ms is not None
     assert verdict.two_owners_ms > 400
+
+
+def with_fence_mode(evidence: Evidence, mode: str) -> Evidence:
+    lie = Fault(evidence.run.began_at, "fence-mode", "host1", starts=False, detail=mode)
+    return with_run(evidence, faults=(lie, *evidence.run.faults))
+
+
+def test_who_wrote_to_storage_while_a_device_lied_is_said_not_to_be_judged() -> None:
+    lied = judge(with_fence_mode(good_run("fenced by a lie"), "lies-fully"))
+    assert (lied.verdict, len(lied.not_judged)) == ("pass", 1)
+    assert "storage of billing: host1 may have run on" in lied.not_judged[0]
+    assert judge(with_fence_mode(good_run("host fenced"), "hangs")).not_judged == ()
+    assert judge(with_fence_mode(good_run("uc1 granted"), "lies-fully")).not_judged == ()
 
 
 def with_state(evidence: Evidence, lost: list[int], sync: str, **fields: object) -> Evidence:

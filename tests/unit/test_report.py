@@ -21,7 +21,7 @@ from tests.unit.judged_runs import RUNS, good_run
 
 RUN_KEYS = [
     "scenario", "repeat", "world", "seed", "verdict", "checks", "sal", "outage_ms", "lost", "sent", "two_owners_ms",
-    "updates_lost", "stages_ms", "repair_ms", "dir",
+    "updates_lost", "stages_ms", "repair_ms", "not_judged", "dir",
 ]  # fmt: skip
 
 
@@ -154,6 +154,13 @@ def test_a_run_that_did_not_pass_says_why_and_where() -> None:
     assert "  unknown: no priority" in lines
     assert "  leftovers: left behind: namespace x" in lines
     assert list(complaints([verdicts()[0]])) == []
+
+
+def test_what_is_not_judged_is_said_once_a_scenario_and_changes_no_verdict() -> None:
+    lied = replace(verdicts()[0], not_judged=("storage of x",))
+    text = shown([lied, replace(lied, repeat=1)])
+    assert text.count("uc1: not judged: storage of x") == 1
+    assert "fail" not in text
 
 
 def test_the_json_has_exactly_the_documented_form() -> None:

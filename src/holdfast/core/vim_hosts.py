@@ -168,8 +168,8 @@ def _reconcile(draft: Draft, vm: VmName, fact: VmFact) -> None:
         case "up" if not is_same:
             vm_died(draft, vm, life.boot, "absent when its agent joined")
         case "down" if fact.condition == "up":
-            # It was confirmed gone, and is there: it has to go again before it may start.
-            draft.change(vm, phase="failed")
+            # It was confirmed gone, and is there (a fence device that lied): it has to go before it may start.
+            draft.change(vm, phase="failed", why=(*life.why, draft.reason("vm-ran-on", vm)))
         case "stuck":
             draft.timers.pop(f"isolate:{vm}", None)
             draft.change(vm, phase="failed")

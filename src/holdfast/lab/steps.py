@@ -251,9 +251,12 @@ def _cut(stage: Stage, step: Step) -> None:
 
 
 def _fence_mode(stage: Stage, step: Step) -> None:
-    """Not a fault that is judged: the stage is set by it."""
+    """Not a fault that is judged: the stage is set by it. A lie is known to the judges, as it can hide things."""
     place, *level, mode = step.words
-    stage.world.set_fence_mode(stage.host(place), mode, level[0] if level else "")
+    name = stage.host(place)
+    stage.world.set_fence_mode(name, mode, level[0] if level else "")
+    at = stage.mark("staged", name, str(step))
+    stage.faults.append(Fault(at=at, kind=step.verb, entity=name, starts=False, detail=mode))
 
 
 def _heal(stage: Stage, step: Step) -> None:

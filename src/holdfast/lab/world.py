@@ -263,6 +263,8 @@ class LiveWorld:
         Also after an `open` that failed half-way.
         """
         left: list[str] = []
+        # First: managers that are still there would have hosts switched off that are being ended one after the other.
+        self._switch.stop()
         if self._controller is not None:
             self._controller.terminate()
             try:
@@ -274,7 +276,6 @@ class LiveWorld:
                 left += self._end_host(name, child)
             except WorldError as error:
                 left.append(f"what is on host {name} cannot be known: {error}")
-        self._switch.stop()
         for sandbox in (*self._hosts.values(), *([self._client] if self._client else [])):
             sandbox.kill()
             sandbox.wait_gone(5.0)

@@ -13,7 +13,7 @@ from holdfast.lab.judges.facts import Fact
 from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.probed import PUT, Gap, ProbeRun
 from holdfast.lab.judges.stages import Limit
-from holdfast.model.layout import Group
+from holdfast.model.layout import Group, grant_suffices
 from holdfast.model.names import VnfcName
 
 END_WINDOW_S = 0.2
@@ -175,6 +175,22 @@ def leftovers(evidence: Evidence) -> Check:
     if found is None:
         return Check(None, "nobody has looked")
     return Check(not found, f"left behind: {listed(found)}" if found else "nothing was left behind")
+
+
+def not_judged(evidence: Evidence) -> tuple[str, ...]:
+    """After a lie about the power of a host nobody outside can tell who has written to storage meanwhile."""
+    layout = evidence.layout
+    group = layout.groups[layout.services[evidence.run.service].group]
+    if not grant_suffices(layout, group.name):
+        liars = dict.fromkeys(
+            fault.entity for fault in evidence.run.faults if (fault.kind, fault.detail) == ("fence-mode", "lies-fully")
+        )
+        return tuple(
+            f"storage of {evidence.run.service}: {host} may have run on after its fence device had said that it is "
+            "off; whether it wrote meanwhile is not seen from outside"
+            for host in liars
+        )
+    return ()
 
 
 def updates_lost(evidence: Evidence) -> int:

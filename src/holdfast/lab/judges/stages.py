@@ -16,6 +16,9 @@ BELOW_ONE_SECOND_MS = 1000.0
 ALLOWANCE_MS = 100.0
 """On top of a measured start time: for detecting, deciding and isolating."""
 
+LEADER_LIMIT_S = 1.5
+"""Within this time another manager leads when the leader is lost (docs/etcd.md); what takes longer is the outage's."""
+
 ISOLATED = ("known-gone", "cleanup-ok", "isolate-ok", "quiesce-ok")
 FIRST_ORDERS = ("cleanup", "isolate", "quiesce", "set-active", "take-over", "vnfc-start", "repair-request")
 
@@ -106,6 +109,10 @@ def outage_limit(
             return Limit(None, "the VM's own start was not recorded")
         parts.append(f"start of the VM {1000 * vm:.0f} ms")
         total += vm
+    led = _leader_s(all_facts, within, until)
+    if led:
+        parts.append(f"another leader of the managers {1000 * led:.0f} ms")
+        total += led
     host = _host_s(all_facts, within, until)
     if host:
         parts.append(f"the host's power off and on {1000 * host:.0f} ms")
@@ -130,6 +137,17 @@ def _start_s(
             took[entity] = max(took.get(entity, 0.0), fact.at - begun[entity].at)
     chosen = [took[name] for name in preferred if name in took] or list(took.values())
     return max(chosen, default=None)
+
+
+def _leader_s(all_facts: Sequence[Fact], within: Episode, until: float) -> float:
+    """Until another manager led, where the one that led was lost with the fault: measured, up to what is promised."""
+    charge = next(iter(within.variables["$charge"]))
+    leads = [
+        fact.at
+        for fact in all_facts
+        if (fact.verb, fact.kind, fact.by) == ("marked", "leads", charge) and within.begin <= fact.at <= until
+    ]
+    return min(min(leads) - within.begin, LEADER_LIMIT_S) if leads else 0.0
 
 
 def _host_s(all_facts: Sequence[Fact], within: Episode, until: float) -> float:

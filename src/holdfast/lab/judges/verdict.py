@@ -50,6 +50,8 @@ class Verdict(Struct, frozen=True):
     """Longest pause of the probe itself."""
     violations: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    not_judged: tuple[str, ...] = ()
+    """What this run says nothing about, though one might read it so; it does not change the verdict."""
     dir: str = ""
 
 
@@ -85,6 +87,7 @@ def judge(evidence: Evidence) -> Verdict:
         noise_ms=_ms(probe.noise_s) if probe is not None else None,
         violations=violations,
         unknown=unknown,
+        not_judged=checks.not_judged(evidence),
         dir=str(evidence.folder),
     )
 
@@ -133,7 +136,7 @@ def _two_owners(owners: Judged) -> Check:
         return Check(False, f"{owners.ms:.1f} ms: " + checks.listed(proof.text for proof in owners.proofs))
     if not owners.asked:
         return Check(None, "nobody asked who owns the service")
-    return Check(True, "never two owners at once")
+    return Check(True, "never two owners of the address at once")
 
 
 def _order(evidence: Evidence) -> tuple[Check, tuple[str, ...]]:

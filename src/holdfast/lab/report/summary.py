@@ -47,6 +47,7 @@ def _run(run: Verdict) -> dict[str, Any]:
         "updates_lost": run.updates_lost,
         "stages_ms": run.stages_ms,
         "repair_ms": run.repair_ms,
+        "not_judged": list(run.not_judged),
         "dir": run.dir,
     }
 

@@ -73,7 +73,13 @@ def complaints(verdicts: Sequence[Verdict]) -> Iterator[str]:
                 yield f"  {name}: {'' if check.ok is False else 'cannot tell: '}{check.text}"
 
 
+def caveats(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What nobody should read out of these verdicts; said once a scenario."""
+    said = {(run.scenario, text): None for run in verdicts for text in run.not_judged}
+    yield from (f"{scenario}: not judged: {text}" for scenario, text in said)
+
+
 def show(verdicts: Sequence[Verdict], console: Console) -> None:
     console.print(table(verdicts))
-    for line in complaints(verdicts):
+    for line in (*complaints(verdicts), *caveats(verdicts)):
         console.print(escape(line), soft_wrap=True, highlight=False)

@@ -7,14 +7,13 @@ that breaks the protocol or floods us loses its connection, and its listener hea
 
 import asyncio
 import os
-import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from holdfast.errors import PeerError, UserError, WorldError
 from holdfast.model.limits import COMPONENT_LINES_PER_S_MAX
+from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.wire import component as wire
 
 SOCKET_PATH_BYTES_MAX = 107
@@ -107,9 +106,7 @@ class Session(asyncio.Protocol):
     def peer_pid(self) -> int:
         """Who connected, as the kernel says."""
         assert self._transport is not None
-        sock = self._transport.get_extra_info("socket")
-        pid: int = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-        return pid
+        return self._door.streams.caller_pid(self._transport)
 
     def _break(self, why: str) -> None:
         self.close()
@@ -153,7 +150,11 @@ class ComponentDoor:
     """Listens on the component socket."""
 
     def __init__(
-        self, path: Path, recognise: Callable[[str, int], Listener | None], refused: Callable[[str], None]
+        self,
+        path: Path,
+        recognise: Callable[[str, int], Listener | None],
+        refused: Callable[[str], None],
+        streams: Streams = SOCKETS,
     ) -> None:
         """
         Args:
@@ -161,11 +162,12 @@ class ComponentDoor:
             refused: hears why a connection without a name was closed.
         """
         self.path = path
+        self.streams = streams
         self.recognise = recognise
         self.refused = refused
         self._sessions: set[Session] = set()
         self._unknown: dict[Session, None] = {}
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
 
     async def open(self) -> None:
         if len(os.fsencode(self.path)) > SOCKET_PATH_BYTES_MAX:
@@ -174,8 +176,7 @@ class ComponentDoor:
                 "choose a run folder with a shorter path (HOLDFAST_RUN)",
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Session(self), str(self.path))
+        self._server = await self.streams.listen(self.path, lambda: Session(self))
 
     def admit(self, session: Session) -> None:
         self._sessions.add(session)
@@ -196,7 +197,6 @@ class ComponentDoor:
         self._server.close()
         for session in tuple(self._sessions):
             session.close()
-        await self._server.wait_closed()
         while self._sessions:
             await asyncio.sleep(0)
         self.path.unlink(missing_ok=True)

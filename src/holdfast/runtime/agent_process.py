@@ -48,6 +48,7 @@ from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import Link, listen
+from holdfast.runtime.streams import Listening
 from holdfast.runtime.watchdog import watched
 from holdfast.store.journal import Journal
 from holdfast.wire.link_messages import AllEnded, Do, EndAll, Leads, LinkMessage, NewestTerm, Tell, Took
@@ -93,14 +94,15 @@ class AgentProcess:
         self._begun: OrderedDict[ActionId, None] = OrderedDict()
         self._under_way: set[asyncio.Task[None]] = set()
         self._is_ending = False
+        self._loop = asyncio.get_running_loop()
         self._terms = Terms(terms, lambda text: self.mark("terms", str(self._me), text))
         self.agent = make(self.emit, self.mark)
-        self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[bool] = self._loop.create_future()
         """Result: whether everything on the host has been ended."""
 
     def emit(self, event: Event) -> None:
         """Tell the party in charge what has happened."""
-        at = time.monotonic()
+        at = self._loop.time()
         if isinstance(event, HostFailed | HostReturned):
             self._silent.pop(event.host, None)
             if isinstance(event, HostFailed):
@@ -139,7 +141,7 @@ class AgentProcess:
 
     def mark(self, name: str, about: str = "", detail: str = "") -> None:
         """Journal something worth a line."""
-        self._journal.write([Marked(time.monotonic(), self._me, self._journal.number(), name, about, detail)])
+        self._journal.write([Marked(self._loop.time(), self._me, self._journal.number(), name, about, detail)])
 
     def link_opened(self, link: Link) -> None:
         if link.peer in {OPERATOR, LAB}:
@@ -164,9 +166,9 @@ class AgentProcess:
         self._links[link.peer] = link
         if older is not None:
             older.close()
-        link.send(Tell(self.agent.facts(), time.monotonic()))
+        link.send(Tell(self.agent.facts(), self._loop.time()))
         for failed in self._silent.values():
-            link.send(Tell(failed, time.monotonic()))
+            link.send(Tell(failed, self._loop.time()))
         for tell in self._news.get(link.peer, {}).values():
             link.send(tell)
 
@@ -180,14 +182,14 @@ class AgentProcess:
                     "outdated", link.peer, f"{type(message.action).__name__} {message.action.id} is not carried out"
                 )
         elif isinstance(message, Do) and not self._is_ending:
-            task = asyncio.get_running_loop().create_task(self._perform(message.action), name=message.action.id)
+            task = self._loop.create_task(self._perform(message.action), name=message.action.id)
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         elif isinstance(message, Took):
             for number in message.numbers:
                 self._news.get(link.peer, OrderedDict()).pop(number, None)
         elif isinstance(message, EndAll) and link in self._others:
-            task = asyncio.get_running_loop().create_task(self._end_all(link), name="end all")
+            task = self._loop.create_task(self._end_all(link), name="end all")
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
@@ -204,9 +206,9 @@ class AgentProcess:
             self._begun[action.id] = None
             if len(self._begun) > OUTCOMES_KEPT:
                 self._begun.popitem(last=False)
-            self._journal.write([Begun(time.monotonic(), self._me, self._journal.number(), action.id, what, about)])
+            self._journal.write([Begun(self._loop.time(), self._me, self._journal.number(), action.id, what, about)])
         outcome = await self._outcome(action)
-        at = time.monotonic()
+        at = self._loop.time()
         # To whom it matters now: the asker may have connected again since.
         link = self._links.get(Party(action.id.rpartition("/")[0]))
         if link is not None:
@@ -283,11 +285,11 @@ async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent
     me = agent_party(host)
     key = load_key(folder)
     journal = Journal(folder.journal(me), me, lambda text: print(text, file=sys.stderr))
-    journal.opened(time.monotonic(), time.time(), os.getpid())
+    journal.opened(loop.time(), time.time(), os.getpid())
     process = AgentProcess(layout, host, journal, make, folder.terms(host))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop)
-    servers: list[asyncio.Server] = []
+    servers: list[Listening] = []
     watchdog: asyncio.Task[None] | None = None
     try:
         await process.agent.open()

@@ -14,8 +14,9 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.drivers.fence import set_power
 from holdfast.errors import WorldError
@@ -25,10 +26,11 @@ from holdfast.model.names import HostName, Party
 from holdfast.model.records import CARRIES
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key
-from holdfast.runtime.manager import Pump
+from holdfast.runtime.manager import Pump, SetPower
 from holdfast.runtime.manager_process import MakeCore, core_of, make_seat, parties_in
 from holdfast.runtime.reach import Links
 from holdfast.runtime.seat import Seat
+from holdfast.runtime.streams import SOCKETS, Streams
 from holdfast.runtime.watchdog import watched
 from holdfast.store.behind import Behind
 from holdfast.store.etcd import EtcdState
@@ -122,6 +124,17 @@ class Outdated(Superseded):
         self.newest = newest
 
 
+class Surroundings(NamedTuple):
+    """What a candidate finds around it on its host."""
+
+    streams: Streams = SOCKETS
+    power: SetPower = set_power
+    machine: str = ""
+    """Which start of the machine its clock belongs to; read from the kernel if empty."""
+    token: Callable[[], str] = partial(secrets.token_hex, 8)
+    """Tells one candidature from all others."""
+
+
 class Reign:
     """One process's candidature, and what it holds while it leads."""
 
@@ -133,13 +146,16 @@ class Reign:
         client: EtcdClient,
         name: str,
         core: MakeCore,
+        around: Surroundings | None = None,
     ) -> None:
         self._layout = layout
+        around = around if around is not None else Surroundings()
+        self._around = around
         self._folder = folder
         self._parties = parties
         self._client = client
         self._core = core
-        self.campaign = Campaign(client, Leadership(name, secrets.token_hex(8)), self._changed)
+        self.campaign = Campaign(client, Leadership(name, around.token()), self._changed)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Has an error when somebody else leads."""
         self._term = 0
@@ -158,16 +174,25 @@ class Reign:
         if fence.term != self.campaign.fence().term:
             raise Superseded(f"the leadership of term {fence.term} ended before it began")
         self._behind = Behind(loaded, state.save, self._tell_late, self._kept, self._superseded)
-        machine = _BOOT_ID.read_text().strip()
+        machine = self._around.machine or _BOOT_ID.read_text().strip()
+        now = asyncio.get_running_loop().time
         for party in self._parties:
             seat, journal = make_seat(
-                self._folder, party, self._core(self._layout, party), self._behind, self._term, machine
+                self._folder, party, self._core(self._layout, party), self._behind, self._term, machine, now
             )
             self._seats.append(seat)
             self._journals.append(journal)
             seat.mark("leads", str(party), f"term {self._term}")
             seat.mark(CARRIES, str(party), " ".join(seat.carried()))
-        self._links = Links(self._layout, self._folder, load_key(self._folder), set_power, self._outdated, self._term)
+        self._links = Links(
+            self._layout,
+            self._folder,
+            load_key(self._folder),
+            self._around.power,
+            self._outdated,
+            self._term,
+            self._around.streams,
+        )
         self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self._may_decide)
         self._pump.ended.add_done_callback(self._pump_ended)
         self._pump.start()

@@ -8,15 +8,16 @@ closed. All calls to the owner come from the loop; nothing waits between receivi
 import asyncio
 import os
 import sys
-from pathlib import Path
 from typing import Protocol
 
 from holdfast.errors import PeerError
 from holdfast.model.limits import HANDSHAKE_LIMIT_S, LINK_BUFFER_BYTES_MAX, LINK_REFUSED_RETRY_S, LINK_RETRY_S
 from holdfast.model.names import Party
-from holdfast.runtime.sockets import Endpoint, Place, connected, listening, notice_silence
+from holdfast.runtime.sockets import Place
+from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.wire.frames import FrameReader, frame
-from holdfast.wire.handshake import NONCE_BYTES, Calling, Listening
+from holdfast.wire.handshake import NONCE_BYTES, Calling
+from holdfast.wire.handshake import Listening as Answering
 from holdfast.wire.link_messages import LinkMessage, decoded, encoded
 
 
@@ -35,7 +36,7 @@ class Owner(Protocol):
 class Link(asyncio.Protocol):
     """One end of one connection."""
 
-    def __init__(self, handshake: Calling | Listening, owner: Owner) -> None:
+    def __init__(self, handshake: Calling | Answering, owner: Owner) -> None:
         self._handshake = handshake
         self._owner = owner
         self._reader = FrameReader()
@@ -112,23 +113,19 @@ class Link(asyncio.Protocol):
             self._owner.link_closed(self)
 
 
-async def listen(place: Place, key: bytes, me: Party, owner: Owner) -> asyncio.Server:
+async def listen(place: Place, key: bytes, me: Party, owner: Owner, streams: Streams = SOCKETS) -> Listening:
     """Accept links there; every one is handed to `owner` once its caller is known."""
-    loop = asyncio.get_running_loop()
-
-    def accepted() -> Link:
-        return Link(Listening(key, me, os.urandom(NONCE_BYTES)), owner)
-
-    if isinstance(place, Endpoint):
-        return await loop.create_server(accepted, sock=listening(place))
-    return await loop.create_unix_server(accepted, sock=listening(place))
+    return await streams.listen(place, lambda: Link(Answering(key, me, os.urandom(NONCE_BYTES)), owner))
 
 
 class KeptLink:
     """Calls `to` at its place, and calls again whenever the link breaks, until closed."""
 
-    def __init__(self, place: Place, key: bytes, me: Party, to: Party, owner: Owner) -> None:
+    def __init__(
+        self, place: Place, key: bytes, me: Party, to: Party, owner: Owner, streams: Streams = SOCKETS
+    ) -> None:
         self._place = place
+        self._streams = streams
         self._key = key
         self._owner = owner
         self.me = me
@@ -137,11 +134,10 @@ class KeptLink:
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{me} calls {to}")
 
     async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             pause = LINK_RETRY_S
             try:
-                self.link = await self._call(loop)
+                self.link = await self._call()
                 await asyncio.shield(self.link.ended)
                 if self.link.is_refused:
                     pause = LINK_REFUSED_RETRY_S
@@ -156,13 +152,8 @@ class KeptLink:
         self._task.cancel()
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{self.me} calls {self.to}")
 
-    async def _call(self, loop: asyncio.AbstractEventLoop) -> Link:
-        if isinstance(self._place, Path):
-            return (await loop.create_unix_connection(self._caller, sock=connected(self._place)))[1]
-        async with asyncio.timeout(HANDSHAKE_LIMIT_S):
-            transport, link = await loop.create_connection(self._caller, *self._place)
-        notice_silence(transport.get_extra_info("socket"))
-        return link
+    async def _call(self) -> Link:
+        return await self._streams.call(self._place, self._caller, HANDSHAKE_LIMIT_S)
 
     def _caller(self) -> Link:
         return Link(Calling(self._key, self.me, self.to, os.urandom(NONCE_BYTES)), self._owner)

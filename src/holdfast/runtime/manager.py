@@ -10,7 +10,6 @@ store has it. How the words travel is in `runtime/reach.py`.
 import asyncio
 import heapq
 import itertools
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -87,7 +86,7 @@ class Pump:
         """Messages on their way: when sent last, and when to send again."""
         self._powering: dict[ActionId, tuple[HostName, asyncio.Task[None]]] = {}
         self._repeat: asyncio.TimerHandle | None = None
-        self._tidied_at = time.monotonic()
+        self._tidied_at = self._loop.time()
         self._events_tidied = 0
         self._is_closed = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -96,7 +95,7 @@ class Pump:
     def start(self) -> None:
         """Let every core know that it begins (again), and take up what it had outstanding."""
         for seat in self.seats.values():
-            self.push(seat, ManagerStarted(), time.monotonic(), lambda _, seat=seat: self._resume(seat))  # type: ignore[misc]
+            self.push(seat, ManagerStarted(), self._loop.time(), lambda _, seat=seat: self._resume(seat))  # type: ignore[misc]
         self._drain()
         self._on_repeat()
 
@@ -218,7 +217,7 @@ class Pump:
         self._reach.agent(seat, host, action)
 
     def _send(self, seat: Seat, action: Send) -> None:
-        now = time.monotonic()
+        now = self._loop.time()
         _, pause = self._sent.get(action.id, (0.0, MESSAGE_REPEAT_S / 2))
         self._sent[action.id] = (now, min(pause * 2, MESSAGE_REPEAT_MAX_S))
         receiver = self.seats.get(action.to)
@@ -231,7 +230,7 @@ class Pump:
     def message_taken(self, seat: Seat, message: ActionId) -> None:
         """The receiver's store has the message."""
         if self._sent.pop(message, None) is not None:
-            self.push(seat, ActionDone(message), time.monotonic())
+            self.push(seat, ActionDone(message), self._loop.time())
 
     def _switch(self, seat: Seat, action: FenceHost | StartHost) -> None:
         if action.id in self._powering:
@@ -250,10 +249,10 @@ class Pump:
             detail = await self._reach.power(levels, "off" if isinstance(action, FenceHost) else "on")
         except HoldfastError as error:
             seat.ended(action, False, error.message)
-            self.push(seat, ActionFailed(action.id, error.message), time.monotonic())
+            self.push(seat, ActionFailed(action.id, error.message), self._loop.time())
         else:
             seat.ended(action, True, detail)
-            self.push(seat, ActionDone(action.id, detail), time.monotonic())
+            self.push(seat, ActionDone(action.id, detail), self._loop.time())
 
     async def _no_other_switching(self, host: HostName) -> None:
         """An earlier order may still be under way at a device that is slow, and must not undo the later one."""
@@ -289,13 +288,13 @@ class Pump:
 
     def _pause_clock(self, seat: Seat) -> None:
         self._alarm_clocks.pop(seat.party, None)
-        self._set_clock(seat, time.monotonic() + BUG_PAUSE_S)
+        self._set_clock(seat, self._loop.time() + BUG_PAUSE_S)
 
     def _on_repeat(self) -> None:
         self._repeat = self._loop.call_later(MESSAGE_REPEAT_S, self._on_repeat)
         if not self._may_decide():
             return
-        now = time.monotonic()
+        now = self._loop.time()
         for seat in self.seats.values():
             if not seat.is_taken:
                 seat.keep()

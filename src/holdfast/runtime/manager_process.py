@@ -99,12 +99,18 @@ def make_seats(
 
 
 def make_seat(
-    folder: RunFolder, party: Party, core: Core, store: Store, term: int = 0, machine: str = ""
+    folder: RunFolder,
+    party: Party,
+    core: Core,
+    store: Store,
+    term: int = 0,
+    machine: str = "",
+    now: Callable[[], float] = time.monotonic,
 ) -> tuple[Seat, Journal]:
     """One party's seat, and its journal on this host."""
     told: list[str] = []
     journal = Journal(folder.journal(party), party, told.append)
-    seat = Seat(party, core, store, journal, time.monotonic, term, machine)
+    seat = Seat(party, core, store, journal, now, term, machine)
     journal.opened(seat.now(), time.time(), os.getpid())
     journal.when_lost(seat.tell_lost)
     for text in told:

@@ -8,7 +8,6 @@ all that is outstanding for its other end.
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -31,6 +30,7 @@ from holdfast.runtime.given import parties_of, places_of_agent
 from holdfast.runtime.link import KeptLink, Link, listen
 from holdfast.runtime.manager import Pump, Reach, SetPower
 from holdfast.runtime.seat import Seat
+from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.wire.link_messages import (
     Answer,
     Ask,
@@ -54,8 +54,16 @@ class Links:
     """All links of a process that holds managers; `term` is the one it leads under, 0 without a shared store."""
 
     def __init__(
-        self, layout: Layout, folder: RunFolder, key: bytes, power: SetPower, outdated: Outdated, term: int = 0
+        self,
+        layout: Layout,
+        folder: RunFolder,
+        key: bytes,
+        power: SetPower,
+        outdated: Outdated,
+        term: int = 0,
+        streams: Streams = SOCKETS,
     ) -> None:
+        self._streams = streams
         self._layout = layout
         self._folder = folder
         self._key = key
@@ -64,7 +72,7 @@ class Links:
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
         self._managers: dict[tuple[Party, Party], _ToPeer] = {}
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Listening] = []
         self._accepted: list[_FromOthers] = []
 
     async def open(self, pump: Pump) -> None:
@@ -72,11 +80,13 @@ class Links:
         for seat in pump.seats.values():
             others = _FromOthers(pump, seat, self)
             self._accepted.append(others)
-            self._servers.append(await listen(self._folder.socket(seat.party), self._key, seat.party, others))
+            self._servers.append(
+                await listen(self._folder.socket(seat.party), self._key, seat.party, others, self._streams)
+            )
             for host in self._layout.hosts:
                 agent = _ToAgent(pump, seat, host, self._term, self)
                 place = places_of_agent(self._layout, self._folder, host)[-1]
-                agent.kept = KeptLink(place, self._key, seat.party, agent_party(host), agent)
+                agent.kept = KeptLink(place, self._key, seat.party, agent_party(host), agent, self._streams)
                 self._agents[seat.party, host] = agent
             for party in parties_of(self._layout):
                 if party not in pump.seats:
@@ -85,7 +95,7 @@ class Links:
                     self._managers[seat.party, party] = manager
 
     def _kept(self, me: Party, to: Party, owner: "_ToPeer") -> KeptLink:
-        return KeptLink(self._folder.socket(to), self._key, me, to, owner)
+        return KeptLink(self._folder.socket(to), self._key, me, to, owner, self._streams)
 
     def call_again(self, party: Party, host: HostName) -> None:
         """The host has failed, or is heard again: a link from before knows nothing of it for seconds."""
@@ -103,7 +113,7 @@ class Links:
         manager = self._managers.get((seat.party, action.to))
         if manager is None or manager.kept is None:
             return False
-        return manager.kept.send(Pass(action.id, seat.party, action.message, time.monotonic()))
+        return manager.kept.send(Pass(action.id, seat.party, action.message, asyncio.get_running_loop().time()))
 
     def status(self, seat: Seat) -> bytes:
         """The party's answer to AskStatus, as JSON."""
@@ -165,7 +175,7 @@ class _ToAgent:
         if link is not self._newest:
             return  # Called anew meanwhile: that an older one ends says nothing about the agent.
         self.is_joined = False
-        self._pump.push(self._seat, AgentLost(self._host), time.monotonic())
+        self._pump.push(self._seat, AgentLost(self._host), asyncio.get_running_loop().time())
 
 
 class _ToPeer:
@@ -235,4 +245,4 @@ class _FromOthers:
             event: LossAccepted | SwitchoverAsked = LossAccepted(question.vnf)
         else:
             event = SwitchoverAsked(question.vnf, question.service, question.to)
-        self._pump.push(self._seat, event, time.monotonic(), answer)
+        self._pump.push(self._seat, event, asyncio.get_running_loop().time(), answer)

@@ -9,7 +9,6 @@ A change whose writing was not confirmed is repeated exactly until it is, or som
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -76,6 +75,7 @@ class Behind:
         """Versions as the store behind counts them: one a transaction, not one a change."""
         self._newest = dict(self._stored)
         self._kept = dict(self._stored)
+        self._loop = asyncio.get_running_loop()
         self._save_all = save_all
         self._tell_alarm = alarm
         self._tell_kept = kept
@@ -89,7 +89,7 @@ class Behind:
         self._alarmed_for: tuple[float | None, str] | None = None
         self._superseded: Superseded | None = None
         self._alarm_clock: asyncio.TimerHandle | None = None
-        self._task = asyncio.get_running_loop().create_task(self._write_on(), name="write behind")
+        self._task = self._loop.create_task(self._write_on(), name="write behind")
 
     def load(self, party: Party) -> Saved:
         """The newest state, kept or not."""
@@ -121,7 +121,7 @@ class Behind:
     def _join_last(self, party: Party, changes: Mapping[str, bytes | None]) -> None:
         last = self._groups[-1] if self._groups else None
         if last is None or last is self._writing or not last.fits(party, changes):
-            last = _Group(time.monotonic())
+            last = _Group(self._loop.time())
             self._groups.append(last)
         last.changes.setdefault(party, {}).update(changes)
         self._newest[party] = last.upto[party] = self._newest.get(party, 0) + 1
@@ -201,19 +201,19 @@ class Behind:
         self._tell_superseded(error)
 
     def _set_alarm_clock(self, after_s: float) -> None:
-        self._alarm_clock = asyncio.get_running_loop().call_later(after_s, self._on_alarm_clock)
+        self._alarm_clock = self._loop.call_later(after_s, self._on_alarm_clock)
 
     def _on_alarm_clock(self) -> None:
         self._alarm_clock = None
         self._look_at_alarm()
         if self._groups:
-            left = self._groups[0].since + STORE_BEHIND_ALARM_S - time.monotonic()
+            left = self._groups[0].since + STORE_BEHIND_ALARM_S - self._loop.time()
             self._set_alarm_clock(left if left > 0 else STORE_BEHIND_ALARM_S)
 
     def _look_at_alarm(self) -> None:
         """An alarm stands from when the oldest change has waited too long until nothing is too old."""
         waiting = self.waiting
-        age = 0.0 if waiting.since is None else time.monotonic() - waiting.since
+        age = 0.0 if waiting.since is None else self._loop.time() - waiting.since
         if age >= STORE_BEHIND_ALARM_S:
             if self._alarmed_for != (waiting.since, waiting.problem):
                 why = f": {waiting.problem}" if waiting.problem else ""

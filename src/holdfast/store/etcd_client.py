@@ -8,7 +8,6 @@ would change (password, certificate, right, age of the server) is said at once.
 """
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -145,12 +144,12 @@ class EtcdClient:
     async def _call(self, path: str, body: bytes, kind: type[Answer], limit_s: float | None) -> Answer:
         """Try the members in turn until one answers or the limit is over."""
         limit_s = self.limit_s if limit_s is None else limit_s
-        end = time.monotonic() + limit_s
+        end = asyncio.get_running_loop().time() + limit_s
         patience = ETCD_TRY_S
         problems: dict[Endpoint, HoldfastError] = {}
         while True:
             for endpoint in tuple(self._order):
-                left = end - time.monotonic()
+                left = end - asyncio.get_running_loop().time()
                 if left <= 0:
                     raise self._given_up(problems, limit_s)
                 try:
@@ -169,7 +168,7 @@ class EtcdClient:
             if all(isinstance(problem, NotBelieved) for problem in problems.values()):
                 raise self._given_up(problems, limit_s)
             patience *= ETCD_TRY_GROWTH
-            await asyncio.sleep(max(0.0, min(ETCD_PAUSE_S, end - time.monotonic())))
+            await asyncio.sleep(max(0.0, min(ETCD_PAUSE_S, end - asyncio.get_running_loop().time())))
 
     def _given_up(self, problems: dict[Endpoint, HoldfastError], limit_s: float) -> HoldfastError:
         told = "; ".join(problem.message for problem in problems.values())

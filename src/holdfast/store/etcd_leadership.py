@@ -9,7 +9,6 @@ Always: decides nothing itself; `Campaign.holds` is true only while nobody else 
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -51,6 +50,7 @@ class Campaign:
 
     def __init__(self, client: EtcdClient, leadership: Leadership, changed: Callable[[Standing], None]) -> None:
         self._client = client
+        self._loop = asyncio.get_running_loop()
         self._leadership = leadership
         self._changed = changed
         self._key = f"{client.target.folder}/leader".encode()
@@ -78,12 +78,12 @@ class Campaign:
             raise
         except HoldfastError as error:
             self.problem = error.message
-        self._trying = asyncio.get_running_loop().create_task(self._try_on(), name="leadership")
+        self._trying = self._loop.create_task(self._try_on(), name="leadership")
         self._watch_anew()
 
     def holds(self) -> bool:
         """Whether this process may decide and send at this moment."""
-        return self._leadership.holds(time.monotonic())
+        return self._leadership.holds(self._loop.time())
 
     def fence(self) -> Fence:
         """For the writes of the term that is held."""
@@ -125,12 +125,12 @@ class Campaign:
 
     async def _try_on(self) -> None:
         while True:
-            wish = self._leadership.wish(time.monotonic())
+            wish = self._leadership.wish(self._loop.time())
             if isinstance(wish, Attempt):
                 await self._attempt(wish)
                 continue
             try:
-                async with asyncio.timeout(None if wish.until is None else max(0.0, wish.until - time.monotonic())):
+                async with asyncio.timeout(None if wish.until is None else max(0.0, wish.until - self._loop.time())):
                     await self._news.wait()
             except TimeoutError:
                 continue
@@ -147,11 +147,11 @@ class Campaign:
             record = _record_in(pair)
         except HoldfastError as error:
             self.problem = error.message
-            self._leadership.failed(attempt, time.monotonic())
+            self._leadership.failed(attempt, self._loop.time())
             await asyncio.sleep(ETCD_PAUSE_S)
             return
         self.problem = ""
-        now = time.monotonic()
+        now = self._loop.time()
         if done.succeeded:
             self._leadership.done(attempt, done.header.revision, now)
         else:
@@ -181,10 +181,10 @@ class Campaign:
     def _watch_anew(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-        self._watching = asyncio.get_running_loop().create_task(self._watch_on(), name="leadership watch")
+        self._watching = self._loop.create_task(self._watch_on(), name="leadership watch")
 
     def _heard(self, pair: KeyValue) -> None:
-        self._leadership.heard(_record_in(pair), pair.mod_revision, time.monotonic())
+        self._leadership.heard(_record_in(pair), pair.mod_revision, self._loop.time())
         self._news.set()
         self._look()
 
@@ -198,8 +198,8 @@ class Campaign:
             self._lapse_clock.cancel()
         ends_at = self._leadership.ends_at
         if ends_at is not None and standing.may_decide:
-            left = max(0.0, ends_at - time.monotonic())
-            self._lapse_clock = asyncio.get_running_loop().call_later(left, self._look)
+            left = max(0.0, ends_at - self._loop.time())
+            self._lapse_clock = self._loop.call_later(left, self._look)
         if standing.may_decide:
             self._won.set()
         else:

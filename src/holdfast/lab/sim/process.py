@@ -1,0 +1,92 @@
+"""A simulated process: runs when it is woken, stands still while it is stopped, and never runs again once killed.
+
+In:   wakes (something has arrived, a time has come), stops, continues, kills.
+Out:  calls of the code it consists of, each a little after what woke it (`lateness`).
+Always: a killed process runs no line of its own any more, no `finally` either; whoever waits for its end hears of it in
+the same instant, as from a pidfd. What woke a stopped one wakes it once, when it continues.
+"""
+
+from collections.abc import Callable
+
+from holdfast.lab.sim.clocks import Clock
+from holdfast.lab.sim.timeline import Due, Timeline
+
+WAKE_NS = (15_000, 60_000)
+"""From an event to the first line that runs, on an idle machine."""
+
+
+class Process:
+    """One process of one simulated host."""
+
+    def __init__(self, timeline: Timeline, name: str, clock: Clock, pid: int) -> None:
+        self.timeline = timeline
+        self.name = name
+        self.clock = clock
+        self.pid = pid
+        self.is_alive = True
+        self.is_stopped = False
+        self.lateness_ns: tuple[int, int] = WAKE_NS
+        """From and to: how long after a wake it runs. More where its host is starved."""
+        self.run: Callable[[], None] = _nothing
+        """What it does when it is woken: look at all that has arrived, and at the time."""
+        self._wake: Due | None = None
+        self._was_woken = False
+        self._watchers: dict[int, Callable[[], None]] = {}
+        self._watches = 0
+        self.status: int | None = None
+        """Wait status, when it has ended."""
+
+    def wake(self) -> None:
+        """Something has happened that it has to look at."""
+        if not self.is_alive or self._wake is not None:
+            return
+        if self.is_stopped:
+            self._was_woken = True
+            return
+        timeline = self.timeline
+        self._wake = timeline.after(timeline.chance.randint(*self.lateness_ns), self._run)
+
+    def _run(self) -> None:
+        self._wake = None
+        if self.is_stopped:
+            self._was_woken = True
+        elif self.is_alive:
+            self.run()
+
+    def stop(self) -> None:
+        """SIGSTOP, or the freezer."""
+        self.is_stopped = True
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self.is_stopped = False
+        if self._was_woken:
+            self._was_woken = False
+            self.wake()
+
+    def end(self, status: int = 9) -> None:
+        """It is no more: killed, or ended by itself with that wait status (a signal's number, or exit status x 256)."""
+        if not self.is_alive:
+            return
+        self.is_alive = False
+        self.status = status
+        self.run = _nothing
+        watchers, self._watchers = self._watchers, {}
+        for told in watchers.values():
+            told()
+
+    def when_over(self, told: Callable[[], None]) -> int:
+        """Call `told` at its end (at once, if that was before); answer a number to call it off by."""
+        self._watches += 1
+        if not self.is_alive:
+            told()
+        else:
+            self._watchers[self._watches] = told
+        return self._watches
+
+    def forget(self, watch: int) -> None:
+        self._watchers.pop(watch, None)
+
+
+def _nothing() -> None:
+    return

@@ -46,3 +46,18 @@ def test_a_program_that_is_missing_is_told_before_the_first_run(tmp_path: Path) 
         check_machine(Plan([scenario.load("uc1"), lacking], 1, tmp_path))
     assert lacks.value.message.startswith("scenario uc5: VNF dns: the program dnsmask")
     assert "make setup" in lacks.value.hint
+
+
+def test_a_file_of_ones_own_is_run_with_a_layout_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace("layout: registry.yaml", "layout: own.yaml"))
+    (tmp_path / "own.yaml").write_text((scenario.LAYOUTS / "registry.yaml").read_text())
+    mine = scenario.load(str(path))
+    assert (mine.name, mine.called, mine.layout) == ("mine", str(path), tmp_path / "own.yaml")
+    assert scenario.load("uc1").called == "uc1"
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        scenario.load(str(tmp_path / "none.yaml"))
+    assert refused.value.message == f"there is no file {tmp_path / 'none.yaml'}"

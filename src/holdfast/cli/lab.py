@@ -25,7 +25,7 @@ def list_scenarios() -> None:
 
 @app.command("run")
 def run(
-    names: Annotated[list[str], typer.Argument(help="scenarios, or `all`")],
+    names: Annotated[list[str], typer.Argument(help="scenarios, files of your own (*.yaml), or `all`")],
     repeat: Annotated[int, typer.Option(min=1, max=1000, help="how often each one is run")] = 1,
     world: Annotated[str, typer.Option(help="`live`: real processes in namespaces on this machine")] = "live",
     out: Annotated[Path, typer.Option(help="where each run leaves its folder")] = Path("runs"),

@@ -62,6 +62,7 @@ def run_one(scenario: Scenario, repeat: int, out: Path, tell: Callable[[Progress
     Errors: KeyboardInterrupt when the run was interrupted; HoldfastError when it left no evidence.
     """
     folder = _new_folder(out / scenario.name, repeat)
+    (folder / "how-to-repeat.txt").write_text(f"holdfast lab run {scenario.called}\n")
     read_end, write_end = os.pipe()
 
     def inside() -> int:
@@ -129,7 +130,6 @@ def judge_one(folder: Path) -> Verdict:
     evidence = load_evidence(folder / "run.json")
     verdict = msgspec.structs.replace(judge(evidence), dir=short(folder))
     write_report(folder, evidence, verdict)
-    (folder / "how-to-repeat.txt").write_text(f"holdfast lab run {evidence.run.scenario}\n")
     return verdict
 
 

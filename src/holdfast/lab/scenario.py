@@ -1,7 +1,7 @@
 """A scenario: which layout, which client, what is done to it in which order, and what is expected.
 
-Files are `lab/scenarios/<name>.yaml`, the same for every world. Steps are one verb each; the verbs and their
-words are the table VERBS, which also checks them on reading.
+Files are `lab/scenarios/<name>.yaml`, the same for every world, or anybody's own. Steps are one verb each; the verbs
+and their words are the table VERBS, which also checks them on reading.
 """
 
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from holdfast.errors import UserError
 
@@ -33,6 +33,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "kill-agent": (PLACE, "SIGKILL to the host's agent; its hot process, which holds the grants, goes on"),
     "freeze-agent": (PLACE, "SIGSTOP to the host's agent and its hot process"),
     "thaw-agent": (PLACE, "SIGCONT to them"),
+    "starve-agent": (PLACE, "hardly any processor time for the host's agent and its hot process"),
+    "feed-agent": (PLACE, "as much again as they want"),
     "kill-leader": (r"managers", "SIGKILL to the managers' leader, wherever it is"),
     "lead-at": (PLACE, "kill leaders of the managers until the one on that host leads"),
     "store-lead-at": (PLACE, "have etcd's leader on that host"),
@@ -49,8 +51,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "wear-out": (PLACE + r" \d+", "kill the VNFC that many times, each time as soon as it serves again"),
     "switchover": (r"[a-z0-9.-]+", "ask for a planned switchover of the VNF"),
     "await": (
-        r"(up|down|repaired|in-sync|record( \S+){3,4})",
-        "wait for the service, the repair, the standby, or for a journal record: party, type, what, detail",
+        r"(up|down|repaired|in-sync|control|record( \S+){3,4})",
+        "wait for the service, the repair, the standby, managers that answer and have all agents with them, or for a"
+        " journal record: party, type, what, detail",
     ),
     "down-and-up": (r"all", "end the whole deployment and start it again on the same disks"),
 }
@@ -84,6 +87,8 @@ class Scenario(Struct, frozen=True):
     """How often the function under test saves its state; 0: each update is saved before it is acknowledged."""
     needs: tuple[str, ...] = ()
     """What the nest must allow (`freezing`); otherwise the run is `unknown`."""
+    called: str = ""
+    """What to write after `holdfast lab run`: its name, or its file where it is not one of ours."""
 
 
 NEEDED = ("title", "use_case", "layout", "service", "client", "steps")
@@ -97,10 +102,12 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> Scenario:
-    """Read a scenario by its name.
+    """Read a scenario by its name, or from a file of one's own (`*.yaml`).
 
     Errors: UserError for an unknown name, or a file that is not a scenario (with its line).
     """
+    if name.endswith(".yaml"):
+        return _own(Path(name))
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         import difflib
@@ -109,6 +116,12 @@ def load(name: str) -> Scenario:
         hint = f"did you mean `{near[0]}`? " if near else ""
         raise UserError(f"no scenario is called `{name}`", f"{hint}`holdfast lab list` shows all of them")
     return parse(path)
+
+
+def _own(path: Path) -> Scenario:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", "give the path of a scenario; docs/lab.md has an example")
+    return structs.replace(parse(path), called=str(path))
 
 
 def parse(path: Path) -> Scenario:
@@ -120,7 +133,7 @@ def parse(path: Path) -> Scenario:
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path}:1: expected a mapping with {', '.join(NEEDED)}")
     data = yaml.safe_load(path.read_text())
-    known = set(Scenario.__struct_fields__) - {"name"}
+    known = set(Scenario.__struct_fields__) - {"name", "called"}
     unknown = set(data) - known
     if unknown:
         raise UserError(f"{path}: unknown keys {sorted(unknown)}; expected {sorted(known)}")
@@ -131,12 +144,14 @@ def parse(path: Path) -> Scenario:
     steps_node = next(value for key, value in node.value if key.value == "steps")
     lines = [item.start_mark.line + 1 for item in steps_node.value]
     steps = tuple(_step(path, line, text) for line, text in zip(lines, data["steps"], strict=True))
-    layout = LAYOUTS / data["layout"]
+    beside, ours = path.parent / str(data["layout"]), LAYOUTS / str(data["layout"])
+    layout = beside if beside.is_file() else ours
     if not layout.is_file():
-        raise UserError(f"{path}: layout {data['layout']!r} is not in {LAYOUTS}")
+        raise UserError(f"{path}: layout {data['layout']!r} is not in {LAYOUTS}", f"nor in {path.parent}, beside it")
     rest = {key: value for key, value in data.items() if key not in {"steps", "layout", "client", "needs"}}
     return Scenario(
         name=path.stem,
+        called=path.stem,
         layout=layout,
         client=Client(**data["client"]),
         steps=steps,

@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import structs
 
+from holdfast.errors import PeerError
 from holdfast.lab import faults
 from holdfast.lab.judges.evidence import Fault
 from holdfast.lab.probing import Probing
@@ -24,10 +26,16 @@ from holdfast.lab.tail import JournalTail
 from holdfast.lab.world import LiveWorld
 from holdfast.model.layout import Group
 from holdfast.model.names import HA, GroupName, HostName, ServiceName, VmName, VnfcName, VnfName
+from holdfast.runtime.given import parties_of
+from holdfast.runtime.outside import ask
+from holdfast.wire.link_messages import AskStatus
 
 AWAIT_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.004
 LEADERS_TRIED_MAX = 12
+STATUS_LIMIT_S = 0.5
+CONTROL = "control"
+"""Mark in the lab's journal: the managers answer again."""
 
 
 class Stuck(Exception):
@@ -203,6 +211,16 @@ def _thaw_agent(stage: Stage, step: Step) -> None:
     )
 
 
+def _starve_agent(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: stage.mark("starved", name, stage.world.starve_agent(name)))
+
+
+def _feed_agent(stage: Stage, step: Step) -> None:
+    name = stage.host(step.words[0])
+    stage.hurt(step, name, lambda: stage.world.feed_agent(name), starts=False)
+
+
 def _leader(stage: Stage) -> int:
     socket = stage.world.folder.socket(HA)
     stage.until("a leader of the managers", lambda: faults.leader_process(socket) is not None)
@@ -319,6 +337,9 @@ def _await(stage: Stage, step: Step) -> None:
             stage.until("all standbys being up to date", lambda: stage.tail.provided() and stage.tail.in_sync())
         case "repaired":
             stage.until("the repair", lambda: _is_repaired(stage))
+        case "control":
+            stage.until("managers that answer and have all agents with them", lambda: _is_controlled(stage))
+            stage.mark(CONTROL, stage.world.layout.name, "all managers answer, all agents have joined them")
         case _:
             party, kind, name, *detail = rest
             wanted = " ".join(rest)
@@ -327,6 +348,19 @@ def _await(stage: Stage, step: Step) -> None:
                 f"record `{wanted}`",
                 lambda: stage.tail.find(party, kind, name, " ".join(detail), episode) is not None,
             )
+
+
+def _is_controlled(stage: Stage) -> bool:
+    """What a person asks with `holdfast status`: every manager answers, and no agent is missing."""
+    world = stage.world
+    for party in parties_of(world.layout):
+        try:
+            answer = msgspec.json.decode(ask(world.folder, party, AskStatus(), STATUS_LIMIT_S).body)
+        except PeerError:
+            return False
+        if not all(joined for host, joined in answer["agents"].items() if world.is_on(HostName(host))):
+            return False
+    return True
 
 
 def _is_repaired(stage: Stage) -> bool:
@@ -357,6 +391,8 @@ VERBS: dict[str, Callable[[Stage, Step], None]] = {
     "kill-agent": _kill_agent,
     "freeze-agent": _freeze_agent,
     "thaw-agent": _thaw_agent,
+    "starve-agent": _starve_agent,
+    "feed-agent": _feed_agent,
     "kill-leader": _kill_leader,
     "lead-at": _lead_at,
     "store-lead-at": _store_lead_at,

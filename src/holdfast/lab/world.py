@@ -33,6 +33,7 @@ from holdfast.errors import WorldError
 from holdfast.lab import faults
 from holdfast.lab.cuts import Cuts
 from holdfast.lab.power import PowerSwitch
+from holdfast.lab.starving import Starved, starve
 from holdfast.model.layout import FenceLevels, Host, Layout
 from holdfast.model.names import HostName
 from holdfast.runtime.folder import RunFolder
@@ -62,6 +63,7 @@ class LiveWorld:
         self._netlink = Netlink.open()
         self._switch = PowerSwitch(base / "power.sock", self)
         self._cuts = Cuts()
+        self._starved: dict[HostName, Starved] = {}
 
     @staticmethod
     def _with_power_switch(layout: Layout, switch: Path) -> Layout:
@@ -207,6 +209,14 @@ class LiveWorld:
         self._cuts.cut(f"up-{one}"[:15], self._addresses_of(other))
         self._cuts.cut(f"up-{other}"[:15], self._addresses_of(one))
 
+    def starve_agent(self, name: HostName) -> str:
+        """Leave the host's agent and its hot process hardly any processor time; returns how."""
+        self._starved[name] = starve(faults.agent_processes(name, with_hot=True))
+        return self._starved[name].how
+
+    def feed_agent(self, name: HostName) -> None:
+        self._starved.pop(name).feed()
+
     def set_fence_mode(self, name: HostName, mode: str, level: str = "") -> None:
         self._switch.set_mode(name, mode, level)
 
@@ -265,6 +275,8 @@ class LiveWorld:
         left: list[str] = []
         # First: managers that are still there would have hosts switched off that are being ended one after the other.
         self._switch.stop()
+        for starved in self._starved.values():
+            starved.feed()
         if self._controller is not None:
             self._controller.terminate()
             try:

@@ -2,7 +2,7 @@
 
 Messages are lost, late, doubled, and come again much later; agents stop before any of their steps, for any time, are
 killed and start again; machines lose their power and get it back; hosts are cut off; clocks run at the ends of what is
-allowed. Over all of it sits a manager that gives orders with fresh epochs, and suspects whom it likes.
+allowed. Over all of it sits a manager that gives orders with fresh epochs, and finds failed whom it likes.
 """
 
 import random
@@ -38,7 +38,7 @@ class Weather:
             "order": 6,
             "claim": 3,
             "release": 4,
-            "suspect": 5,
+            "failed": 5,
             "restart": 2,
             "off": 1,
             "cut": 2,
@@ -57,7 +57,7 @@ SEASONS: dict[str, Weather] = {
         again=0.05,
         pause=0.006,
         every_ms=(2, 12),
-        acts={"claim": 6, "order": 4, "restart": 8, "suspect": 3, "one way": 1, "heal": 2},
+        acts={"claim": 6, "order": 4, "restart": 8, "failed": 3, "one way": 1, "heal": 2},
     ),
     "releases": Weather(
         lost=0.04,
@@ -66,7 +66,7 @@ SEASONS: dict[str, Weather] = {
         pause=0.02,
         refused=0.1,
         every_ms=(1, 8),
-        acts={"claim": 5, "order": 5, "release": 4, "hand over": 4, "suspect": 2},
+        acts={"claim": 5, "order": 5, "release": 4, "hand over": 4, "failed": 2},
     ),
     "pauses": Weather(
         lost=0.02,
@@ -74,7 +74,7 @@ SEASONS: dict[str, Weather] = {
         pause=0.04,
         pauses_ms=(1, 3, 15, 45, 60),
         every_ms=(4, 20),
-        acts={"claim": 3, "order": 5, "suspect": 4, "clock set": 1, "seal": 3},
+        acts={"claim": 3, "order": 5, "failed": 4, "clock set": 1, "seal": 3},
     ),
     "cuts": Weather(
         lost=0.3,
@@ -179,7 +179,7 @@ class Chance:
             "release": self._release,
             "hand over": self._hand_over,
             "seal": self._seal,
-            "suspect": self._suspect,
+            "failed": self._found_failed,
             "restart": self._restart,
             "off": self._off,
             "cut": lambda: self.world.cut_off(self._any()),
@@ -262,13 +262,13 @@ class Chance:
             agent.do(lambda grantor, now: grantor.claim(service, epoch, "wait", now))
         self.world.at(self.world.true_ns + round(self.dice.uniform(0.2, 6) * MS), self._release)
 
-    def _suspect(self) -> None:
-        agent, suspected = self._agent(self._any()), self._any()
+    def _found_failed(self) -> None:
+        agent, failed = self._agent(self._any()), self._any()
         if agent is not None:
             if self.dice.random() < 0.7:
-                agent.do(lambda grantor, now: grantor.suspect(suspected, now))
+                agent.do(lambda grantor, now: grantor.found_failed(failed, now))
             else:
-                agent.do(lambda grantor, _now: grantor.trust(suspected))
+                agent.do(lambda grantor, _now: grantor.trust(failed))
 
     def _restart(self) -> None:
         host = self._any()

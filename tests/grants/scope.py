@@ -84,8 +84,8 @@ class Play:
         for host in self.world.hosts:
             self.tell(host, lambda grantor, now: grantor.order(order, now))
 
-    def suspect(self, host: HostName, other: HostName) -> None:
-        self.tell(host, lambda grantor, now: grantor.suspect(other, now))
+    def found_failed(self, host: HostName, other: HostName) -> None:
+        self.tell(host, lambda grantor, now: grantor.found_failed(other, now))
 
     # Points.
 
@@ -133,7 +133,7 @@ def host_lost(play: Play) -> None:
     play.order(H1, 1, (H2, 2), (H3, 3))
     play.pass_ms(1)
     play.world.cut_off(H1)
-    play.suspect(H2, H1)
+    play.found_failed(H2, H1)
     play.pass_ms(56)
     play.world.heal()
     play.claim(H1, 9)

@@ -7,9 +7,11 @@ first command after `world`.
 from collections import deque
 from collections.abc import Callable
 
+from holdfast.core.suspicion_words import PeerChanged
 from holdfast.model.granting import MS, PROFILES, Output, Succession, Successor, voter_set
 from holdfast.model.names import HostName, ServiceName, VnfcName
 from tests.grants.agent import Agent
+from tests.grants.detecting import Detecting
 from tests.grants.plants import Plant
 from tests.grants.words import told
 from tests.grants.world import BARE, DELAY_NS, STEP_NS, World
@@ -21,6 +23,7 @@ class Story:
     def __init__(self, plant: Plant = RIGHT) -> None:
         self.plant = plant
         self._world: World | None = None
+        self._detecting: Detecting | None = None
         self._zero_ns = 0
         self.lines: list[str] = []
         self.side_ns = STEP_NS
@@ -46,7 +49,16 @@ class Story:
     def _saw(self, host: HostName, output: Output) -> None:
         words = told(output)
         if words:
-            self.lines.append(f"{(self.world.true_ns - self._zero_ns) / MS:7.1f} {host} {words}")
+            self._saw_words(host, words)
+
+    def _saw_words(self, host: HostName, words: str) -> None:
+        self.lines.append(f"{(self.world.true_ns - self._zero_ns) / MS:7.1f} {host} {words}")
+
+    def _noticed(self, host: HostName, change: PeerChanged) -> None:
+        if "failed" in (change.before, change.after):
+            self._saw_words(
+                host, f"finds {change.peer} {change.after}, after {change.silent_ns / MS:.1f} ms of silence"
+            )
 
     def _agent(self, host: str) -> Agent:
         agent = self.world.hosts[HostName(host)].agent
@@ -56,7 +68,10 @@ class Story:
     # The world.
 
     def make(self, words: list[str]) -> list[str]:
-        """`world HOST… [profile NAME] [voters HOST,…] [witness HOST] [slow HOST,…] [fast HOST,…]`: all start."""
+        """`world HOST… [profile NAME] [voters HOST,…] [witness HOST] [slow HOST,…] [fast HOST,…]`: all start.
+
+        With `detects yes` at the end there are heartbeats too, and what they find failed, so does the Grantor.
+        """
         names = [word for word in words if word.startswith("h") and word[1:].isdigit()]
         hosts = []
         for word in words:
@@ -78,13 +93,15 @@ class Story:
         )
         self.world.step_ns = lambda _host, label: self.side_ns if label == "side" else STEP_NS
         self.world.settle()
+        if options.get("detects") == "yes":
+            self._detecting = Detecting(self.world, self._noticed)
         self.world.saw = self._saw
         self._zero_ns = self.world.true_ns
         return []
 
     def run(self, words: list[str]) -> list[str]:
         """`run MS`."""
-        self.world.run(round(float(words[0]) * MS))
+        (self._detecting or self.world).run(round(float(words[0]) * MS))
         return []
 
     # Instructions.
@@ -124,10 +141,10 @@ class Story:
                 place.agent.do(lambda grantor, now: grantor.order(order, now))
         return []
 
-    def suspect(self, words: list[str]) -> list[str]:
-        """`suspect HOST OTHER`: the first's detectors hold the other for gone."""
+    def failed(self, words: list[str]) -> list[str]:
+        """`failed HOST OTHER`: the first's suspicion has found the other failed."""
         other = HostName(words[1])
-        self._agent(words[0]).do(lambda grantor, now: grantor.suspect(other, now))
+        self._agent(words[0]).do(lambda grantor, now: grantor.found_failed(other, now))
         return []
 
     def fence(self, words: list[str]) -> list[str]:
@@ -179,6 +196,8 @@ class Story:
     def off(self, words: list[str]) -> list[str]:
         """`off HOST`: it loses its power."""
         self.world.off(HostName(words[0]))
+        if self._detecting is not None:
+            self._detecting.off(HostName(words[0]))
         return []
 
     def on(self, words: list[str]) -> list[str]:
@@ -189,11 +208,15 @@ class Story:
     def stop(self, words: list[str]) -> list[str]:
         """`stop HOST [before STEP]`: its agent's process stands still, from now or from that step on."""
         self._agent(words[0]).stop(" ".join(words[2:]) or None)
+        if self._detecting is not None:
+            self._detecting.stop(HostName(words[0]))
         return []
 
     def go(self, words: list[str]) -> list[str]:
         """`go HOST`: it goes on."""
         self._agent(words[0]).go()
+        if self._detecting is not None:
+            self._detecting.go(HostName(words[0]))
         return []
 
     def freeze(self, words: list[str]) -> list[str]:
@@ -288,7 +311,7 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "release": Story.release,
     "seal": Story.seal,
     "order": Story.order,
-    "suspect": Story.suspect,
+    "failed": Story.failed,
     "fence": Story.fence,
     "voters": Story.voters,
     "kill": Story.kill,

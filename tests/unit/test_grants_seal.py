@@ -95,7 +95,7 @@ def held_with_successor() -> Three:
 def test_without_a_seal_the_successor_takes_over_when_the_holder_is_silent() -> None:
     three = held_with_successor()
     three.cut.add(A)
-    three.agents[B].suspect(A, three.now)
+    three.agents[B].found_failed(A, three.now)
     three.run(150)
     assert three.heard_of(B, Taking)
     assert [output.epoch for output in three.heard_of(B, Held) if isinstance(output, Held)] == [6]
@@ -115,7 +115,7 @@ def test_after_a_seal_an_order_under_a_lower_epoch_succeeds_no_more() -> None:
     three.agents[A].seal(S, 9, three.now)
     three.run(30)
     three.cut.add(A)
-    three.agents[B].suspect(A, three.now)
+    three.agents[B].found_failed(A, three.now)
     three.run(300)
     assert three.heard_of(B, Held) == []
 

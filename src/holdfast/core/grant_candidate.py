@@ -1,6 +1,6 @@
 """The successor's side of one agent: standing orders, and when the time has come to follow them.
 
-In:   orders, suspicions, what voters say of the services that are waited for (`grant_rounds`), time.
+In:   orders, who has failed, what voters say of the services that are waited for (`grant_rounds`), time.
 Out:  which waiting claims are to be taken now, and why (`due`).
 Always: a reserved epoch is used by the life of the agent that it was reserved for, and by no other; nothing is taken
 while a majority does not say that nobody is promised it, or that its holder has released it; the first successor goes
@@ -42,7 +42,8 @@ class Candidate:
         self._orders: dict[ServiceName, Succession] = {}
         self._waiting: dict[ServiceName, Waiting] = {}
         self._next_ns = FAR_NS
-        self.suspected: set[HostName] = set()
+        self.failed: set[HostName] = set()
+        """Hosts that this agent finds failed."""
         self.over: list[Entry] = []
         """Waiting claims whose epochs are sealed: they cannot come to anything."""
         self.is_stale = False
@@ -131,8 +132,8 @@ class Candidate:
         patience, reason = self._profile.patience_ns, "its holder's promise has run out"
         if was_released or self._rounds.is_granted(entry):
             patience, reason = 0, "its holder has released it, or is fenced"
-        elif waiting.holder in self.suspected:
-            patience, reason = 0, f"its holder's promise has run out, and {waiting.holder} is suspected"
+        elif waiting.holder in self.failed:
+            patience, reason = 0, f"its holder's promise has run out, and {waiting.holder} has failed"
         due = waiting.free_since_ns + patience + waiting.turn * self._profile.turn_ns
         if now < due:
             self._next_ns = min(self._next_ns, due)

@@ -22,6 +22,7 @@ from holdfast.core.grant_members import Members, ill_made
 from holdfast.core.grant_releases import Releases
 from holdfast.core.grant_rounds import Rounds
 from holdfast.core.grant_voter import Voter
+from holdfast.core.suspicion_words import PeerChanged
 from holdfast.errors import UserError
 from holdfast.model.granting import (
     ROUNDS_APART_NS,
@@ -225,14 +226,21 @@ class Grantor:
         entry = self.claims.get(service)
         return entry is not None and entry.step == "take" and entry.condition in ("asking", "joining")
 
-    def suspect(self, host: HostName, now: int) -> None:
-        """The agent's detectors hold that host for gone. Gives no right; shortens a successor's patience."""
-        self.candidate.suspected.add(host)
+    def noticed(self, change: PeerChanged, now: int) -> None:
+        """What suspicion makes of another agent. Only `failed` counts: a suspicion that nobody shares may be wrong."""
+        if change.after == "failed":
+            self.found_failed(change.peer, now)
+        else:
+            self.trust(change.peer)
+
+    def found_failed(self, host: HostName, now: int) -> None:
+        """That host has failed, as far as can be known from here. It gives no right; it ends a successor's patience."""
+        self.candidate.failed.add(host)
         self.candidate.is_stale = True
         self._finish(self._later(now))
 
     def trust(self, host: HostName) -> None:
-        self.candidate.suspected.discard(host)
+        self.candidate.failed.discard(host)
 
     def fenced(self, host: HostName, incarnation: int, record: str, now: int) -> None:
         """A fence device (or a person) has confirmed that this life of the host is over. Timed out is not confirmed."""

@@ -58,7 +58,7 @@ class Profile(Struct, frozen=True):
     length_ns: int
     """L: for how long a voter promises, on its own clock."""
     patience_ns: int
-    """A successor that suspects nobody claims so long after a majority says that the promise has run out."""
+    """A successor claims so long after a majority says that the promise has run out, unless the holder has failed."""
     turn_ns: int
     """Each further successor gives those before it so much time."""
     rho_ppm: int = 1000

@@ -88,13 +88,9 @@ class GrantRider:
             self._tell(words.Said("grants-in-doubt", peer, error.message))
 
     def noticed(self, noticed: Noticed, now_ns: int) -> None:
-        if not isinstance(noticed, PeerChanged):
-            return
-        if noticed.after in ("suspected", "failed"):
-            self.grantor.suspect(noticed.peer, now_ns)
-        else:
-            self.grantor.trust(noticed.peer)
-        self._carry_out()
+        if isinstance(noticed, PeerChanged):
+            self.grantor.noticed(noticed, now_ns)
+            self._carry_out()
 
     def told(self, body: bytes, now_ns: int) -> None:
         command = words.command_in(body)

@@ -7,9 +7,6 @@ which nothing is heard within the limit is given up, so that it cannot be held b
 """
 
 import asyncio
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -23,10 +20,9 @@ from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.exclusivity import Told
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor, HotEnd
 from holdfast.runtime.hot_grant_words import GrantSettings
-from holdfast.runtime.hot_link import connected
 from holdfast.runtime.hot_words import (
-    PACKET_BYTES_MAX,
     EndHot,
     FromRider,
     HotNetwork,
@@ -39,7 +35,6 @@ from holdfast.runtime.hot_words import (
 
 START_LIMIT_S = 10.0
 CLAIM_LIMIT_S = 5.0
-CALL_AGAIN_S = 0.01
 
 
 class HeldGrants:
@@ -47,9 +42,12 @@ class HeldGrants:
 
     is_shared = True
 
-    def __init__(self, layout: Layout, host: HostName, folder: RunFolder, table: str) -> None:
+    def __init__(
+        self, layout: Layout, host: HostName, folder: RunFolder, table: str, door: HotDoor = SPAWNED_HOT
+    ) -> None:
+        self._door = door
         self._layout, self._host, self._folder, self._table = layout, host, folder, table
-        self._socket: socket.socket | None = None
+        self._end: HotEnd | None = None
         self._told: Told | None = None
         self._ready: asyncio.Future[words.Ready] | None = None
         self._claims: dict[ServiceName, tuple[int, asyncio.Future[None]]] = {}
@@ -67,40 +65,21 @@ class HeldGrants:
         self._told = told
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(START_LIMIT_S):
-            self._socket = await self._reach()
-            loop.add_reader(self._socket.fileno(), self._read)
+            path, log = self._folder.hot_socket(self._host), self._folder.log(f"hot-{self._host}")
+            self._end = await self._door.reach(path, self._write_settings(), log, self._read)
             self._ready = loop.create_future()
             self._tell(words.Greet())
             ready = await self._ready
         self._incarnation, self.gate_is_timed = ready.incarnation, ready.gate_is_timed
         self._alive = loop.create_task(self._stay_alive(), name="alive")
 
-    async def _reach(self) -> socket.socket:
-        path = self._folder.hot_socket(self._host)
-        try:
-            return connected(path)
-        except OSError:
-            self._start(path)
-        while True:
-            try:
-                return connected(path)
-            except OSError:
-                await asyncio.sleep(CALL_AGAIN_S)
-
-    def _start(self, path: Path) -> None:
-        """In a session of its own: it goes on when this agent ends."""
+    def _write_settings(self) -> Path:
+        """What a hot process is started with, if none is there."""
         settings = self._folder.hot_settings(self._host)
         settings.parent.mkdir(parents=True, exist_ok=True)
-        settings.write_bytes(msgspec.json.encode(self._hot_settings(path)))
+        settings.write_bytes(msgspec.json.encode(self._hot_settings(self._folder.hot_socket(self._host))))
         settings.with_suffix(".grants").write_bytes(msgspec.json.encode(self._grant_settings()))
-        with self._folder.log(f"hot-{self._host}").open("ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-m", "holdfast.runtime.hot_main", "--settings", str(settings), "--host", self._host],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        return settings
 
     def _hot_settings(self, path: Path) -> HotSettings:
         grants = self._layout.grants
@@ -142,13 +121,12 @@ class HeldGrants:
         if self._alive is not None:
             self._alive.cancel()
             await asyncio.gather(self._alive, return_exceptions=True)
-        if self._socket is None:
+        if self._end is None:
             return
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
         if end_all:
             self._send(packed(EndHot()))
-        self._socket.close()
-        self._socket = None
+        self._end.close()
+        self._end = None
 
     async def _stay_alive(self) -> None:
         while True:
@@ -195,7 +173,7 @@ class HeldGrants:
         before = self._followed.get(order.service)
         # Whoever waits for an older order waits for this one, which is answered later.
         followed = self._followed[order.service] = before if before is not None and not before.done() else _future()
-        if self._socket is None:
+        if self._end is None:
             followed.set_result(None)  # Without the hot process nothing is claimed at all.
             return
         hosts = {one.name: one.host for one in self._layout.vnfcs.values()}
@@ -208,26 +186,19 @@ class HeldGrants:
 
     # --- what happens
 
-    def _read(self) -> None:
-        while self._socket is not None:
-            try:
-                packet = self._socket.recv(PACKET_BYTES_MAX)
-            except BlockingIOError:
-                return
-            except OSError:
-                packet = b""
-            if not packet:
-                self._broken()
-                return
-            heard = event(packet)
-            if isinstance(heard, FromRider):
-                self._heard(words.news_in(heard.body))
-            elif isinstance(heard, PeerChanged) and self._told is not None:
-                silent_ms = heard.silent_ns / 1e6
-                if heard.after == "failed":
-                    self._told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms")
-                elif heard.before == "failed":
-                    self._told.host_changed(heard.peer, False, "")
+    def _read(self, packet: bytes) -> None:
+        if not packet:
+            self._broken()
+            return
+        heard = event(packet)
+        if isinstance(heard, FromRider):
+            self._heard(words.news_in(heard.body))
+        elif isinstance(heard, PeerChanged) and self._told is not None:
+            silent_ms = heard.silent_ns / 1e6
+            if heard.after == "failed":
+                self._told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms")
+            elif heard.before == "failed":
+                self._told.host_changed(heard.peer, False, "")
 
     def _heard(self, news: words.GrantNews) -> None:
         match news:
@@ -270,10 +241,9 @@ class HeldGrants:
 
     def _broken(self) -> None:
         """The hot process is gone, and with it what was held: the kernel ends it on time."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        if self._end is not None:
+            self._end.close()
+            self._end = None
         for followed in self._followed.values():
             if not followed.done():
                 followed.set_result(None)
@@ -284,10 +254,10 @@ class HeldGrants:
         self._send(packed(ToRider(words.packed(command))))
 
     def _send(self, packet: bytes) -> None:
-        if self._socket is None:
+        if self._end is None:
             return
         try:
-            self._socket.send(packet)
+            self._end.send(packet)
         except OSError:
             self._broken()
 

@@ -1,4 +1,4 @@
-"""Clock and alarm of the hot process: CLOCK_MONOTONIC_RAW to count by, a timer of the kernel to be woken by.
+"""Clocks and alarm of the hot process: CLOCK_MONOTONIC_RAW to count by, a timer of the kernel to be woken by.
 
 RAW is bent by no daemon, but the kernel has no timer on it: an instant is translated to CLOCK_MONOTONIC when the alarm
 is set. The two may drift apart by 500 ppm, so the translation is made anew each time.
@@ -7,6 +7,7 @@ is set. The two may drift apart by 500 ppm, so the translation is made anew each
 import ctypes
 import os
 import time
+from typing import Protocol
 
 from holdfast.errors import WorldError
 
@@ -29,6 +30,35 @@ class _Spec(ctypes.Structure):
 def now_ns() -> int:
     """The instant, on the clock that promises and silences are counted by."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+
+
+class Clocks(Protocol):
+    """What a hot process reads the time from; in nanoseconds."""
+
+    def raw_ns(self) -> int:
+        """What promises and silences are counted by: no daemon bends it."""
+
+    def monotonic_ns(self) -> int:
+        """What the kernel's timers follow."""
+
+    def processor_ns(self) -> int:
+        """How long this process has run."""
+
+
+class KernelClocks:
+    """This machine's."""
+
+    def raw_ns(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def processor_ns(self) -> int:
+        return time.process_time_ns()
+
+
+KERNEL_CLOCKS = KernelClocks()
 
 
 class Alarm:

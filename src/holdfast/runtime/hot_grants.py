@@ -7,7 +7,6 @@ long holds nothing.
 """
 
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import msgspec
 
 from holdfast.core.grants import Grantor
 from holdfast.core.suspicion_words import Noticed, PeerChanged
-from holdfast.drivers.window import Window, raw_clock_ns
+from holdfast.drivers.window import Window
 from holdfast.drivers.window_choice import open_window
 from holdfast.drivers.window_order import Outcome
 from holdfast.errors import PeerError, WorldError
@@ -34,6 +33,7 @@ from holdfast.model.granting import (
 )
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
+from holdfast.runtime.hot_clock import KERNEL_CLOCKS, Clocks
 from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.wire.peer import LETTERS_MAX, packed, unpacked
 
@@ -43,8 +43,16 @@ CLOCKS_EVERY_NS = 1_000_000_000
 class GrantRider:
     """What rides on the loop. One thread, as the loop is."""
 
-    def __init__(self, settings: GrantSettings, incarnation: int, window: Window | None, now_ns: int) -> None:
+    def __init__(
+        self,
+        settings: GrantSettings,
+        incarnation: int,
+        window: Window | None,
+        now_ns: int,
+        clocks: Clocks = KERNEL_CLOCKS,
+    ) -> None:
         self._settings = settings
+        self._clocks = clocks
         self._incarnation = incarnation
         self._window = window
         self._post: dict[HostName, list[SendTo]] = {}
@@ -147,7 +155,7 @@ class GrantRider:
                 self.grantor.release(service, now_ns)
         if now_ns - self._clocks_ns >= CLOCKS_EVERY_NS:
             self._clocks_ns = now_ns
-            self.grantor.clocks(raw_clock_ns(), time.monotonic_ns(), now_ns)
+            self.grantor.clocks(self._clocks.raw_ns(), self._clocks.monotonic_ns(), now_ns)
 
     def _carry_out(self) -> None:
         """Do what the grants say, in their order, until they say nothing more."""
@@ -171,7 +179,7 @@ class GrantRider:
                 self._change(output)
             case Persist():
                 _write(Path(self._settings.voter_set_file), output.voter_set)
-                self.grantor.persisted(output.voter_set.version, raw_clock_ns())
+                self.grantor.persisted(output.voter_set.version, self._clocks.raw_ns())
             case Doubt():
                 self._tell(words.Said("grants-in-doubt", self._settings.me, output.reason))
             case _:
@@ -191,18 +199,18 @@ class GrantRider:
             return  # Something said before it has failed.
         window = self._window
         if window is None:
-            self.grantor.armed(output.until_ns, raw_clock_ns())
+            self.grantor.armed(output.until_ns, self._clocks.raw_ns())
             return
         try:
             outcome = window.arm(output.until_ns)
         except WorldError as error:
             self._fall_shut(error)
-            self.grantor.arm_failed(error.message, raw_clock_ns())
+            self.grantor.arm_failed(error.message, self._clocks.raw_ns())
             return
         if outcome is Outcome.ARMED:
-            self.grantor.armed(output.until_ns, raw_clock_ns())
+            self.grantor.armed(output.until_ns, self._clocks.raw_ns())
         else:
-            self.grantor.arm_failed(outcome.value, raw_clock_ns())
+            self.grantor.arm_failed(outcome.value, self._clocks.raw_ns())
 
     def _change(self, output: "Own | Disown | Close | CloseAll") -> None:
         try:
@@ -212,9 +220,9 @@ class GrantRider:
             if isinstance(output, CloseAll):
                 self._unclosed = error.message
             else:
-                self.grantor.kernel_failed(error.message, raw_clock_ns())
+                self.grantor.kernel_failed(error.message, self._clocks.raw_ns())
             return
-        now = raw_clock_ns()
+        now = self._clocks.raw_ns()
         if isinstance(output, Close):
             self.grantor.closed(output.service, now)
         elif isinstance(output, CloseAll):

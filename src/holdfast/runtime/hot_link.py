@@ -8,6 +8,7 @@ for its former life. `connected` is the agent's end.
 import socket
 from collections import deque
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -24,23 +25,36 @@ from holdfast.runtime.hot_words import (
 _BACKLOG = 4
 
 
+class Connection(Protocol):
+    """What is needed of a packet socket; nothing of it waits."""
+
+    def fileno(self) -> int: ...
+
+    def send(self, packet: bytes, /) -> int: ...
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def setblocking(self, flag: bool, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Listener(Protocol):
+    def fileno(self) -> int: ...
+
+    def accept(self) -> tuple[Connection, object]: ...
+
+    def close(self) -> None: ...
+
+
 class HotLink:
     """Listens at `path`, and speaks with whoever connected last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listener: Listener | None = None) -> None:
+        """Listens at `path`, by a listener that is open already or one of the kernel's."""
         self._path = path
-        path.unlink(missing_ok=True)
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        try:
-            self.listener.setblocking(False)
-            with sockets.short(path) as address:
-                self.listener.bind(address)
-            path.chmod(0o600)
-            self.listener.listen(_BACKLOG)
-        except OSError:
-            self.listener.close()
-            raise
-        self.connection: socket.socket | None = None
+        self.listener: Listener = listener if listener is not None else _listening(path)
+        self.connection: Connection | None = None
         self._waiting: deque[bytes] = deque()
         self.dropped = 0
         self.has_gap = False
@@ -112,6 +126,21 @@ class HotLink:
         self.disconnect()
         self.listener.close()
         self._path.unlink(missing_ok=True)
+
+
+def _listening(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        listener.setblocking(False)
+        with sockets.short(path) as address:
+            listener.bind(address)
+        path.chmod(0o600)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def connected(path: Path, limit_s: float | None = None) -> socket.socket:

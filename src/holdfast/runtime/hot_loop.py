@@ -8,21 +8,19 @@ A round that is stopped in its middle therefore judges by an older time, and nev
 rider alone is given a reading of its own for each call: promises must not be counted from before the request was there.
 """
 
-import select
-import socket
 import struct
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from holdfast.core.suspicion import Suspicion
 from holdfast.core.suspicion_words import patience
 from holdfast.model.names import HostName
 from holdfast.runtime import hot_beat, hot_rights
-from holdfast.runtime.hot_clock import Alarm, now_ns
+from holdfast.runtime.hot_clock import KERNEL_CLOCKS, Clocks
 from holdfast.runtime.hot_lateness import LatenessCounter
 from holdfast.runtime.hot_link import HotLink
 from holdfast.runtime.hot_sockets import HotSockets
 from holdfast.runtime.hot_speech import NoRider, Rider, Speech
+from holdfast.runtime.hot_waiting import KernelWaiting, Source, Waiting, Way
 from holdfast.runtime.hot_words import (
     AskStanding,
     Began,
@@ -54,6 +52,8 @@ class HotLoop:
         *,
         rider: Rider | None = None,
         rights: hot_rights.Rights | None = None,
+        clocks: Clocks = KERNEL_CLOCKS,
+        waiting: Waiting | None = None,
     ) -> None:
         self._settings = settings
         self._speech = speech
@@ -61,33 +61,27 @@ class HotLoop:
         self._link = link
         self._rider: Rider = rider if rider is not None else NoRider()
         self._rights = rights if rights is not None else hot_rights.Rights((), ())
-        now = now_ns()
+        self._clocks = clocks
+        self._now_ns = clocks.raw_ns
+        now = self._now_ns()
         names = tuple(network.name for network in settings.networks)
         self.suspicion = Suspicion(settings.me, settings.peers, names, patience(settings.heartbeat_ns), now)
         self._peers = tuple(settings.peers)
         self._lateness = LatenessCounter()
         self._received = self._refused = self._sent_before = 0
-        self._processor_ns = time.process_time_ns()
+        self._processor_ns = clocks.processor_ns()
         self._next_beat_ns = now + settings.heartbeat_ns
         self._next_pulse_ns = now + settings.pulse_ns
         self._due_ns = 0
         self._round_ns = now
         """The reading of the clock of the present round, or of the last one."""
-        self._alarm = Alarm()
-        self._poll = select.epoll()
-        self._ways: dict[int, Callable[[int], None]] = {}
+        self._waiting = waiting if waiting is not None else KernelWaiting()
         for place, one in enumerate(sockets.sockets):
-            self._watch(one.fileno(), lambda now, place=place: self._read_network(place, now))  # type: ignore[misc]
-        self._watch(self._alarm.fd, lambda now: None)
-        self._watch(link.listener.fileno(), self._greet)
-        self._followed: socket.socket | None = None
-        self._followed_fd = -1
+            self._waiting.watch(one, lambda now, place=place: self._read_network(place, now))  # type: ignore[misc]
+        self._waiting.watch(link.listener, self._greet)
+        self._followed: Source | None = None
         self._is_drained = True
         self.is_ending = False
-
-    def _watch(self, fd: int, way: Callable[[int], None], events: int = select.EPOLLIN) -> None:
-        self._poll.register(fd, events)
-        self._ways[fd] = way
 
     # The loop.
 
@@ -98,9 +92,12 @@ class HotLoop:
 
     def round(self) -> None:
         """Wait for something to happen, and do what follows from it."""
-        self._set_alarm()
-        ready = self._poll.poll()
-        now = self._round_ns = now_ns()
+        self.set_alarm()
+        self.go_on(self._waiting.wait())
+
+    def go_on(self, ready: Sequence[Way]) -> None:
+        """What follows from these being ready, and from the time."""
+        now = self._round_ns = self._now_ns()
         is_due = now >= self._due_ns
         if is_due:
             late_ns = now - self._due_ns
@@ -109,10 +106,8 @@ class HotLoop:
             # All of it first, also what has come since `poll` returned: silence is judged after this.
             for place in range(len(self._sockets.sockets)):
                 self._read_network(place, now)
-        for fd, _ in ready:
-            way = self._ways.get(fd)
-            if way is not None:
-                way(now)
+        for way in ready:
+            way(now)
         self._judge(now)
         if now >= self._next_beat_ns:
             self._beat(now)
@@ -120,7 +115,7 @@ class HotLoop:
             self._pulse(now)
         self._pass_on(now)
 
-    def _set_alarm(self) -> None:
+    def set_alarm(self) -> None:
         """For the next thing to do. One that has passed meanwhile stays as it is: by so much the loop is late."""
         due_ns = min(self._next_beat_ns, self.suspicion.deadline())
         rider_ns = self._rider.deadline()
@@ -128,18 +123,18 @@ class HotLoop:
             # A rider may wish for something that is over already: that is not the loop's lateness.
             due_ns = max(rider_ns, self._round_ns)
         if due_ns != self._due_ns:
-            self._alarm.set(due_ns)
+            self._waiting.set_alarm(due_ns)
             self._due_ns = due_ns
 
     def _judge(self, now: int) -> None:
         if now >= self.suspicion.deadline() or now >= self._next_beat_ns:
             self.suspicion.tick(now)
         for noticed in self.suspicion.take():
-            self._rider.noticed(noticed, now_ns())
+            self._rider.noticed(noticed, self._now_ns())
             self._link.tell(noticed)
         rider_ns = self._rider.deadline()
         if rider_ns is not None and now >= rider_ns:
-            self._rider.tick(now_ns())
+            self._rider.tick(self._now_ns())
 
     def _beat(self, now: int) -> None:
         """Send a heartbeat to everybody; those missed while the process stood still are not made up for."""
@@ -149,7 +144,7 @@ class HotLoop:
         speech.tick(now)
         views = hot_beat.encode_views(suspicion.views(now))
         late_ns = suspicion.late_ns
-        rider.beat(now_ns())
+        rider.beat(self._now_ns())
         along: dict[HostName, bytes] = {}
         alone: list[tuple[HostName, bytes]] = []
         for peer, body in rider.take():
@@ -176,7 +171,7 @@ class HotLoop:
             beat = hot_beat.decode(heard.body[_LENGTH.size : end]) if length else None
             self.suspicion.receive(heard.peer, place, heard.incarnation, now, beat)
             if len(heard.body) > end:
-                self._rider.received(heard.peer, heard.incarnation, heard.body[end:], now_ns())
+                self._rider.received(heard.peer, heard.incarnation, heard.body[end:], self._now_ns())
 
     def _pass_on(self, now: int) -> None:
         """What sessions and rider have to say, at once."""
@@ -218,9 +213,9 @@ class HotLoop:
             self._sockets.set_peers(command.peers)
             self._speech.set_peers(command.peers)
             self.suspicion.set_peers(command.peers, now)
-            self._rider.set_peers(command.peers, now_ns())
+            self._rider.set_peers(command.peers, self._now_ns())
         elif isinstance(command, ToRider):
-            self._rider.told(command.body, now_ns())
+            self._rider.told(command.body, self._now_ns())
         else:
             assert isinstance(command, EndHot)
             self.is_ending = True
@@ -232,14 +227,13 @@ class HotLoop:
         if connection is self._followed and is_drained == self._is_drained:
             return
         if connection is not self._followed:
-            # The kernel forgets a closed descriptor by itself, and may have given its number to the new connection.
-            self._ways.pop(self._followed_fd, None)
-            self._followed, self._followed_fd = connection, -1
+            if self._followed is not None:
+                self._waiting.forget(self._followed)
+            self._followed = connection
             if connection is not None:
-                self._followed_fd = connection.fileno()
-                self._watch(self._followed_fd, self._read_link)
+                self._waiting.watch(connection, self._read_link)
         if connection is not None:
-            self._poll.modify(self._followed_fd, select.EPOLLIN if is_drained else select.EPOLLIN | select.EPOLLOUT)
+            self._waiting.want_room(connection, not is_drained)
         self._is_drained = is_drained
 
     def _standing(self, now: int) -> Standing:
@@ -248,7 +242,7 @@ class HotLoop:
 
     def _pulse(self, now: int) -> None:
         self._next_pulse_ns = now + self._settings.pulse_ns
-        processor_ns = time.process_time_ns()
+        processor_ns = self._clocks.processor_ns()
         sent = self._sockets.sent
         self._link.tell(
             Pulse(
@@ -267,7 +261,6 @@ class HotLoop:
         hot_rights.tidy(YOUNG_OBJECTS_MAX)
 
     def close(self) -> None:
-        self._poll.close()
-        self._alarm.close()
+        self._waiting.close()
         self._link.close()
         self._sockets.close()

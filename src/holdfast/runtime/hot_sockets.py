@@ -5,7 +5,8 @@ down, route gone, buffer full) is counted for its network and forgotten: the nex
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from holdfast.errors import WorldError
 from holdfast.model.names import HostName
@@ -19,20 +20,37 @@ _DSCP_CS6 = 0xC0
 """Network control: switches that know classes drop it last."""
 
 
+class Datagrams(Protocol):
+    """What is needed of a UDP socket; nothing of it waits."""
+
+    def fileno(self) -> int: ...
+
+    def sendto(self, datagram: bytes, address: tuple[str, int], /) -> int: ...
+
+    def recv_into(self, buffer: bytearray, /) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class HotSockets:
     """One socket a network, in the order of the networks."""
 
-    def __init__(self, networks: tuple[HotNetwork, ...], peers: dict[HostName, HotPeer]) -> None:
+    def __init__(
+        self,
+        networks: tuple[HotNetwork, ...],
+        peers: dict[HostName, HotPeer],
+        bound: "Callable[[HotNetwork], Datagrams] | None" = None,
+    ) -> None:
         self._networks = networks
         self._buffer = bytearray(DATAGRAM_BYTES_MAX)
         self._view = memoryview(self._buffer)
         self.unsent = [0] * len(networks)
         self.sent = 0
-        self.sockets: list[socket.socket] = []
+        self.sockets: list[Datagrams] = []
         self._addresses: list[dict[HostName, tuple[str, int]]] = []
         try:
             for network in networks:
-                self.sockets.append(_bound(network))
+                self.sockets.append((bound or _bound)(network))
         except BaseException:
             self.close()
             raise

@@ -1,0 +1,93 @@
+"""How an agent reaches the hot process of its host, as a contract; `SpawnedHot` is the kernel's way.
+
+The hot process outlives its agent: one that is there already is found, else one is started, in a session of its own.
+"""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from holdfast.runtime.hot_link import connected
+from holdfast.runtime.hot_words import PACKET_BYTES_MAX
+
+CALL_AGAIN_S = 0.01
+
+Heard = Callable[[bytes], None]
+"""Gets each packet that arrives; an empty one says that the hot process is gone."""
+
+
+class HotEnd(Protocol):
+    """The agent's end of an open link."""
+
+    def send(self, packet: bytes) -> None:
+        """OSError when nobody takes it."""
+
+    def close(self) -> None: ...
+
+
+class HotDoor(Protocol):
+    async def reach(self, path: Path, settings: Path, log: Path, heard: Heard) -> HotEnd:
+        """Connect to the hot process that listens at `path`; where none does, start one with these settings."""
+
+
+class SpawnedHot:
+    """A process of this machine."""
+
+    async def reach(self, path: Path, settings: Path, log: Path, heard: Heard) -> HotEnd:
+        try:
+            return _PacketEnd(connected(path), heard)
+        except OSError:
+            _spawn(settings, log)
+        while True:
+            try:
+                return _PacketEnd(connected(path), heard)
+            except OSError:
+                await asyncio.sleep(CALL_AGAIN_S)
+
+
+def _spawn(settings: Path, log: Path) -> None:
+    with log.open("ab") as file:
+        subprocess.Popen(
+            [sys.executable, "-m", "holdfast.runtime.hot_main", "--settings", str(settings), "--host", settings.stem],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+
+
+class _PacketEnd:
+    def __init__(self, opened: socket.socket, heard: Heard) -> None:
+        self._socket = opened
+        self._heard = heard
+        self._is_open = True
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(opened.fileno(), self._read)
+
+    def _read(self) -> None:
+        while self._is_open:
+            try:
+                packet = self._socket.recv(PACKET_BYTES_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            self._heard(packet)
+            if not packet:
+                return
+
+    def send(self, packet: bytes) -> None:
+        self._socket.send(packet)
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+
+
+SPAWNED_HOT = SpawnedHot()

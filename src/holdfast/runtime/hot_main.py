@@ -17,10 +17,10 @@ from holdfast.wire.datagrams import Datagrams
 
 
 def make_speech(settings: HotSettings, key: bytes, incarnation: int, now_ns: int) -> Speech:
-    return _Speech(settings.cluster, settings.me, settings.peers, (key,), incarnation, os.urandom)
+    return SessionSpeech(settings.cluster, settings.me, settings.peers, (key,), incarnation, os.urandom)
 
 
-class _Speech(Datagrams):
+class SessionSpeech(Datagrams):
     """The sessions, in the loop's words."""
 
     def open(self, datagram: bytes, network: int, now_ns: int = 0) -> Heard | None:  # type: ignore[override]

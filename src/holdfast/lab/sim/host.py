@@ -1,0 +1,69 @@
+"""A simulated machine: its clocks, its power, and the processes that run on it.
+
+In:   power on and off; stopping and going on of the whole machine.
+Out:  processes that run, stand still, or are gone.
+Always: a machine without power ends every process without a word: nobody on another machine is told. Each start of the
+machine has clocks that begin anew.
+"""
+
+from holdfast.lab.sim.clocks import Clock
+from holdfast.lab.sim.process import Process
+from holdfast.lab.sim.timeline import Timeline
+from holdfast.lab.sim.window import SimWindow
+
+PPM_MAX = 100
+"""Honest clocks of cheap machines differ by this much."""
+UPTIME_NS_MAX = 100_000_000_000
+
+
+class SimHost:
+    """One machine."""
+
+    def __init__(self, timeline: Timeline, name: str) -> None:
+        self.timeline = timeline
+        self.name = name
+        self.is_on = False
+        self.starts = 0
+        self.processes: dict[int, Process] = {}
+        """Those that live, by number."""
+        self.programs: dict[str, SimWindow] = {}
+        """Windows in its kernel, by the interface they keep."""
+        self._pids = 1000
+        self.raw = Clock(timeline, 0)
+        self.monotonic = Clock(timeline, 0)
+
+    def switch_on(self) -> None:
+        if self.is_on:
+            return
+        self.is_on = True
+        self.starts += 1
+        self.programs.clear()
+        chance = self.timeline.chance
+        start_ns = chance.randrange(UPTIME_NS_MAX)
+        self.raw = Clock(self.timeline, start_ns, chance.randint(-PPM_MAX, PPM_MAX))
+        self.monotonic = Clock(self.timeline, start_ns, chance.randint(-PPM_MAX, PPM_MAX))
+
+    def switch_off(self) -> None:
+        self.is_on = False
+        for process in tuple(self.processes.values()):
+            process.end()
+
+    def spawn(self, name: str) -> Process:
+        """A new process; it is woken when there is something for it to do."""
+        self._pids += 1
+        process = Process(self.timeline, name, self.monotonic, self._pids)
+        self.processes[process.pid] = process
+        process.when_over(lambda: self._over(process))
+        return process
+
+    def _over(self, process: Process) -> None:
+        del self.processes[process.pid]
+
+    def stop(self) -> None:
+        """All processes stand still, the kernel goes on (a frozen cgroup, a debugger, starvation)."""
+        for process in tuple(self.processes.values()):
+            process.stop()
+
+    def go_on(self) -> None:
+        for process in tuple(self.processes.values()):
+            process.go_on()

@@ -17,10 +17,10 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from holdfast.core.explain_words import happened
 from holdfast.errors import HoldfastError, UserError, WorldError
@@ -81,18 +81,19 @@ class AgentProcess:
         self._layout = layout
         self._me = agent_party(host)
         self._journal = journal
-        self._parties = frozenset(parties_of(layout))
+        self._parties = parties_of(layout)
         self._links: dict[Party, Link] = {}
-        self._unnamed: set[Link] = set()
-        """Managers that have not yet said under which term they lead: nothing is told to them or taken from them."""
-        self._others: set[Link] = set()
+        self._unnamed: dict[Link, None] = {}
+        """Managers that have not yet said under which term they lead: nothing is told to them or taken from them.
+        In the order in which they came, as everything that is gone through: a run can then be repeated exactly."""
+        self._others: dict[Link, None] = {}
         self._news: dict[Party, OrderedDict[int, Tell]] = {}
         """Told, but not yet recorded by the manager; not to be seen in the facts, so told again."""
         self._news_told = 0
         self._silent: dict[HostName, HostFailed] = {}
         """Hosts that this one does not hear: a manager that comes later has to know of them too."""
         self._begun: OrderedDict[ActionId, None] = OrderedDict()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], None] = {}
         self._is_ending = False
         self._loop = asyncio.get_running_loop()
         self._terms = Terms(terms, lambda text: self.mark("terms", str(self._me), text))
@@ -145,17 +146,17 @@ class AgentProcess:
 
     def link_opened(self, link: Link) -> None:
         if link.peer in {OPERATOR, LAB}:
-            self._others.add(link)
+            self._others[link] = None
             return
         if link.peer not in self._parties:
             sys.stderr.write(f"{self._me}: {link.peer} is no manager of this deployment\n")
             link.close()
             return
-        self._unnamed.add(link)
+        self._unnamed[link] = None
 
     def _follow(self, link: Link, term: int) -> None:
         """Its manager says that it leads: follow it, unless a newer one has said so before."""
-        self._unnamed.discard(link)
+        self._unnamed.pop(link, None)
         if not self._terms.admit(link.peer, term):
             newest = self._terms.newest(link.peer)
             self.mark("outdated", link.peer, f"says that it leads under term {term}, but {newest} is followed")
@@ -182,20 +183,21 @@ class AgentProcess:
                     "outdated", link.peer, f"{type(message.action).__name__} {message.action.id} is not carried out"
                 )
         elif isinstance(message, Do) and not self._is_ending:
-            task = self._loop.create_task(self._perform(message.action), name=message.action.id)
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._begin(self._perform(message.action), message.action.id)
         elif isinstance(message, Took):
             for number in message.numbers:
                 self._news.get(link.peer, OrderedDict()).pop(number, None)
         elif isinstance(message, EndAll) and link in self._others:
-            task = self._loop.create_task(self._end_all(link), name="end all")
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._begin(self._end_all(link), "end all")
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
+        self._under_way[task] = None
+        task.add_done_callback(lambda done: self._under_way.pop(done, None))
 
     def link_closed(self, link: Link) -> None:
-        self._others.discard(link)
-        self._unnamed.discard(link)
+        self._others.pop(link, None)
+        self._unnamed.pop(link, None)
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
 

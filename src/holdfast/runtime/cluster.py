@@ -13,6 +13,7 @@ import gc
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from holdfast.model.records import CARRIES
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key
 from holdfast.runtime.manager import Pump, SetPower
-from holdfast.runtime.manager_process import MakeCore, core_of, make_seat, parties_in
+from holdfast.runtime.manager_process import MakeCore, Running, core_of, make_seat, parties_in
 from holdfast.runtime.reach import Links
 from holdfast.runtime.seat import Seat
 from holdfast.runtime.streams import SOCKETS, Streams
@@ -124,6 +125,12 @@ class Outdated(Superseded):
         self.newest = newest
 
 
+def _settle() -> None:
+    """What exists now lives long: the collector need not look at it in the middle of a take-over."""
+    gc.collect()
+    gc.freeze()
+
+
 class Surroundings(NamedTuple):
     """What a candidate finds around it on its host."""
 
@@ -132,7 +139,12 @@ class Surroundings(NamedTuple):
     machine: str = ""
     """Which start of the machine its clock belongs to; read from the kernel if empty."""
     token: Callable[[], str] = partial(secrets.token_hex, 8)
-    """Tells one candidature from all others."""
+    """Tells one candidature, or one writer, from all others."""
+    wall: Callable[[], float] = time.time
+    pid: int = 0
+    """0: this process."""
+    settle: Callable[[], None] = _settle
+    """Called when a leader has begun."""
 
 
 class Reign:
@@ -169,16 +181,20 @@ class Reign:
         """Load what the store holds, and decide from there."""
         self._term = self.campaign.standing.term
         fence = self.campaign.fence()
-        state = EtcdState(self._client, fence)
+        state = EtcdState(self._client, fence, self._around.token())
         loaded = {party: await state.load(party) for party in self._parties}
         if fence.term != self.campaign.fence().term:
             raise Superseded(f"the leadership of term {fence.term} ended before it began")
         self._behind = Behind(loaded, state.save, self._tell_late, self._kept, self._superseded)
-        machine = self._around.machine or _BOOT_ID.read_text().strip()
-        now = asyncio.get_running_loop().time
+        running = Running(
+            self._around.machine or _BOOT_ID.read_text().strip(),
+            asyncio.get_running_loop().time,
+            self._around.wall,
+            self._around.pid,
+        )
         for party in self._parties:
             seat, journal = make_seat(
-                self._folder, party, self._core(self._layout, party), self._behind, self._term, machine, now
+                self._folder, party, self._core(self._layout, party), self._behind, self._term, running
             )
             self._seats.append(seat)
             self._journals.append(journal)
@@ -197,8 +213,7 @@ class Reign:
         self._pump.ended.add_done_callback(self._pump_ended)
         self._pump.start()
         await self._links.open(self._pump)
-        gc.collect()
-        gc.freeze()
+        self._around.settle()
 
     def _changed(self, standing: Standing) -> None:
         if self._pump is None or self.ended.done():

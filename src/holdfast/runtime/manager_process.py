@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.drivers.fence import set_power
 from holdfast.errors import HoldfastError, UserError
@@ -98,20 +98,26 @@ def make_seats(
     return seats, stores, journals
 
 
+class Running(NamedTuple):
+    """The process that takes a seat, and the clocks that it reads."""
+
+    machine: str = ""
+    """Which start of the machine; empty where the state never comes from another one."""
+    now: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    pid: int = 0
+    """0: this one."""
+
+
 def make_seat(
-    folder: RunFolder,
-    party: Party,
-    core: Core,
-    store: Store,
-    term: int = 0,
-    machine: str = "",
-    now: Callable[[], float] = time.monotonic,
+    folder: RunFolder, party: Party, core: Core, store: Store, term: int = 0, running: Running | None = None
 ) -> tuple[Seat, Journal]:
     """One party's seat, and its journal on this host."""
+    running = running if running is not None else Running()
     told: list[str] = []
     journal = Journal(folder.journal(party), party, told.append)
-    seat = Seat(party, core, store, journal, now, term, machine)
-    journal.opened(seat.now(), time.time(), os.getpid())
+    seat = Seat(party, core, store, journal, running.now, term, running.machine)
+    journal.opened(seat.now(), running.wall(), running.pid or os.getpid())
     journal.when_lost(seat.tell_lost)
     for text in told:
         seat.tell_lost(text)

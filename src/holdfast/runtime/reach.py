@@ -205,13 +205,13 @@ class _FromOthers:
         self._pump = pump
         self._seat = seat
         self._links = links
-        self._open: set[Link] = set()
+        self._open: dict[Link, None] = {}
 
     def link_opened(self, link: Link) -> None:
-        self._open.add(link)
+        self._open[link] = None
 
     def link_closed(self, link: Link) -> None:
-        self._open.discard(link)
+        self._open.pop(link, None)
 
     async def close(self) -> None:
         for link in list(self._open):

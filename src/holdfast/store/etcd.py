@@ -9,15 +9,19 @@ is harmless; whoever saves something else instead is told `Superseded` if it was
 import asyncio
 import itertools
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 from holdfast.model.limits import ETCD_LIMIT_S
 from holdfast.model.names import Party
 from holdfast.store.etcd_client import EtcdClient
+from holdfast.store.etcd_http import Dial, dialled
 from holdfast.store.etcd_state import Fence, Write, check_saved, party_range, save_txn, saved_in
 from holdfast.store.etcd_target import Target
 from holdfast.store.port import Saved, StoreBroken, Waiting
+
+Result = TypeVar("Result")
 
 
 class EtcdState:
@@ -26,12 +30,13 @@ class EtcdState:
     Args:
         client: the cluster; closed by whoever opened it.
         fence: the leader's term; without it nothing but the version of a party is compared.
+        writer: tells this writer from all others; random if empty.
     """
 
-    def __init__(self, client: EtcdClient, fence: Fence | None = None) -> None:
+    def __init__(self, client: EtcdClient, fence: Fence | None = None, writer: str = "") -> None:
         self._client = client
         self._fence = fence
-        self._writer = secrets.token_hex(8)
+        self._writer = writer or secrets.token_hex(8)
         self._turns = itertools.count(1)
         self._unsure: tuple[Sequence[Write], bytes] | None = None
 
@@ -64,18 +69,34 @@ class EtcdState:
         return f"{self._writer} {next(self._turns)}".encode()
 
 
+class Runner(Protocol):
+    """An event loop that runs while something is to be done in it."""
+
+    def run(self, coro: Coroutine[Any, Any, Result], /) -> Result: ...
+
+    def close(self) -> None: ...
+
+
 class EtcdStore:
     """`Store` on etcd, for a thread that runs no event loop.
 
     Args:
         target: the cluster and folder.
         limit_s: how long a load or save may take.
+        dial: how members are connected to.
+        runner: where it waits.
     """
 
-    def __init__(self, target: Target, limit_s: float = ETCD_LIMIT_S) -> None:
-        self._client = EtcdClient(target, limit_s)
+    def __init__(
+        self,
+        target: Target,
+        limit_s: float = ETCD_LIMIT_S,
+        dial: Dial = dialled,
+        runner: Runner | None = None,
+    ) -> None:
+        self._client = EtcdClient(target, limit_s, dial)
         self._state = EtcdState(self._client)
-        self._runner = asyncio.Runner()
+        self._runner: Runner = runner if runner is not None else asyncio.Runner()
 
     def load(self, party: Party) -> Saved:
         return self._runner.run(self._state.load(party))

@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast.errors import HoldfastError, MachineLacks, UserError
 from holdfast.model.limits import ETCD_IDLE_CONNECTIONS_MAX, ETCD_LIMIT_S, ETCD_PAUSE_S, ETCD_TRY_GROWTH, ETCD_TRY_S
-from holdfast.store.etcd_http import Line, LineBroken, NotBelieved
+from holdfast.store.etcd_http import Dial, Line, LineBroken, NotBelieved, dialled
 from holdfast.store.etcd_target import Endpoint, Target
 from holdfast.store.etcd_words import (
     Authenticated,
@@ -63,11 +63,13 @@ class EtcdClient:
     Args:
         target: the cluster.
         limit_s: how long a request may take if it does not say otherwise.
+        dial: how members are connected to.
     """
 
-    def __init__(self, target: Target, limit_s: float = ETCD_LIMIT_S) -> None:
+    def __init__(self, target: Target, limit_s: float = ETCD_LIMIT_S, dial: Dial = dialled) -> None:
         self.target = target
         self.limit_s = limit_s
+        self._dial = dial
         self._tls = target.tls_context()
         self._order = list(target.endpoints)
         """Whoever answered last comes first."""
@@ -279,7 +281,7 @@ class EtcdClient:
             if line.is_usable:
                 return line
             line.close()
-        return await Line.open(endpoint, self._tls)
+        return await Line.open(endpoint, self._tls, self._dial)
 
     def _blame(self, endpoint: Endpoint) -> None:
         """Ask this one last, and over a new connection."""

@@ -2,11 +2,12 @@
 
 Always: one request at a time; whatever goes wrong on the line is a `LineBroken`; a connection that broke, or
 whose answer was not read to its end, is never used again. No time limits here: the caller sets them.
+What a line rides on comes from a `Dial`: `dialled` is the kernel's, `lab/sim/etcd.py` has another one.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from holdfast.errors import HoldfastError
 from holdfast.model.limits import ETCD_ANSWER_BYTES_MAX
@@ -23,6 +24,31 @@ class NotBelieved(HoldfastError):
     """TLS: the member, or we, could not prove who it is."""
 
 
+class Rider(asyncio.StreamReaderProtocol):
+    """What rides on the connection. No StreamWriter: over TLS it takes a connection that is gone for one left open."""
+
+    def __init__(self) -> None:
+        self.reader = asyncio.StreamReader(limit=_HEAD_BYTES_MAX)
+        super().__init__(self.reader)
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        super().connection_made(transport)
+
+
+Dial = Callable[[Endpoint, ssl.SSLContext | None, Callable[[], Rider]], Awaitable[Rider]]
+"""`await dial(endpoint, tls, made)`: connect there; OSError or ssl.SSLError when that is not possible."""
+
+
+async def dialled(endpoint: Endpoint, tls: ssl.SSLContext | None, made: Callable[[], Rider]) -> Rider:
+    """Over the kernel's TCP."""
+    loop = asyncio.get_running_loop()
+    name = endpoint.host if tls else None
+    return (await loop.create_connection(made, endpoint.host, endpoint.port, ssl=tls, server_hostname=name))[1]
+
+
 class Line:
     """An open connection."""
 
@@ -33,18 +59,9 @@ class Line:
         self._is_usable = True
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, tls: ssl.SSLContext | None) -> "Line":
-        reader = asyncio.StreamReader(limit=_HEAD_BYTES_MAX)
-        name = endpoint.host if tls else None
+    async def open(cls, endpoint: Endpoint, tls: ssl.SSLContext | None, dial: Dial = dialled) -> "Line":
         try:
-            # No StreamWriter: over TLS it takes a connection that is gone for one that was left open.
-            transport, _ = await asyncio.get_running_loop().create_connection(
-                lambda: asyncio.StreamReaderProtocol(reader),
-                endpoint.host,
-                endpoint.port,
-                ssl=tls,
-                server_hostname=name,
-            )
+            rider = await dial(endpoint, tls, Rider)
         except ssl.SSLError as error:
             raise NotBelieved(f"etcd member {endpoint}: {_tls_words(error)}") from error
         except ConnectionResetError as error:
@@ -53,7 +70,8 @@ class Line:
             ) from error
         except OSError as error:
             raise LineBroken(f"etcd member {endpoint} cannot be reached: {error.strerror or error}") from error
-        return cls(endpoint, reader, transport)
+        assert rider.transport is not None
+        return cls(endpoint, rider.reader, rider.transport)
 
     @property
     def is_usable(self) -> bool:

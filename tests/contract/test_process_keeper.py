@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.drivers import sandbox
-from holdfast.drivers.process import Keeper, Surroundings, over_within
+from holdfast.drivers.process import Keeper, Surroundings
 from holdfast.errors import WorldError
 
 pytestmark = pytest.mark.namespaces
@@ -44,7 +44,7 @@ def test_a_command_that_takes_too_long_is_killed_with_its_group(tmp_path: Path) 
             await keeper.run(["sh", "-c", "sleep 1000 & wait"], around, 0.05)
         while children := await keeper.children():
             for child in children:
-                assert await over_within(child.pidfd, 1.0)
+                assert await child.handle.over_within(1.0)
                 child.close()
 
     with_capsule(tmp_path, scenario)
@@ -66,10 +66,10 @@ def test_who_connects_next_finds_notes_and_processes_and_hears_of_their_end(tmp_
         later = await Keeper.reach(tmp_path / "capsule")
         assert later is not None
         assert later.notes == {"run": 7}
-        (child,) = later.found
+        (child,) = later.take_found()
         assert child.tag == "main"
-        sandbox.kill(child.pidfd)
-        assert await later.status(child, 1.0) == signal.SIGKILL
+        child.handle.kill()
+        assert await later.status(child.pid, 1.0) == signal.SIGKILL
         child.close()
         later.close()
 
@@ -79,12 +79,12 @@ def test_who_connects_next_finds_notes_and_processes_and_hears_of_their_end(tmp_
 def test_a_capsule_in_a_sandbox_ends_without_it(tmp_path: Path) -> None:
     async def scenario(outer: Keeper, around: Surroundings) -> None:
         inner = await outer.enclose("inner", tmp_path / "inner")
-        title = Path(f"/proc/{sandbox.pid_of(inner.pidfd)}/cmdline").read_bytes()
+        title = Path(f"/proc/{inner.handle.pid}/cmdline").read_bytes()
         assert b'{"name": "inner"' in title
         child = await inner.spawn(["sh", "-c", "setsid sleep 1000 & exec sleep 1000"], around)
         assert await inner.end(LIMIT_S)
-        assert sandbox.gone(child.pidfd)
-        assert await inner.status(child) is None
+        assert child.handle.is_gone
+        assert await inner.status(child.pid) is None
         assert await outer.run(["true"], around, 1.0) == 0
         assert await Keeper.reach(tmp_path / "inner") is None
         child.close()
@@ -95,7 +95,7 @@ def test_a_capsule_in_a_sandbox_ends_without_it(tmp_path: Path) -> None:
 
 def test_one_that_is_frozen_holds_nobody_up(tmp_path: Path) -> None:
     async def scenario(keeper: Keeper, around: Surroundings) -> None:
-        signal.pidfd_send_signal(keeper.pidfd, signal.SIGSTOP)
+        signal.pidfd_send_signal(keeper.handle.number, signal.SIGSTOP)
         with pytest.raises(WorldError, match="did not answer within"):
             await keeper.ask({"op": "describe"}, 0.05)
 

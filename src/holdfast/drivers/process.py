@@ -1,6 +1,6 @@
 """Processes of one VM or VNFC, through the event loop's connection to their first process.
 
-In: commands. Out: children with pidfds, exit statuses, notes. Each request has a time limit, so that a frozen sandbox
+In: commands. Out: children with handles, exit statuses, notes. Each request has a time limit, so that a frozen sandbox
 holds nobody up. What always holds: `end()` is true only when every process of the sandbox is gone, whatever it
 forked away and whatever signals it ignores (see guest/init).
 """
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.drivers import sandbox
-from holdfast.drivers.sandbox import Child, Json, Sandbox
+from holdfast.drivers.pidfd import Pidfd
+from holdfast.drivers.sandbox import Json, Sandbox
 from holdfast.errors import WorldError
 
 ASK_LIMIT_S = 1.0
@@ -32,34 +33,26 @@ class Surroundings:
     log: Path
 
 
-async def over_within(pidfd: int, limit_s: float) -> bool:
-    """Wait until the process has ended, at most `limit_s`."""
-    if sandbox.gone(pidfd):
-        return True
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    own = os.dup(pidfd)  # the loop watches a descriptor once only
-    loop.add_reader(own, ended.set)
-    try:
-        async with asyncio.timeout(limit_s):
-            await ended.wait()
-    except TimeoutError:
-        return sandbox.gone(pidfd)
-    finally:
-        loop.remove_reader(own)
-        os.close(own)
-    return True
+@dataclass(frozen=True)
+class Child:
+    """A process of a sandbox: its number in there, and a handle that is valid everywhere."""
+
+    pid: int
+    handle: Pidfd
+    tag: str = ""
+
+    def close(self) -> None:
+        self.handle.close()
 
 
 class Keeper:
     """The first process of a VM or of a VNFC's capsule, as an event loop speaks with it."""
 
-    def __init__(self, name: str, handle: int, connection: socket.socket) -> None:
+    def __init__(self, name: str, connection: socket.socket) -> None:
         self.name = name
-        self.pidfd = handle
+        self.handle = Pidfd(-1)
         self.notes: Json = {}
-        self.found: tuple[Child, ...] = ()
-        """Processes that were there when we connected; whoever takes them closes their pidfds."""
+        self._found: tuple[Child, ...] = ()
         self._sock = connection
         self._loop = asyncio.get_running_loop()
         self._number = 0
@@ -77,7 +70,7 @@ class Keeper:
             connection = sandbox.connect(folder)
         except OSError:
             return None
-        keeper = cls(str(folder), -1, connection)
+        keeper = cls(str(folder), connection)
         try:
             reply, handles = await keeper.ask({"op": "describe", "adopt": True}, limit_s)
         except WorldError:
@@ -85,8 +78,8 @@ class Keeper:
             if sandbox.gone_at(folder):
                 return None
             raise
-        keeper.name, keeper.notes, keeper.pidfd = reply["name"], reply["notes"], handles[0]
-        keeper.found = _children(reply, handles[1:])
+        keeper.name, keeper.notes, keeper.handle = reply["name"], reply["notes"], Pidfd(handles[0])
+        keeper._found = _children(reply, handles[1:])
         return keeper
 
     @classmethod
@@ -208,20 +201,20 @@ class Keeper:
                 "tag": tag,
             }
         )
-        return Child(reply["pid"], handles[0], tag)
+        return Child(reply["pid"], Pidfd(handles[0]), tag)
 
-    async def status(self, child: Child, limit_s: float = STATUS_LIMIT_S) -> int | None:
+    async def status(self, pid: int, limit_s: float = STATUS_LIMIT_S) -> int | None:
         """The wait status of a child; None when nobody is left to tell it."""
-        if child.pid in self._statuses or not self._is_connected:
-            return self._statuses.pop(child.pid, None)
-        awaited = self._awaited.setdefault(child.pid, self._loop.create_future())
+        if pid in self._statuses or not self._is_connected:
+            return self._statuses.pop(pid, None)
+        awaited = self._awaited.setdefault(pid, self._loop.create_future())
         try:
             async with asyncio.timeout(limit_s):
                 return await asyncio.shield(awaited)
         except TimeoutError:
             return None
         finally:
-            self._awaited.pop(child.pid, None)
+            self._awaited.pop(pid, None)
 
     async def run(self, argv: Sequence[str], around: Surroundings, limit_s: float) -> int:
         """Run a command to its end and return its exit status (negative: the signal that killed it).
@@ -231,12 +224,11 @@ class Keeper:
         """
         child = await self.spawn(argv, around, "command")
         try:
-            over = await over_within(child.pidfd, limit_s)
-            if not over:
+            if not await child.handle.over_within(limit_s):
                 raise WorldError(f"{argv[0]} had not ended after {limit_s:g} s")
-            status = await self.status(child, ASK_LIMIT_S)
+            status = await self.status(child.pid, ASK_LIMIT_S)
         finally:
-            if not sandbox.gone(child.pidfd):
+            if not child.handle.is_gone:
                 self._kill_group(child.pid)
             child.close()
         return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
@@ -248,8 +240,22 @@ class Keeper:
         except OSError:
             return
 
+    def holds(self, pid: int) -> bool:
+        """Whether the process of this number (as we see it) lives in here."""
+        try:
+            ours = os.stat(f"/proc/{self.handle.pid}/ns/pid")
+            theirs = os.stat(f"/proc/{pid}/ns/pid")
+        except OSError:
+            return False
+        return ours.st_ino == theirs.st_ino
+
+    def take_found(self) -> tuple[Child, ...]:
+        """Processes that were there when we connected, once; the caller closes them."""
+        found, self._found = self._found, ()
+        return found
+
     async def children(self) -> tuple[Child, ...]:
-        """What stands directly below the first process now; the caller closes the pidfds."""
+        """What stands directly below the first process now; the caller closes them."""
         reply, handles = await self.ask({"op": "describe", "adopt": True})
         os.close(handles[0])
         return _children(reply, handles[1:])
@@ -273,8 +279,8 @@ class Keeper:
 
     async def end(self, limit_s: float) -> bool:
         """Kill everything in it. True when it is confirmed that nothing is left."""
-        sandbox.kill(self.pidfd)
-        return await over_within(self.pidfd, limit_s)
+        self.handle.kill()
+        return await self.handle.over_within(limit_s)
 
     def close(self) -> None:
         """Let go of it; ends nothing."""
@@ -283,11 +289,11 @@ class Keeper:
         self._open = False
         self._disconnected()
         self._sock.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+        self.handle.close()
 
 
 def _children(reply: Json, handles: list[int]) -> tuple[Child, ...]:
     return tuple(
-        Child(child["pid"], handle, child["tag"]) for child, handle in zip(reply["children"], handles, strict=True)
+        Child(child["pid"], Pidfd(handle), child["tag"])
+        for child, handle in zip(reply["children"], handles, strict=True)
     )

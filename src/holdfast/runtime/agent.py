@@ -39,6 +39,8 @@ from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.agent_vnfc import VnfcOnHost
 from holdfast.runtime.exclusivity import Exclusivity, Unguarded
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.premises import Premises
+from holdfast.runtime.premises_here import HERE
 
 Outcome = ActionDone | ActionFailed
 
@@ -53,24 +55,28 @@ class Agent:
         folder: RunFolder,
         emit: Callable[[Event], None],
         mark: Callable[[str, str, str], None],
+        premises: Premises = HERE,
     ) -> None:
         """
         Args:
             emit: gets every event, synchronously and in order.
             mark: gets what else is worth a line in the journal: name, about, detail.
+            premises: what it finds on the host.
         """
         self.host = host
         self._mark = mark
         self._exclusive: Exclusivity = (
             HeldGrants(layout, host, folder, table_of(layout, host)) if layout.grants is not None else Unguarded()
         )
-        self._network = HostNetwork(layout, host, folder, mark, self._exclusive)
+        self._network = HostNetwork(layout, host, folder, mark, self._exclusive, premises)
         self._vms = {
-            vm.name: VmOnHost(vm, folder, self._network, emit, mark) for vm in layout.vms.values() if vm.host == host
+            vm.name: VmOnHost(vm, folder, self._network, emit, mark, premises)
+            for vm in layout.vms.values()
+            if vm.host == host
         }
         self._vnfcs = {
             vnfc.name: VnfcOnHost(
-                layout, vnfc, folder, self._network, self._vms[vnfc.vm] if vnfc.vm is not None else None, emit, mark
+                layout, vnfc, folder, self._network, self._vms[vnfc.vm] if vnfc.vm else None, emit, mark, premises
             )
             for vnfc in layout.vnfcs.values()
             if vnfc.host == host

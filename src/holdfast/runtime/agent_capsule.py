@@ -5,20 +5,18 @@ and a call for each *root* that ends. Roots are the processes the run stands on:
 what an OCF agent's start left behind. Ending the capsule ends everything in it, confirmed.
 """
 
-import os
-import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from holdfast.detect.death import DeathWatch
-from holdfast.drivers import ocf, sandbox
+from holdfast.drivers import ocf
 from holdfast.drivers.files import fill_in, last_line, write_files
-from holdfast.drivers.process import Keeper, Surroundings, over_within
-from holdfast.drivers.sandbox import Child, Json
+from holdfast.drivers.process import Surroundings
 from holdfast.errors import WorldError
 from holdfast.model.layout import Component, Operation
 from holdfast.runtime.agent_setting import Setting
-from holdfast.runtime.agent_vm import VmOnHost, end_unreachable
+from holdfast.runtime.agent_vm import VmOnHost
+from holdfast.runtime.premises import Child, Handle, Keeper, Premises
 
 FIRST_PIDS = 30_000
 PIDS_A_RUN = 1_000
@@ -30,48 +28,48 @@ class Capsule:
     """Lives as long as the run; outlives its agent."""
 
     def __init__(
-        self, keeper: Keeper, component: Component, setting: Setting, root_ended: Callable[[Child], None]
+        self, keeper: Keeper, component: Component, setting: Setting, root_ended: Callable[[int], None]
     ) -> None:
         self._keeper = keeper
         self._component = component
         self._setting = setting
         self._root_ended = root_ended
-        self._watches: dict[int, DeathWatch] = {}
+        self._roots: dict[int, Handle] = {}
 
     @classmethod
     async def make(
-        cls, component: Component, setting: Setting, run: int, vm: VmOnHost | None, root_ended: Callable[[Child], None]
+        cls,
+        component: Component,
+        setting: Setting,
+        run: int,
+        place: VmOnHost | Premises,
+        root_ended: Callable[[int], None],
     ) -> "Capsule":
-        """An empty one, in the VM or (None) on the host itself."""
+        """An empty one, in the VM or on the host itself."""
         setting.around.log.parent.mkdir(parents=True, exist_ok=True)
         setting.folder.mkdir(parents=True, exist_ok=True)
         name = setting.vnfc.name
         first_pid = PIDS_A_RUN * (1 + run % (FIRST_PIDS // PIDS_A_RUN))
-        if vm is None:
-            keeper = await Keeper.start(name, setting.folder, namespaces=sandbox.CAPSULE, first_pid=first_pid)
+        if isinstance(place, VmOnHost):
+            place.look()
+            if place.keeper is None or not place.is_up:
+                raise WorldError(f"VM {place.vm.name} is not up")
+            keeper = await place.keeper.enclose(name, setting.folder, first_pid)
         else:
-            vm.look()
-            if vm.keeper is None or not vm.is_up:
-                raise WorldError(f"VM {vm.vm.name} is not up")
-            keeper = await vm.keeper.enclose(name, setting.folder, first_pid)
+            keeper = await place.start_capsule(name, setting.folder, first_pid)
         return cls(keeper, component, setting, root_ended)
 
     @property
     def is_over(self) -> bool:
-        return sandbox.gone(self._keeper.pidfd)
+        return self._keeper.handle.is_gone
 
     @property
     def roots(self) -> list[int]:
-        return list(self._watches)
+        return list(self._roots)
 
     def holds(self, pid: int) -> bool:
         """Whether the process of this number (as we see it) lives in here."""
-        try:
-            ours = os.stat(f"/proc/{sandbox.pid_of(self._keeper.pidfd)}/ns/pid")
-            theirs = os.stat(f"/proc/{pid}/ns/pid")
-        except OSError:
-            return False
-        return ours.st_ino == theirs.st_ino
+        return self._keeper.holds(pid)
 
     def surround(self, setting: Setting) -> None:
         """From now on commands find this around them."""
@@ -100,23 +98,24 @@ class Capsule:
     def watch(self, roots: Iterable[Child]) -> None:
         """From now on the end of each of these is called out."""
         for child in roots:
-            self._watch(child)
-        if not self._watches:
-            self._watch(Child(WHOLE, os.dup(self._keeper.pidfd), "capsule"))
+            self._watch(child.pid, child.handle)
+        if not self._roots:
+            self._watch(WHOLE, self._keeper.handle.copy())
 
-    def _watch(self, child: Child) -> None:
-        self._watches[child.pid] = DeathWatch(child.pidfd, lambda: self._root_ended(child))
+    def _watch(self, pid: int, handle: Handle) -> None:
+        self._roots[pid] = handle
+        handle.when_over(lambda: self._root_ended(pid))
 
-    def forget_root(self, child: Child) -> bool:
+    def forget_root(self, pid: int) -> bool:
         """Drop a root that has ended, if others remain to stand on."""
-        if len(self._watches) < 2 or child.pid not in self._watches:
+        if len(self._roots) < 2 or pid not in self._roots:
             return False
-        self._watches.pop(child.pid).close()
+        self._roots.pop(pid).close()
         return True
 
-    async def status_of(self, child: Child) -> int | None:
+    async def status_of(self, pid: int) -> int | None:
         """How a root ended, if anybody is left who knows."""
-        return await self._keeper.status(child)
+        return await self._keeper.status(pid)
 
     # --- commands
 
@@ -154,12 +153,11 @@ class Capsule:
     # --- ending
 
     def ask_roots_to_end(self) -> None:
-        for watch in self._watches.values():
-            if not sandbox.gone(watch.pidfd):
-                signal.pidfd_send_signal(watch.pidfd, signal.SIGTERM)
+        for root in self._roots.values():
+            root.ask_to_end()
 
     async def roots_over_within(self, limit_s: float) -> bool:
-        return all([await over_within(watch.pidfd, limit_s) for watch in tuple(self._watches.values())])
+        return all([await root.over_within(limit_s) for root in tuple(self._roots.values())])
 
     async def end(self, limit_s: float) -> bool:
         """Kill everything in it. True when it is confirmed that nothing is left."""
@@ -167,30 +165,30 @@ class Capsule:
 
     def close(self) -> None:
         """Let go of it; ends nothing."""
-        for watch in self._watches.values():
-            watch.close()
-        self._watches.clear()
+        for root in self._roots.values():
+            root.close()
+        self._roots.clear()
         self._keeper.close()
 
     # --- taking over from an earlier agent
 
     @classmethod
     async def adopt(
-        cls, component: Component, setting: Setting, root_ended: Callable[[Child], None]
-    ) -> tuple["Capsule", Json, bool] | None:
+        cls, component: Component, setting: Setting, premises: Premises, root_ended: Callable[[int], None]
+    ) -> tuple["Capsule", dict[str, Any], bool] | None:
         """The one that lives in the folder, its notes, and whether all its roots still live.
 
         None when there is none. One whose start was cut off, or that does not answer, is ended.
         """
         try:
-            keeper = await Keeper.reach(setting.folder)
+            keeper = await premises.reach(setting.folder)
         except WorldError:
-            await end_unreachable(setting.folder, component.cleanup_limit_s)
+            await premises.end_unreachable(setting.folder, component.cleanup_limit_s)
             return None
         if keeper is None:
             return None
         notes = keeper.notes
-        found, keeper.found = keeper.found, ()
+        found = keeper.take_found()
         noted = notes.get("roots", [])
         roots = [child for child in found if notes.get("ready") and child.pid in noted]
         for child in found:

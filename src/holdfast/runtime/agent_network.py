@@ -10,25 +10,16 @@ import os
 import re
 from collections.abc import Callable
 
-from holdfast.drivers import addresses, ports
-from holdfast.drivers.gate import Gate
-from holdfast.drivers.netlink import Netlink
-from holdfast.drivers.zone import Zone
+from holdfast.drivers import ports
+from holdfast.drivers.addresses import ANNOUNCE_AGAIN_AFTER_S
 from holdfast.errors import WorldError
 from holdfast.model.layout import Layout, Service, Vnfc
 from holdfast.model.names import HostName, VmName
-from holdfast.runtime.exclusivity import Exclusivity, Unguarded
+from holdfast.runtime.exclusivity import Exclusivity
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.premises import Bridge, Gate, Handle, Premises, Zone
 
-VM_INTERFACE = "eth0"
 Mark = Callable[[str, str, str], None]
-
-
-def _remove(port: str, zone: Zone | None) -> None:
-    if zone is not None:
-        zone.close()
-    with Netlink.open() as netlink:
-        ports.remove_port(netlink, port)
 
 
 def bare(address: str) -> str:
@@ -45,17 +36,24 @@ class HostNetwork:
     """Everything of the deployment that the kernel of this host forwards or answers."""
 
     def __init__(
-        self, layout: Layout, host: HostName, folder: RunFolder, mark: Mark, exclusive: Exclusivity | None = None
+        self,
+        layout: Layout,
+        host: HostName,
+        folder: RunFolder,
+        mark: Mark,
+        exclusive: Exclusivity,
+        premises: Premises,
     ) -> None:
         self._layout = layout
-        self.exclusive: Exclusivity = exclusive if exclusive is not None else Unguarded()
+        self._premises = premises
+        self.exclusive = exclusive
         self._host = layout.hosts[host]
         self._made_bridge = folder.made_bridge(host)
         self._mark = mark
         self._table = table_of(layout, host)
         self._services = [service.address for service in layout.services.values() if service.address]
         self._zones: dict[VmName, Zone] = {}
-        self._netlink: Netlink | None = None
+        self._bridge: Bridge | None = None
         self._gate: Gate | None = None
         self._host_zone: Zone | None = None
         self._announcers: set[asyncio.Task[None]] = set()
@@ -72,44 +70,24 @@ class HostNetwork:
         """Make the bridge if it is absent, and the gates' table; adopt what is there."""
         if not self.is_needed:
             return
-        self._netlink = Netlink.open()
-        if not self._netlink.exists(self._host.bridge):
+        self._bridge = self._premises.bridge(self._host.bridge)
+        if not self._bridge.exists:
             self._made_bridge.parent.mkdir(parents=True, exist_ok=True)
             self._made_bridge.write_text(self._host.bridge)
-            ports.make_bridge(self._netlink, self._host.bridge, self._host.addresses)
-        self._gate = Gate(self._services, self._table, timed=self.exclusive.gate_is_timed)
-        self._host_zone = Zone.open(None, self._host.bridge)
+            self._bridge.make(self._host.addresses)
+        self._gate = self._premises.gate(self._services, self._table, timed=self.exclusive.gate_is_timed)
+        self._host_zone = self._bridge.zone()
 
     # --- ports of VMs
 
     def port(self, vm: VmName) -> str:
         return ports.port_name(self._layout.name, vm)
 
-    async def attach(self, vm: VmName, netns_fd: int) -> None:
-        """Give the VM its port, with a closed gate on it from the first moment."""
-        _netlink, gate = self._opened()
-        loop = asyncio.get_running_loop()
-
-        def guard(port: str) -> None:  # libnftables is spoken to in the event loop only
-            async def in_loop() -> None:
-                gate.guard(port)
-
-            asyncio.run_coroutine_threadsafe(in_loop(), loop).result()
-
-        def attach() -> Zone:
-            with Netlink.open() as netlink:
-                ports.make_port(
-                    netlink,
-                    self._host.bridge,
-                    self.port(vm),
-                    netns_fd,
-                    inner=VM_INTERFACE,
-                    addresses=self._layout.vms[vm].addresses,
-                    guard=guard,
-                )
-            return Zone.open(netns_fd, VM_INTERFACE)
-
-        attaching = asyncio.ensure_future(asyncio.to_thread(attach))
+    async def attach(self, vm: VmName, first: Handle) -> None:
+        """Give the VM with that first process its port, with a closed gate on it from the first moment."""
+        bridge, gate = self._opened()
+        own = self._layout.vms[vm].addresses
+        attaching = asyncio.ensure_future(bridge.attach(self.port(vm), first, own, gate.guard))
         try:
             self._zones[vm] = await asyncio.shield(attaching)
         except asyncio.CancelledError:
@@ -117,49 +95,47 @@ class HostNetwork:
             raise
         await self.exclusive.guard(self.port(vm))
 
-    async def adopt(self, vm: VmName, netns_fd: int) -> None:
+    async def adopt(self, vm: VmName, first: Handle) -> None:
         """Take a VM over that has its port already; its gate stays as it is."""
-        netlink, gate = self._opened()
+        bridge, gate = self._opened()
         port = self.port(vm)
-        if not ports.port_exists(netlink, port):
-            await self.attach(vm, netns_fd)
+        if not bridge.has(port):
+            await self.attach(vm, first)
             return
         if port not in gate.guarded():
             gate.guard(port)
-        self._zones[vm] = Zone.open(netns_fd, VM_INTERFACE)
+        self._zones[vm] = bridge.zone(first)
         await self.exclusive.guard(port)
 
     def cut(self, vm: VmName) -> None:
         """Let nothing of the VM be heard from now on, confirmed; quick enough for the event loop."""
-        netlink, _gate = self._opened()
-        ports.cut_port(netlink, self.port(vm))
+        bridge, _gate = self._opened()
+        bridge.cut(self.port(vm))
 
     async def detach(self, vm: VmName) -> None:
-        """Take the port and its gate away and confirm it. The kernel takes its time, so it is done in a thread."""
+        """Take the port and its gate away and confirm it."""
         self.cut(vm)
-        zone = self._zones.pop(vm, None)
-        await asyncio.to_thread(_remove, self.port(vm), zone)
-        _netlink, gate = self._opened()
+        bridge, _gate = self._opened()
+        await bridge.remove_port(self.port(vm), self._zones.pop(vm, None))
+        _bridge, gate = self._opened()
         gate.unguard(self.port(vm))
 
     def is_reachable(self, vm: VmName) -> bool:
         """Whether anything can pass the VM's port."""
-        if self._netlink is None or not ports.port_exists(self._netlink, self.port(vm)):
-            return False
-        return self._netlink.is_up(self.port(vm))
+        return self._bridge is not None and self._bridge.passes(self.port(vm))
 
     # --- service addresses
 
     def open_gate(self, vnfc: Vnfc, service: Service) -> None:
         if vnfc.vm is not None and service.address:
-            _netlink, gate = self._opened()
+            _bridge, gate = self._opened()
             gate.open(self.port(vnfc.vm), service.address)
             self._mark("gate-opened", service.name, vnfc.vm)
 
     def assign(self, vnfc: Vnfc, service: Service) -> None:
         """Add the address where the VNFC is, announce it, read it back."""
         if service.address:
-            addresses.assign(self._zone(vnfc), service.address)
+            self._zone(vnfc).assign(service.address)
             self._mark("address-assigned", service.name, f"{service.address} at {vnfc.name}")
 
     def announce_again(self, vnfc: Vnfc, service: Service, still: Callable[[], bool]) -> None:
@@ -173,13 +149,13 @@ class HostNetwork:
     async def _announce(self, vnfc: Vnfc, service: Service, still: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        for after_s in addresses.ANNOUNCE_AGAIN_AFTER_S:
+        for after_s in ANNOUNCE_AGAIN_AFTER_S:
             await asyncio.sleep(max(0.0, begun + after_s - loop.time()))
             if not still():
                 return
             try:
                 if self.holds(vnfc, service):
-                    addresses.announce(self._zone(vnfc), service.address)
+                    self._zone(vnfc).announce(service.address)
             except WorldError as error:
                 self._mark("announcement-failed", service.name, error.message)
                 return
@@ -188,12 +164,12 @@ class HostNetwork:
     def holds(self, vnfc: Vnfc, service: Service) -> bool:
         """Whether the address is where the VNFC is, usable, and (in a VM) heard outside."""
         zone = self._known_zone(vnfc)
-        if zone is None or not service.address or not addresses.holds(zone, service.address):
+        if zone is None or not service.address or not zone.holds(service.address):
             return False
         return vnfc.vm is None or self._gate_is_open(vnfc.vm, service)
 
     def _gate_is_open(self, vm: VmName, service: Service) -> bool:
-        _netlink, gate = self._opened()
+        _bridge, gate = self._opened()
         return bare(service.address) in gate.opened(self.port(vm))
 
     def take(self, vnfc: Vnfc, service: Service) -> None:
@@ -210,11 +186,11 @@ class HostNetwork:
         if not service.address:
             return
         if vnfc.vm is not None:
-            _netlink, gate = self._opened()
+            _bridge, gate = self._opened()
             gate.shut(self.port(vnfc.vm), service.address)
         zone = self._known_zone(vnfc)
         if zone is not None:
-            addresses.withdraw(zone, service.address)
+            zone.withdraw(service.address)
 
     def _zone(self, vnfc: Vnfc) -> Zone:
         zone = self._known_zone(vnfc)
@@ -225,10 +201,10 @@ class HostNetwork:
     def _known_zone(self, vnfc: Vnfc) -> Zone | None:
         return self._zones.get(vnfc.vm) if vnfc.vm is not None else self._host_zone
 
-    def _opened(self) -> tuple[Netlink, Gate]:
-        if self._netlink is None or self._gate is None:
+    def _opened(self) -> tuple[Bridge, Gate]:
+        if self._bridge is None or self._gate is None:
             raise WorldError(f"the network of host {self._host.name} is not open")
-        return self._netlink, self._gate
+        return self._bridge, self._gate
 
     # --- the end
 
@@ -246,9 +222,9 @@ class HostNetwork:
                 self._gate.close_table()
             self._gate.close()
             self._gate = None
-        if self._netlink is not None:
+        if self._bridge is not None:
             if end_all and self._made_bridge.exists():
-                ports.remove_bridge(self._netlink, self._host.bridge)
+                self._bridge.remove()
                 os.unlink(self._made_bridge)
-            self._netlink.close()
-            self._netlink = None
+            self._bridge.close()
+            self._bridge = None

@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeVar
 from holdfast.detect import checks
 from holdfast.detect.death import how_it_ended
 from holdfast.drivers.files import last_line
-from holdfast.drivers.sandbox import Child
 from holdfast.errors import HoldfastError, WorldError
 from holdfast.model.events import (
     Event,
@@ -34,6 +33,7 @@ from holdfast.runtime.agent_network import HostNetwork, Mark
 from holdfast.runtime.agent_setting import Setting
 from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.premises import Premises
 from holdfast.wire import component as wire
 
 Result = TypeVar("Result")
@@ -51,6 +51,7 @@ class VnfcOnHost:
         vm: VmOnHost | None,
         emit: Callable[[Event], None],
         mark: Mark,
+        premises: Premises,
     ) -> None:
         self.vnfc = vnfc
         self.component = layout.components[vnfc.group]
@@ -70,6 +71,7 @@ class VnfcOnHost:
         self._vm = vm
         self._emit = emit
         self._mark = mark
+        self._premises = premises
         self._capsule: Capsule | None = None
         self._checks: list[asyncio.Task[None]] = []
         self._reports: set[asyncio.Task[None]] = set()
@@ -178,9 +180,13 @@ class VnfcOnHost:
 
     async def _bring_up(self) -> None:
         """Make the capsule and start the component in it."""
-        self._capsule = await Capsule.make(self.component, self.setting, self.run, self._vm, self._root_ended)
+        self._capsule = await self._new_capsule()
         await self.leave_notes(ready=False)
         await self._capsule.bring_up()
+
+    async def _new_capsule(self) -> Capsule:
+        place = self._vm or self._premises
+        return await Capsule.make(self.component, self.setting, self.run, place, self._root_ended)
 
     async def _until_ready(self) -> None:
         target = self._target()
@@ -222,18 +228,18 @@ class VnfcOnHost:
     def _doubted(self, check: Check, late_s: float) -> None:
         self._mark("late-ourselves", self.vnfc.name, f"{checks.words(check)} not counted: {late_s * 1000:.0f} ms late")
 
-    def _root_ended(self, child: Child) -> None:
-        report = asyncio.create_task(self._report_end(self.run, child))
+    def _root_ended(self, root: int) -> None:
+        report = asyncio.create_task(self._report_end(self.run, root))
         self._reports.add(report)
         report.add_done_callback(self._reports.discard)
 
-    async def _report_end(self, run: int, child: Child) -> None:
+    async def _report_end(self, run: int, root: int) -> None:
         capsule = self._capsule
         if capsule is None or run != self.run:
             return  # isolated meanwhile
-        if self.condition == "starting" and capsule.forget_root(child):
+        if self.condition == "starting" and capsule.forget_root(root):
             return  # it only helped at the start
-        status = await capsule.status_of(child)
+        status = await capsule.status_of(root)
         cause, detail = how_it_ended(status)
         if self.condition == "starting":
             said = last_line(self.setting.around.log)
@@ -391,7 +397,7 @@ class VnfcOnHost:
         try:
             if self.capsule.is_over:
                 self._forget()
-                self._capsule = await Capsule.make(self.component, self.setting, self.run, self._vm, self._root_ended)
+                self._capsule = await self._new_capsule()
             await self.capsule.operate(Operation(operation.command, limit_s))
         except HoldfastError as error:
             return [f"cleanup: {error.message}"]
@@ -424,7 +430,7 @@ class VnfcOnHost:
 
     async def adopt(self) -> None:
         """Take over a run that an earlier agent started; where none is left, its addresses are taken away."""
-        adopted = await Capsule.adopt(self.component, self.setting, self._root_ended)
+        adopted = await Capsule.adopt(self.component, self.setting, self._premises, self._root_ended)
         if adopted is None:
             self._cut_off()
             return

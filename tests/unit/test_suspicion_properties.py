@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.core.suspicion import Suspicion
 from holdfast.core.suspicion_words import PeerChanged, patience
 from holdfast.model.names import HostName
 from tests.suspicion.world import MS, World
@@ -98,6 +99,48 @@ def test_a_host_that_is_off_is_found_failed_in_the_end_whoever_was_late_before(
     world.run(10 * limits.heartbeat_ns + limits.failed_after_ns + 2 * limits.stretch_max_ns + limits.doubt_ns)
     others = {HostName(name) for name in NAMES[:count]} - {HostName("b")}
     assert {who for who, peer in failed(world) if peer == "b"} == others
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 5), st.integers(5, 40), st.integers(0, 120))
+def test_a_host_that_was_late_and_is_lost_is_found_failed_the_sooner_the_longer_it_was_on_time(
+    count: int, late_beats: int, on_time_beats: int
+) -> None:
+    limits = patience(10 * MS)
+    world = World(NAMES[:count], ("lan",), limits)
+    world.run(20 * limits.heartbeat_ns)
+    world.stop("b", late_beats * limits.heartbeat_ns)
+    # It counts as heard again after return_beats heartbeats.
+    world.run((late_beats + 10 + on_time_beats) * limits.heartbeat_ns)
+    seen = len(world.seen)
+    lost_ns = world.now_ns
+    world.off("b")
+    world.run(limits.failed_after_ns + limits.stretch_max_ns)
+    found_ns = [
+        at_ns - lost_ns
+        for at_ns, _, noticed in world.seen[seen:]
+        if isinstance(noticed, PeerChanged) and noticed.after == "failed"
+    ]
+    known_ns = min(late_beats * limits.heartbeat_ns, limits.stretch_max_ns)
+    left_ns = known_ns * max(0, limits.late_window_ns - on_time_beats * limits.heartbeat_ns) // limits.late_window_ns
+    assert len(found_ns) == count - 1
+    assert max(found_ns) <= limits.failed_after_ns + left_ns
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 1200)), max_size=30))
+def test_what_is_told_of_lateness_is_no_less_than_it_was_and_is_over_in_time(times: list[tuple[int, int]]) -> None:
+    limits = patience(10 * MS)
+    suspicion = Suspicion(HostName("a"), [HostName("b")], ("lan",), limits, 0)
+    now_ns = 0
+    for late_ms, pause_ms in times:
+        suspicion.late(now_ns, late_ms * MS)
+        told_ns = suspicion.told_late_ns(now_ns)
+        assert told_ns <= limits.stretch_max_ns
+        if late_ms * MS >= limits.late_from_ns:
+            assert told_ns >= min(late_ms * MS, limits.stretch_max_ns)
+        now_ns += pause_ms * MS
+        assert suspicion.told_late_ns(now_ns) <= told_ns
+    assert suspicion.told_late_ns(now_ns + limits.late_window_ns) == 0
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,7 +7,7 @@ Always:
 - `failed` is said only of a peer that others do not hear either, by an agent that hears more than half of all
   (with a single peer there is nobody to ask: it says so, and whoever acts on it must fence);
 - silence makes a level worse only step by step; only being heard, steadily, makes it well again;
-- a peer that published its own lateness is borne longer, up to a bound.
+- a peer that tells of its own lateness is borne longer by that, up to a bound, and less as time goes.
 Levels give no right to anything: who may be active is decided by grants. A wrong `failed` costs a failover, never
 two actives.
 
@@ -61,8 +61,8 @@ class Suspicion:
         """Own lateness so far: what the blame clock is behind the own clock."""
         self._late_ns = 0
         self._doubt_until_ns: int | None = None
-        self._window_ns = now_ns
-        self._worst_ns, self._worst_before_ns = 0, 0
+        self._told_ns, self._told_at_ns = 0, now_ns
+        """The own lateness that the others were told, and when it was new."""
         self._noticed: list[Noticed] = []
         self._peers: dict[HostName, Peer] = {}
         self._due_ns = now_ns
@@ -88,12 +88,10 @@ class Suspicion:
 
     def late(self, now_ns: int, by_ns: int) -> None:
         """The own loop woke `by_ns` later than it should have; call it before anything else of that round."""
-        if now_ns - self._window_ns >= self._patience.late_window_ns:
-            self._worst_before_ns, self._worst_ns, self._window_ns = self._worst_ns, 0, now_ns
-        if by_ns > self._worst_ns:
-            self._worst_ns = by_ns
         if by_ns < self._patience.late_from_ns:
             return
+        if by_ns > self.told_late_ns(now_ns):
+            self._told_ns, self._told_at_ns = min(by_ns, self._patience.stretch_max_ns), now_ns
         self._stood_still_ns += by_ns
         until_ns = now_ns + self._patience.doubt_ns
         worst_ns = by_ns if self._doubt_until_ns is None else max(self._late_ns, by_ns)
@@ -157,10 +155,10 @@ class Suspicion:
     def level(self, peer: HostName) -> Level:
         return self._peers[peer].level
 
-    @property
-    def late_ns(self) -> int:
-        """The own loop's worst lateness of late, as published."""
-        return max(self._worst_ns, self._worst_before_ns)
+    def told_late_ns(self, now_ns: int) -> int:
+        """What the others are told to bear: the own lateness, and evenly less of it as the loop is on time again."""
+        window_ns = self._patience.late_window_ns
+        return self._told_ns * max(0, window_ns - (now_ns - self._told_at_ns)) // window_ns
 
     @property
     def is_in_doubt(self) -> bool:
@@ -181,7 +179,7 @@ class Suspicion:
 
     def beat(self, peer: HostName, now_ns: int) -> Beat:
         """The heartbeat to send to `peer` now."""
-        return Beat(self.late_ns, self.hears(peer, now_ns), self.views(now_ns))
+        return Beat(self.told_late_ns(now_ns), self.hears(peer, now_ns), self.views(now_ns))
 
     def states(self, now_ns: int) -> dict[HostName, PeerState]:
         """Everybody as they stand."""
@@ -257,7 +255,7 @@ class Suspicion:
         if not peer.beat.hears_you and not self.is_in_doubt:
             return "degraded", (Reason("peer-does-not-hear", peer.name, f"heard by {self._me} all the same"),)
         if peer.late_ns >= self._patience.late_degrades_ns:
-            return "degraded", (Reason("peer-late", peer.name, f"by {in_ms(peer.late_ns)}"),)
+            return "degraded", (_lateness(peer),)
         return _WELL
 
     def _silent(self, peer: Peer, silent_ns: int, now_ns: int) -> Judged:
@@ -282,7 +280,7 @@ class Suspicion:
         if self._late_ns:
             reasons.append(Reason("own-loop-late", self._me, f"by {in_ms(self._late_ns)}"))
         if peer.late_ns >= self._patience.late_from_ns:
-            reasons.append(Reason("peer-late", peer.name, f"by {in_ms(peer.late_ns)}"))
+            reasons.append(_lateness(peer))
         return tuple(reasons)
 
     def _asked(self, peer: Peer, silent_ns: int, failed_ns: int, now_ns: int) -> Judged:
@@ -359,3 +357,7 @@ class Suspicion:
 
 def _silence(peer: Peer, silent_ns: int) -> Reason:
     return Reason("peer-silent", peer.name, f"for {in_ms(silent_ns)}")
+
+
+def _lateness(peer: Peer) -> Reason:
+    return Reason("peer-late", peer.name, f"borne for {in_ms(peer.late_ns)} more")

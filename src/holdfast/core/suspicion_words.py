@@ -39,7 +39,7 @@ class Patience(Struct, frozen=True):
     stretch_max_ns: int
     """The bound: known lateness, own or the peer's, makes patience longer by no more than this."""
     late_window_ns: int
-    """A loop publishes its worst lateness of the last one to two windows."""
+    """A loop tells of its lateness for so long, evenly less of it from the first heartbeat to the last."""
     good_beats: int = 3
     """Heartbeats in a row that bring a network back; doubled with each further fall within the flap window."""
     return_beats: int = 5
@@ -65,7 +65,7 @@ def patience(heartbeat_ns: int) -> Patience:
         late_from_ns=heartbeat_ns // 2,
         doubt_ns=heartbeat_ns * 4,
         stretch_max_ns=heartbeat_ns * 10,
-        late_window_ns=heartbeat_ns * 50,
+        late_window_ns=heartbeat_ns * 100,
         flap_window_ns=heartbeat_ns * 1000,
     )
 
@@ -88,7 +88,7 @@ class Beat(NamedTuple):
     """The content of one heartbeat."""
 
     late_ns: int
-    """The sender's worst lateness of late."""
+    """How much longer the sender should be borne, because of its lateness of late."""
     hears_you: bool
     """False when the receiver is silent to the sender."""
     views: tuple[View, ...] = ()

@@ -139,7 +139,7 @@ SENTENCES: dict[Code, str] = {
     "peer-heard-by-other": "others hear {about} ({detail})",
     "peer-unheard-by-other": "others do not hear {about} either ({detail})",
     "peer-restarted": "the agent of {about} has started again ({detail})",
-    "peer-late": "{about} says that its own loop is late ({detail})",
+    "peer-late": "{about} says that its own loop was late ({detail})",
     "peer-does-not-hear": "{about} does not hear this host ({detail})",
     "peer-never-heard": "{about} has not been heard since this agent started ({detail})",
     "peer-unsteady": "{about} came and went ({detail})",

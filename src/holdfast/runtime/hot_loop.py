@@ -143,7 +143,7 @@ class HotLoop:
         suspicion, speech, rider = self.suspicion, self._speech, self._rider
         speech.tick(now)
         views = hot_beat.encode_views(suspicion.views(now))
-        late_ns = suspicion.late_ns
+        late_ns = suspicion.told_late_ns(now)
         rider.beat(self._now_ns())
         along: dict[HostName, bytes] = {}
         alone: list[tuple[HostName, bytes]] = []
@@ -238,7 +238,8 @@ class HotLoop:
 
     def _standing(self, now: int) -> Standing:
         suspicion = self.suspicion
-        return Standing(now, suspicion.states(now), suspicion.is_outnumbered, suspicion.is_in_doubt, suspicion.late_ns)
+        late_ns = suspicion.told_late_ns(now)
+        return Standing(now, suspicion.states(now), suspicion.is_outnumbered, suspicion.is_in_doubt, late_ns)
 
     def _pulse(self, now: int) -> None:
         self._next_pulse_ns = now + self._settings.pulse_ns

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from holdfast.errors import UserError
 from holdfast.state.follower import Change, Follower
 from holdfast.vnfc.loop import Loop, Timer
+from holdfast.vnfc.sockets import Connection
 from holdfast.vnfc.stream import Stream
 
 RETRY_S = 0.02
@@ -32,7 +33,7 @@ class Following:
         self._family, self._target = _place(peer)
         self._endured_s = silence_s * SILENCES_ENDURED
         self._carry_out = carry_out
-        self._connecting: socket.socket | None = None
+        self._connecting: Connection | None = None
         self._stream: Stream | None = None
         self._retry: Timer | None = None
         self._patience: Timer | None = None
@@ -48,9 +49,7 @@ class Following:
         self._retry = self._patience = None
 
     def _connect(self) -> None:
-        connection = socket.socket(self._family, socket.SOCK_STREAM)
-        connection.setblocking(False)
-        status = connection.connect_ex(self._target)
+        connection, status = self._loop.sockets.call(self._family, self._target)
         if status not in (0, errno.EINPROGRESS):
             connection.close()
             self._again(os.strerror(status))

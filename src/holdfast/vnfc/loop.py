@@ -17,6 +17,8 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Protocol
 
+from holdfast.vnfc.sockets import KernelSockets, Sockets
+
 Callback = Callable[[], None]
 
 EVENTS_A_TURN = 64
@@ -56,6 +58,9 @@ class _Watched:
 
 
 class Loop:
+    sockets: Sockets = KernelSockets()
+    """Where connections come from."""
+
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watched: dict[int, _Watched] = {}

@@ -9,7 +9,6 @@ folder before anybody is told that it is there.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -36,10 +35,9 @@ from holdfast.state.replication import (
 from holdfast.vnfc.component import LATER, Component, Later, Role, RoleFailed
 from holdfast.vnfc.following import Following
 from holdfast.vnfc.loop import Timer
+from holdfast.vnfc.sockets import CALLERS_MAX, Connection
 from holdfast.vnfc.stream import Stream
 from holdfast.wire.component import Position
-
-LINKS_MAX = 16
 
 Done = Callable[[bool], None]
 """Called with True when the update is safe; with False when the role was lost before that was known: then
@@ -78,7 +76,7 @@ class ReplicatedState:
         self._silence_s = silence_s
         self._sender: Sender | None = None
         self._following: Following | None = None
-        self._listener: socket.socket | None = None
+        self._listener: Connection | None = None
         self._links: dict[int, Stream] = {}
         self._links_made = 0
         self._tick: Timer | None = None
@@ -233,7 +231,7 @@ class ReplicatedState:
 
     def _listen(self) -> None:
         try:
-            self._listener = _listening(self._port)
+            self._listener = self._loop.sockets.listen(self._port)
         except OSError as error:
             raise WorldError(f"cannot listen on replication port {self._port}: {error.strerror}") from error
         self._loop.on_readable(self._listener, self._accept)
@@ -245,7 +243,7 @@ class ReplicatedState:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionError):
             return
-        if len(self._links) >= LINKS_MAX:
+        if len(self._links) >= CALLERS_MAX:
             connection.close()
             return
         self._links_made += 1
@@ -339,26 +337,3 @@ class ReplicatedState:
         if self._log is not None and self._log.wants_compaction:
             rest = self._history.after(self._applied) or ()
             self._log.replace(self._history.at(self._applied), self._content.snapshot(), rest)
-
-
-def _listening(port: int) -> socket.socket:
-    """On every address of this VM, IPv6 included where there is any."""
-    try:
-        return _bound(socket.AF_INET6, "::", port)
-    except OSError:
-        return _bound(socket.AF_INET, "0.0.0.0", port)
-
-
-def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind((host, port))
-        listener.listen(LINKS_MAX)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener

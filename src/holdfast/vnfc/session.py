@@ -7,13 +7,13 @@ comes twice is carried out once; one with an older epoch than was seen is refuse
 
 from __future__ import annotations
 
-import socket
 import sys
 import traceback
 
 from holdfast.errors import HoldfastError, PeerError
 from holdfast.vnfc.component import Component, Later, Role
 from holdfast.vnfc.loop import Loop
+from holdfast.vnfc.sockets import Connection
 from holdfast.wire.component import (
     VERSION,
     BecomeActive,
@@ -45,7 +45,7 @@ class Session:
         self._loop = loop
         self._component = component
         self._path = path
-        self._socket: socket.socket | None = None
+        self._socket: Connection | None = None
         self._welcomed = False
         self._connections = 0
         self._unsent = b""
@@ -62,12 +62,9 @@ class Session:
 
     def connect(self) -> None:
         """Reach for the agent, again and again until it is there."""
-        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        opened.setblocking(False)
         try:
-            opened.connect(self._path)
+            opened = self._loop.sockets.reach(self._path)
         except (FileNotFoundError, ConnectionError, BlockingIOError):
-            opened.close()
             self._loop.call_later(RETRY_S, self.connect)
             return
         self._socket = opened

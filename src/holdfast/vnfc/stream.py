@@ -5,10 +5,10 @@ What always holds: `ended` is called once, unless the owner closes the stream it
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 
 from holdfast.vnfc.loop import Loop
+from holdfast.vnfc.sockets import Connection, no_delay
 
 READ_BYTES = 256 * 1024
 UNSENT_BYTES_MAX = 64 << 20
@@ -19,14 +19,13 @@ Ended = Callable[[str], None]
 
 
 class Stream:
-    def __init__(self, loop: Loop, connection: socket.socket, received: Received, ended: Ended) -> None:
+    def __init__(self, loop: Loop, connection: Connection, received: Received, ended: Ended) -> None:
         self._loop = loop
-        self._socket: socket.socket | None = connection
+        self._socket: Connection | None = connection
         self._received = received
         self._ended = ended
         self._unsent = bytearray()
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        no_delay(connection)
         loop.on_readable(connection, self._read)
 
     def send(self, data: bytes) -> None:

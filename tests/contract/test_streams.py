@@ -97,7 +97,7 @@ def in_simulation(case: Case, place: Place) -> None:
     near, far = world.streams
     if isinstance(place, Path):
         near = far  # A path is within a host.
-    task = far.loop.create_task(case(near, far, place))
+    task = world.loops[1].create_task(case(near, far, place))
     world.timeline.run(60 * 10**9, task.done)
     task.result()
 
@@ -202,9 +202,9 @@ def joined(world: Simulated) -> tuple[Heard, Heard]:
     async def call() -> Heard:
         return await far.call(place, Heard, LIMIT_S)
 
-    near.loop.create_task(listen())
+    world.loops[0].create_task(listen())
     world.timeline.run(10**6)
-    calling = far.loop.create_task(call())
+    calling = world.loops[1].create_task(call())
     world.timeline.run(world.timeline.now_ns + 10**9, calling.done)
     world.timeline.run(world.timeline.now_ns + 10**7)
     return taken[0], calling.result()

@@ -192,6 +192,11 @@ class ReplicatedState:
             self._log.close()
             self._log = None
 
+    def let_go(self) -> None:
+        """Close the files and nothing more, as the kernel does when the process is killed."""
+        if self._log is not None:
+            self._log.close()
+
     def _recover(self, folder: str) -> None:
         self._log = LocalLog(folder)
         recovered = self._log.recover()

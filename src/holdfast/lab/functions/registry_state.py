@@ -62,6 +62,9 @@ class Keeping(Protocol):
 
     def close(self) -> None: ...
 
+    def let_go(self) -> None:
+        """Close the files and nothing more, as the kernel does when the process is killed."""
+
 
 class InMemory:
     """Lost with the process."""
@@ -98,6 +101,9 @@ class InMemory:
     def close(self) -> None:
         pass
 
+    def let_go(self) -> None:
+        pass
+
 
 class Replicated:
     """Passed on from the active to its standbys (SY-1)."""
@@ -112,6 +118,7 @@ class Replicated:
         self.recorded = self.state.recorded
         self.connected = self.state.connected
         self.close = self.state.close
+        self.let_go = self.state.let_go
 
     def position(self) -> Position:
         return self.state.position
@@ -189,6 +196,10 @@ class Checkpointed:
         if self._folder is not None:
             self._folder.close()
             self._folder = None
+
+    def let_go(self) -> None:
+        if self._folder is not None:
+            self._folder.close()
 
     def _put_durably(self, folder: CheckpointFolder, update: bytes, done: Done) -> bool:
         if len(self._waiting) >= WAITING_MAX:

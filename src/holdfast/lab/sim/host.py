@@ -46,7 +46,7 @@ class SimHost:
     def switch_off(self) -> None:
         self.is_on = False
         for process in tuple(self.processes.values()):
-            process.end()
+            process.end(silently=True)
 
     def spawn(self, name: str) -> Process:
         """A new process; it is woken when there is something for it to do."""

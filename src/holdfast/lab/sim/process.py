@@ -33,6 +33,7 @@ class Process:
         self._was_woken = False
         self._watchers: dict[int, Callable[[], None]] = {}
         self._watches = 0
+        self.went_silently = False
         self.status: int | None = None
         """Wait status, when it has ended."""
 
@@ -64,10 +65,16 @@ class Process:
             self._was_woken = False
             self.wake()
 
-    def end(self, status: int = 9) -> None:
-        """It is no more: killed, or ended by itself with that wait status (a signal's number, or exit status x 256)."""
+    def end(self, status: int = 9, *, silently: bool = False) -> None:
+        """It is no more: killed, or ended by itself.
+
+        Args:
+            status: as `wait` tells it (a signal's number, or exit status x 256).
+            silently: its kernel is gone as well (VM, host): nobody closes its connections.
+        """
         if not self.is_alive:
             return
+        self.went_silently = silently
         self.is_alive = False
         self.status = status
         self.run = _nothing

@@ -11,9 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from holdfast.lab.sim.loop import SimLoop
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.timeline import Timeline
@@ -59,10 +58,16 @@ class Listener:
             del self.streams.exchange.places[self._key]
 
 
+class Callbacks(Protocol):
+    """The loop of the process that has a stream."""
+
+    def call_soon(self, callback: Callable[..., object], /, *args: Any) -> object: ...
+
+
 class SimStreams:
     """The streams of one process."""
 
-    def __init__(self, exchange: Exchange, process: Process, loop: SimLoop, host: str) -> None:
+    def __init__(self, exchange: Exchange, process: Process, loop: Callbacks, host: str) -> None:
         self.exchange = exchange
         self.process = process
         self.loop = loop
@@ -74,6 +79,9 @@ class SimStreams:
         return self.host, str(place)
 
     async def listen(self, place: Place, made: Callable[[], asyncio.Protocol]) -> Listener:
+        return self.listen_now(place, made)
+
+    def listen_now(self, place: Place, made: Callable[[], asyncio.Protocol]) -> Listener:
         key = self._key(place)
         there = self.exchange.places.get(key)
         if there is not None and there.is_open and isinstance(place, Endpoint):
@@ -82,39 +90,62 @@ class SimStreams:
         return listener
 
     async def call(self, place: Place, made: Callable[[], Rider], limit_s: float) -> Rider:
-        key = self._key(place)
         if isinstance(place, Path):
-            listener = self.exchange.places.get(key)
-            if listener is None or not listener.is_open:
-                raise FileNotFoundError(2, "No such file or directory", str(place))
-            return self._join(made, listener, None)
-        net = self.exchange.net_of(place.address)
-        called: asyncio.Future[Rider] = self.loop.create_future()
-        self._knock(net, key, made, called)
+            return self.reach(place, made)
+        called: asyncio.Future[Rider] = asyncio.get_running_loop().create_future()
+
+        def answered(rider: Rider | OSError) -> None:
+            if called.done():
+                return
+            if isinstance(rider, OSError):
+                called.set_exception(rider)
+            else:
+                called.set_result(rider)
+
+        self.knock(place, made, answered, called.done)
         async with asyncio.timeout(limit_s):
             return await called
 
-    def _knock(
-        self, net: Net, key: tuple[str, str], made: Callable[[], Rider], called: "asyncio.Future[Rider]"
-    ) -> None:
-        """SYN, sent again while nothing comes back."""
+    def reach(self, path: Path, made: Callable[[], Rider]) -> Rider:
+        """Connect within the host, at once."""
+        listener = self.exchange.places.get(self._key(path))
+        if listener is None or not listener.is_open:
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return self._join(made, listener, None)
 
-        def answered(refusal: OSError | None) -> None:
-            if called.done() or not self.process.is_alive:
+    def knock(
+        self,
+        place: Endpoint,
+        made: Callable[[], Rider],
+        answered: Callable[[Rider | OSError], None],
+        is_off: Callable[[], bool],
+    ) -> None:
+        """SYN, sent again while nothing comes back and it is not called off; `answered` is called in our process."""
+        key, net = self._key(place), self.exchange.net_of(place.address)
+        is_answered = False
+
+        def settle(is_refused: bool) -> None:
+            if is_off():
                 return
             listener = self.exchange.places.get(key)
-            if refusal is None and listener is not None and listener.is_open:
-                self.loop.call_soon(_settle, called, lambda: self._join(made, listener, net))
+            if is_refused or listener is None or not listener.is_open:
+                answered(ConnectionRefusedError(111, "Connection refused"))
             else:
-                self.loop.call_soon(_settle, called, None)
+                answered(self._join(made, listener, net))
+
+        def back(is_refused: bool) -> None:
+            nonlocal is_answered
+            if not is_answered and self.process.is_alive:
+                is_answered = True
+                self.loop.call_soon(settle, is_refused)
 
         def at_the_listener() -> None:
             listener = self.exchange.places.get(key)
-            refusal = None if listener is not None and listener.is_open else ConnectionRefusedError(111, "refused")
-            net.send(key[0], self.host, lambda: answered(refusal))
+            is_refused = listener is None or not listener.is_open
+            net.send(key[0], self.host, lambda: back(is_refused))
 
         def knock() -> None:
-            if not called.done() and self.process.is_alive:
+            if not is_answered and self.process.is_alive and not is_off():
                 net.send(self.host, key[0], at_the_listener)
                 self.process.timeline.after(PROBE_NS, knock)
 
@@ -132,15 +163,6 @@ class SimStreams:
     def caller_pid(self, transport: asyncio.BaseTransport) -> int:
         pid: int = transport.get_extra_info("caller_pid")
         return pid
-
-
-def _settle(called: "asyncio.Future[Any]", join: Callable[[], Any] | None) -> None:
-    if called.done():
-        return
-    if join is None:
-        called.set_exception(ConnectionRefusedError(111, "Connection refused"))
-    else:
-        called.set_result(join())
 
 
 class End(asyncio.Transport):
@@ -313,9 +335,11 @@ class End(asyncio.Transport):
             net.send(self.streams.host, other.streams.host, reset)
 
     def _process_over(self) -> None:
-        """The kernel closes what a process leaves open; a host without power has no kernel."""
+        """The kernel closes what a process leaves open; a VM or host that is gone as a whole has no kernel."""
         if not self._is_over and not self._is_closing:
             self._is_closing = self._is_over = True
+            if self.streams.process.went_silently:
+                return
             if self._net is None:
                 self._put(b"")
             else:

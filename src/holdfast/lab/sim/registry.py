@@ -1,0 +1,86 @@
+"""The registry of the lab as a simulated program: its own code, its state library, requests from the simulated network.
+
+In:   requests at its VM, by `SimDoor`. Out: answers to whoever asked.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from holdfast.lab.functions.registry import Registry, options
+from holdfast.lab.sim.component import ComponentLoop, SimSocket
+from holdfast.lab.sim.process import Process
+from holdfast.lab.sim.streams import Exchange
+from holdfast.vnfc.process import prepare
+
+DATAGRAMS_MAX = 500
+
+
+class Request(NamedTuple):
+    """A datagram for a service address, with the way back."""
+
+    data: bytes
+    asked_at: str
+    """The address that it was sent to, and is answered from."""
+    answer: Callable[[bytes, str], None]
+
+
+class SimDoor:
+    """Where a function's requests arrive; in place of its UDP socket."""
+
+    def __init__(self, loop: ComponentLoop, port: int) -> None:
+        self.socket = SimSocket(loop)
+        self.port = port
+        self._waiting: deque[Request] = deque()
+        self._loop = loop
+
+    def put(self, request: Request) -> None:
+        if len(self._waiting) < DATAGRAMS_MAX:
+            self._waiting.append(request)
+            self.socket.received = bytearray(b".")  # Something is there.
+            self._loop.look()
+
+    def receive(self) -> tuple[bytes, str, Any] | None:
+        if not self._waiting:
+            self.socket.received = bytearray()
+            return None
+        request = self._waiting.popleft()
+        return request.data, request.asked_at, request
+
+    def send(self, data: bytes, source: str, client: Any) -> None:
+        client.answer(data, source)
+
+
+class SimRegistry(Registry):
+    """With the simulated network in place of the sockets for requests."""
+
+    def _open_doors(self) -> None:
+        loop = self.loop
+        assert isinstance(loop, ComponentLoop)
+        door: Any = SimDoor(loop, self.options.port)
+        self.doors = [door]
+        loop.on_readable(door.socket, lambda: self._serve(door))
+
+
+def start_registry(
+    process: Process,
+    exchange: Exchange,
+    host: str,
+    addresses: tuple[str, ...],
+    words: Sequence[str],
+    environment: Mapping[str, str],
+) -> SimRegistry:
+    """Run the registry in that process; its door is `doors[0]` from then on."""
+    loop = ComponentLoop(process, exchange, host, addresses)
+    component = SimRegistry(options(words, environment))
+
+    def begin() -> None:
+        prepare(component, environment, loop)
+        component.start()
+        if component.session is not None:
+            component.session.connect()
+
+    # The kernel closes the files of a process that ends, and its locks go with them.
+    process.when_over(lambda: component.keeping.let_go())
+    loop.call_soon(begin)
+    return component

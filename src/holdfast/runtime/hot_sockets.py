@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from holdfast.errors import WorldError
+from holdfast.model.granting import AGENTS_MAX
 from holdfast.model.names import HostName
 from holdfast.runtime.hot_words import HotNetwork, HotPeer
 
@@ -16,6 +17,11 @@ DATAGRAM_BYTES_MAX = 2048
 DRAINED_MAX = 1024
 """Datagrams taken from one socket in a round: more than can gather while the process stands still for seconds."""
 _BUFFER_BYTES = 1 << 20
+_KEPT_BYTES = 212_992
+"""What the kernel keeps for one neighbour that it cannot find (unres_qlen_bytes), at the cost of the socket's room."""
+_SEND_BYTES = (AGENTS_MAX + 1) * _KEPT_BYTES
+"""Room for all of them: with less, two hosts that are off took the heartbeats from those that were not."""
+_SO_SNDBUFFORCE = 32
 _DSCP_CS6 = 0xC0
 """Network control: switches that know classes drop it last."""
 
@@ -98,12 +104,21 @@ class HotSockets:
             link.close()
 
 
+def _make_room(link: socket.socket) -> None:
+    """Beyond `net.core.wmem_max`, which only the network's administrator may; without that right, up to there."""
+    try:
+        link.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BYTES)
+    except PermissionError:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+
+
 def _bound(network: HotNetwork) -> socket.socket:
     family = socket.AF_INET6 if ":" in network.address else socket.AF_INET
     link = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         link.setblocking(False)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        _make_room(link)
         if family == socket.AF_INET:
             link.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _DSCP_CS6)
         else:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from holdfast.lab.sim.client import Request
 from holdfast.lab.sim.host import SimHost
 from holdfast.lab.sim.loop import SimLoop, loop_of
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.process import Process
-from holdfast.lab.sim.registry import Request, SimRegistry, start_registry
+from holdfast.lab.sim.registry import SimRegistry, start_registry
 from holdfast.lab.sim.streams import Exchange, SimStreams
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.runtime.agent_components import ComponentDoor, Session

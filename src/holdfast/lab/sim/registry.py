@@ -4,25 +4,17 @@ In:   requests at its VM, by `SimDoor`. Out: answers to whoever asked.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from holdfast.lab.functions.registry import Registry, options
+from holdfast.lab.sim.client import Request
 from holdfast.lab.sim.component import ComponentLoop, SimSocket
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.streams import Exchange
 from holdfast.vnfc.process import prepare
 
 DATAGRAMS_MAX = 500
-
-
-class Request(NamedTuple):
-    """A datagram for a service address, with the way back."""
-
-    data: bytes
-    asked_at: str
-    """The address that it was sent to, and is answered from."""
-    answer: Callable[[bytes, str], None]
 
 
 class SimDoor:

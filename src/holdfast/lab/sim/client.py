@@ -1,0 +1,222 @@
+"""Clients outside the hosts: they keep neighbours as a kernel does, ask a service in open loop, and note what they saw.
+
+In:   the service network, an address, a rate.
+Out:  what `judges/probed.py` and `judges/asked.py` read: requests and answers, who answered for the address and when.
+Always: times are true time; nothing here knows what the product thinks.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from holdfast.lab.judges.asked import OwnerAnswer, OwnersRun
+from holdfast.lab.judges.probed import PUT, ProbeRun
+from holdfast.lab.probe_record import Recorder, Updates
+from holdfast.lab.probe_words import Heard, registry_answer, registry_get, registry_put
+from holdfast.lab.sim.net import OUTSIDE, Net
+from holdfast.lab.sim.timeline import Timeline
+
+NS = 1_000_000_000
+ASK_AGAIN_NS = NS
+"""Between two questions for an address that nobody answers for, as a kernel asks."""
+UNREACHABLE_NS = 8 * NS
+"""After so long without an answer a kernel has found its neighbour gone, and asks everybody again."""
+READ_BACK_WAIT_NS = 20_000_000
+OWNERS_EVERY_NS = 5_000_000
+
+
+class Request(NamedTuple):
+    """A datagram for a service, with the way back."""
+
+    data: bytes
+    asked_at: str
+    """The address that it was sent to, and is answered from."""
+    answer: Callable[[bytes, str], None]
+
+
+class Neighbour(NamedTuple):
+    """Who answers for an address, as far as somebody outside can know."""
+
+    host: str
+    mac: str
+
+
+class Segment(Protocol):
+    """The service network: every host with its VMs."""
+
+    net: Net
+
+    def hosts(self) -> Iterable[str]: ...
+
+    def owner_at(self, host: str, address: str) -> str | None:
+        """The MAC that answers a question for the address at that host at this instant, if any does."""
+
+    def deliver(self, host: str, mac: str, port: int, request: Request) -> None:
+        """A request has arrived at that host for that MAC."""
+
+
+class Client:
+    """One machine outside."""
+
+    def __init__(self, timeline: Timeline, segment: Segment) -> None:
+        self.timeline = timeline
+        self._segment = segment
+        self.neighbours: dict[str, Neighbour] = {}
+        self._heard_ns: dict[str, int] = {}
+        self._asked_ns: dict[str, int] = {}
+        self.told: list[Callable[[str, Neighbour, bool], None]] = []
+        """Hear of each answer for an address, and of announcements (True)."""
+
+    def ask_owner(self, address: str) -> None:
+        """ARP request, or neighbour solicitation, to everybody."""
+        for host in self._segment.hosts():
+            self._segment.net.send(OUTSIDE, host, lambda host=host: self._asked(host, address))  # type: ignore[misc]
+
+    def _asked(self, host: str, address: str) -> None:
+        mac = self._segment.owner_at(host, address)
+        if mac is not None:
+            found = Neighbour(host, mac)
+            self._segment.net.send(host, OUTSIDE, lambda: self.learn(address, found, is_announcement=False))
+
+    def learn(self, address: str, found: Neighbour, *, is_announcement: bool) -> None:
+        """Somebody says that the address is theirs."""
+        self.neighbours[address] = found
+        self._heard_ns[address] = self.timeline.now_ns
+        for told in self.told:
+            told(address, found, is_announcement)
+
+    def send(self, address: str, port: int, data: bytes, answered: Callable[[bytes], None]) -> None:
+        """A datagram; what cannot be sent is lost."""
+        now_ns = self.timeline.now_ns
+        neighbour = self.neighbours.get(address)
+        if neighbour is not None and now_ns - self._heard_ns[address] > UNREACHABLE_NS:
+            del self.neighbours[address]
+            neighbour = None
+        if neighbour is None:
+            if now_ns - self._asked_ns.get(address, -ASK_AGAIN_NS) >= ASK_AGAIN_NS:
+                self._asked_ns[address] = now_ns
+                self.ask_owner(address)
+            return
+        net, host, mac = self._segment.net, neighbour.host, neighbour.mac
+
+        def answer(reply: bytes, _source: str) -> None:
+            net.send(host, OUTSIDE, lambda: self._answered(address, reply, answered))
+
+        request = Request(data, address, answer)
+        net.send(OUTSIDE, host, lambda: self._segment.deliver(host, mac, port, request))
+
+    def _answered(self, address: str, reply: bytes, answered: Callable[[bytes], None]) -> None:
+        self._heard_ns[address] = self.timeline.now_ns
+        answered(reply)
+
+
+class SimProbe:
+    """One request each `rate_ns`, and at the end every acknowledged update read back."""
+
+    def __init__(self, client: Client, address: str, port: int, rate_ns: int, requests_max: int, prefix: str) -> None:
+        self._client = client
+        self._address = address
+        self._port = port
+        self._rate_ns = rate_ns
+        self._timeline = client.timeline
+        self.recorder = Recorder(requests_max)
+        self.updates = Updates(prefix)
+        self.run = ProbeRun("registry", address, port, rate_ns / NS)
+        self.run.realtime = True
+        self.run.began_at = self._now_s()
+        self._is_stopped = False
+        self.status: list[str] = []
+        self._slot()
+
+    def _now_s(self) -> float:
+        return self._timeline.now_ns / NS
+
+    def _slot(self) -> None:
+        if self._is_stopped or self.recorder.is_full:
+            return
+        self._send_one()
+        self._note_change()
+        self._timeline.after(self._rate_ns, self._slot)
+
+    def _send_one(self) -> None:
+        n, updates = self.recorder.sent, self.updates
+        kind = updates.kind(n)
+        if kind == PUT:
+            payload = registry_put(n, updates.key(n), str(n))
+        else:
+            read = updates.choose_read(n)
+            payload = registry_get(n, updates.key(read) if read is not None else "nothing-yet")
+        self.recorder.note_sent(self._now_s(), kind)
+        self._client.send(self._address, self._port, payload, self._answered)
+
+    def _answered(self, data: bytes) -> None:
+        heard = registry_answer(data)
+        if heard is not None and self.recorder.note_answer(heard, self._now_s()):
+            self.updates.note_answer(heard, self.recorder.kinds[heard.n])
+            self._note_change()
+
+    def _note_change(self) -> None:
+        line = self.recorder.change(self._now_s())
+        if line is not None:
+            self.status.append(line)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self.run.stopped_at = self._now_s()
+
+    def read_back(self, limit_ns: int) -> None:
+        """Read every acknowledged update; to be called when all late answers are there."""
+        todo = list(reversed(self.updates.acknowledged))
+        under_way: dict[int, int] = {}
+        n = self.recorder.sent
+
+        def answered(data: bytes) -> None:
+            heard: Heard | None = registry_answer(data)
+            if heard is not None and heard.good and heard.n in under_way:
+                update = under_way.pop(heard.n)
+                if heard.value != str(update):
+                    self.updates.missing.add(update)
+
+        until_ns = self._timeline.now_ns + limit_ns
+        while (todo or under_way) and self._timeline.now_ns < until_ns:
+            todo.extend(under_way.values())
+            under_way.clear()
+            for _ in range(min(len(todo), 256)):
+                update = todo.pop()
+                under_way[n] = update
+                self._client.send(self._address, self._port, registry_get(n, self.updates.key(update)), answered)
+                n += 1
+            self._timeline.run(self._timeline.now_ns + READ_BACK_WAIT_NS, lambda: not under_way)
+        self.run.verified = not todo and not under_way
+        self.run.lost_updates = sorted(self.updates.missing)
+
+    def result(self) -> ProbeRun:
+        return self.recorder.result(self.run)
+
+
+class SimWatcher:
+    """Asks again and again who has the address, as `lab/owners.py` does."""
+
+    def __init__(self, client: Client, address: str, every_ns: int = OWNERS_EVERY_NS) -> None:
+        self._client = client
+        self._address = address
+        self._every_ns = every_ns
+        self._is_stopped = False
+        self.run = OwnersRun(address, every_ns / NS, client.timeline.now_ns / NS, 0.0, [], [])
+        client.told.append(self._told)
+        self._ask()
+
+    def _ask(self) -> None:
+        if self._is_stopped:
+            return
+        self.run.asked_at.append(self._client.timeline.now_ns / NS)
+        self._client.ask_owner(self._address)
+        self._client.timeline.after(self._every_ns, self._ask)
+
+    def _told(self, address: str, found: Neighbour, is_announcement: bool) -> None:
+        if address == self._address:
+            kind = "announcement" if is_announcement else "answer"
+            self.run.answers.append(OwnerAnswer(self._client.timeline.now_ns / NS, found.mac, kind))  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self.run.stopped_at = self._client.timeline.now_ns / NS

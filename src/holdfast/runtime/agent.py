@@ -39,8 +39,10 @@ from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.agent_vnfc import VnfcOnHost
 from holdfast.runtime.exclusivity import Exclusivity, Unguarded
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor
 from holdfast.runtime.premises import Premises
 from holdfast.runtime.premises_here import HERE
+from holdfast.runtime.streams import SOCKETS, Streams
 
 Outcome = ActionDone | ActionFailed
 
@@ -56,17 +58,21 @@ class Agent:
         emit: Callable[[Event], None],
         mark: Callable[[str, str, str], None],
         premises: Premises = HERE,
+        streams: Streams = SOCKETS,
+        hot: HotDoor = SPAWNED_HOT,
     ) -> None:
         """
         Args:
             emit: gets every event, synchronously and in order.
             mark: gets what else is worth a line in the journal: name, about, detail.
             premises: what it finds on the host.
+            streams: how components reach it.
+            hot: how it reaches the host's hot process.
         """
         self.host = host
         self._mark = mark
         self._exclusive: Exclusivity = (
-            HeldGrants(layout, host, folder, table_of(layout, host)) if layout.grants is not None else Unguarded()
+            HeldGrants(layout, host, folder, table_of(layout, host), hot) if layout.grants is not None else Unguarded()
         )
         self._network = HostNetwork(layout, host, folder, mark, self._exclusive, premises)
         self._vms = {
@@ -82,7 +88,7 @@ class Agent:
             if vnfc.host == host
         }
         self._standing = StandingTakeOver(host, self._vnfcs, self._exclusive, self.perform, emit, mark)
-        self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused)
+        self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused, streams)
         self._vm_turns = {name: Turns() for name in self._vms}
         self._vnfc_turns = {name: Turns() for name in self._vnfcs}
         self._outcomes: dict[ActionId, Outcome] = {}

@@ -48,7 +48,8 @@ from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import Link, listen
-from holdfast.runtime.streams import Listening
+from holdfast.runtime.sockets import Place
+from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.runtime.watchdog import watched
 from holdfast.store.journal import Journal
 from holdfast.wire.link_messages import AllEnded, Do, EndAll, Leads, LinkMessage, NewestTerm, Tell, Took
@@ -79,7 +80,7 @@ class AgentProcess:
         self, layout: Layout, host: HostName, journal: Journal, make: MakeAgent, terms: Path | None = None
     ) -> None:
         self._layout = layout
-        self._me = agent_party(host)
+        self.me = agent_party(host)
         self._journal = journal
         self._parties = parties_of(layout)
         self._links: dict[Party, Link] = {}
@@ -96,7 +97,7 @@ class AgentProcess:
         self._under_way: dict[asyncio.Task[None], None] = {}
         self._is_ending = False
         self._loop = asyncio.get_running_loop()
-        self._terms = Terms(terms, lambda text: self.mark("terms", str(self._me), text))
+        self._terms = Terms(terms, lambda text: self.mark("terms", str(self.me), text))
         self.agent = make(self.emit, self.mark)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
         """Result: whether everything on the host has been ended."""
@@ -124,14 +125,14 @@ class AgentProcess:
         link = self._links.get(party)
         if link is not None:
             link.send(tell)
-        self._journal.write([Marked(at, self._me, self._journal.number(), "told", _about(event), happened(event))])
+        self._journal.write([Marked(at, self.me, self._journal.number(), "told", _about(event), happened(event))])
 
     def _tell_all(self, event: Event, at: float) -> None:
         for party in self._parties:
             link = self._links.get(party)
             if link is not None:
                 link.send(Tell(event, at, 0))
-        self._journal.write([Marked(at, self._me, self._journal.number(), "told", _about(event), happened(event))])
+        self._journal.write([Marked(at, self.me, self._journal.number(), "told", _about(event), happened(event))])
 
     def _in_charge(self, event: Event) -> Party:
         if isinstance(event, VmBooted | VmDied):
@@ -142,14 +143,14 @@ class AgentProcess:
 
     def mark(self, name: str, about: str = "", detail: str = "") -> None:
         """Journal something worth a line."""
-        self._journal.write([Marked(self._loop.time(), self._me, self._journal.number(), name, about, detail)])
+        self._journal.write([Marked(self._loop.time(), self.me, self._journal.number(), name, about, detail)])
 
     def link_opened(self, link: Link) -> None:
         if link.peer in {OPERATOR, LAB}:
             self._others[link] = None
             return
         if link.peer not in self._parties:
-            sys.stderr.write(f"{self._me}: {link.peer} is no manager of this deployment\n")
+            sys.stderr.write(f"{self.me}: {link.peer} is no manager of this deployment\n")
             link.close()
             return
         self._unnamed[link] = None
@@ -208,7 +209,7 @@ class AgentProcess:
             self._begun[action.id] = None
             if len(self._begun) > OUTCOMES_KEPT:
                 self._begun.popitem(last=False)
-            self._journal.write([Begun(self._loop.time(), self._me, self._journal.number(), action.id, what, about)])
+            self._journal.write([Begun(self._loop.time(), self.me, self._journal.number(), action.id, what, about)])
         outcome = await self._outcome(action)
         at = self._loop.time()
         # To whom it matters now: the asker may have connected again since.
@@ -219,13 +220,13 @@ class AgentProcess:
             ok = isinstance(outcome, ActionDone)
             detail = outcome.detail if isinstance(outcome, ActionDone) else outcome.why
             number = self._journal.number()
-            self._journal.write([Ended(at, self._me, number, action.id, what, about, ok, detail)])
+            self._journal.write([Ended(at, self.me, number, action.id, what, about, ok, detail)])
 
     async def _outcome(self, action: AgentAction) -> ActionDone | ActionFailed:
         try:
             return await self.agent.perform(action)
         except Exception as error:  # noqa: BLE001  # the manager must hear of it, whatever it is
-            sys.stderr.write(f"{self._me}: {type(action).__name__} {action.id}: {traceback.format_exc()}")
+            sys.stderr.write(f"{self.me}: {type(action).__name__} {action.id}: {traceback.format_exc()}")
             return ActionFailed(action.id, f"a fault in the agent: {type(error).__name__}: {error}")
 
     async def _end_all(self, link: Link) -> None:
@@ -281,32 +282,50 @@ def only_one(folder: RunFolder, host: HostName) -> Iterator[None]:
         os.close(handle)
 
 
+async def attend(
+    process: AgentProcess,
+    places: Sequence[Place],
+    key: bytes,
+    streams: Streams = SOCKETS,
+    opened: Callable[[], None] = lambda: None,
+) -> None:
+    """Open the agent, take links at these places until it is told to end, let go of it."""
+    servers: list[Listening] = []
+    try:
+        await process.agent.open()
+        for place in places:
+            servers.append(await listen(place, key, process.me, process, streams))
+        opened()
+        await process.ended
+    finally:
+        for server in servers:
+            server.close()
+        await process.close()
+
+
 async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent) -> None:
     """Hold the agent of `host` until told to end."""
     loop = asyncio.get_running_loop()
-    me = agent_party(host)
     key = load_key(folder)
+    me = agent_party(host)
     journal = Journal(folder.journal(me), me, lambda text: print(text, file=sys.stderr))
     journal.opened(loop.time(), time.time(), os.getpid())
     process = AgentProcess(layout, host, journal, make, folder.terms(host))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop)
-    servers: list[Listening] = []
     watchdog: asyncio.Task[None] | None = None
-    try:
-        await process.agent.open()
-        for place in places_of_agent(layout, folder, host):
-            servers.append(await listen(place, key, me, process))
+
+    def opened() -> None:
+        nonlocal watchdog
         gc.collect()
         gc.freeze()
         watchdog = watched()
-        await process.ended
+
+    try:
+        await attend(process, places_of_agent(layout, folder, host), key, opened=opened)
     finally:
         if watchdog is not None:
             watchdog.cancel()
-        for server in servers:
-            server.close()
-        await process.close()
         journal.close()
 
 

@@ -27,6 +27,7 @@ from holdfast.model.events import (
     ActionFailed,
     AgentJoined,
     DeadlinePassed,
+    HostFailed,
     LossAccepted,
     Observed,
     Received,
@@ -139,6 +140,7 @@ class ToyAgent:
         self.emit = emit
         self.mark = mark
         self.performed: list[AgentAction] = []
+        self.silent: tuple[HostFailed, ...] = ()
         self.hold = asyncio.Event()
         self.hold.set()
         self.closed: bool | None = None
@@ -155,6 +157,9 @@ class ToyAgent:
         return AgentJoined(
             H1, (VnfcFact(DNS_1, 1, "ready", "active", 1), VnfcFact(DNS_2, 1, "ready", "standby", 2)), ()
         )
+
+    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+        answer(self.silent)
 
     async def close(self, *, end_all: bool = False) -> None:
         self.closed = end_all

@@ -16,7 +16,7 @@ from holdfast.errors import WorldError
 from holdfast.lab.power import PowerSwitch
 from holdfast.lab.world import BIN
 from holdfast.model.actions import Action, RaiseAlarm, Send, StartVm
-from holdfast.model.events import AgentJoined, HostFailed, HostReturned, VmFact
+from holdfast.model.events import AgentJoined, HostFailed, VmFact
 from holdfast.model.layout import FenceDevice, FenceLevels, Grants, Layout
 from holdfast.model.messages import VmIsolated
 from holdfast.model.names import VIM, HostName
@@ -279,15 +279,13 @@ def test_a_manager_that_comes_later_is_told_which_hosts_are_silent(tmp_path: Pat
     folder = make_folder(tmp_path, layout)
 
     async def story() -> str:
-        async with an_agent(layout, folder) as (process, _):
-            for silent in ("h2", "h3"):
-                process.emit(HostFailed(HostName(silent), H1))
-            process.emit(HostReturned(HostName("h3"), H1))
+        async with an_agent(layout, folder) as (_, agent):
+            agent.silent = (HostFailed(HostName("h2"), H1, "silent for 45 ms", 7),)
             leader = Leader(folder)
             await leader.leads(1)
             await until(lambda: len(leader.heard) > 1, "the facts and the news")
             await leader.kept.close()
-        assert [one.event for one in leader.heard[1:] if isinstance(one, Tell)] == [HostFailed(HostName("h2"), H1)]
+        assert [one.event for one in leader.heard[1:] if isinstance(one, Tell)] == list(agent.silent)
         return ""
 
     run(story())

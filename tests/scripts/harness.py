@@ -308,6 +308,12 @@ class Story:
         self.stage.queue.extend(self.stage.world.cut(host, self._another_than(host)))
         return []
 
+    def host_silent_once(self, words: list[str]) -> list[str]:
+        """`host-was-silent HOST LIFE`: that this life of it is over is told now, however long ago it was."""
+        host = HostName(words[0])
+        self.stage.queue.extend(self.stage.world.found_silent(host, self._another_than(host), int(words[1])))
+        return []
+
     def _another_than(self, host: HostName) -> HostName:
         return next(name for name in self.stage.layout.hosts if name != host)
 
@@ -363,6 +369,7 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "kill-host": Story.kill_host,
     "host-silent": Story.host_silent,
     "host-cut": Story.host_cut,
+    "host-was-silent": Story.host_silent_once,
     "from-now": Story.manner,
     "finish": Story.finish,
     "tick": Story.tick,

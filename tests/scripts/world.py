@@ -95,6 +95,8 @@ class World:
         self.vnfcs = {name: SimulatedVnfc() for name in layout.vnfcs}
         self.vms = {name: SimulatedVm() for name in layout.vms}
         self.away: set[HostName] = set()
+        self.lives = dict.fromkeys(layout.hosts, 1 if layout.grants is not None else 0)
+        """Which life of each host others hear: another one after each time that it was off."""
         self.manners: dict[tuple[str, str], str] = {}
         """(kind of action, entity) to `fails`, `hangs`, `lies` (says that it is done), `by-second-level` (fencing);
         absent where it works."""
@@ -290,6 +292,7 @@ class World:
 
     def power_off(self, host: HostName) -> list[News]:
         self.away.add(host)
+        self.lives[host] += 1 if self.layout.grants is not None else 0
         for vm in self.layout.vms.values():
             if vm.host == host:
                 self.end_vm(vm.name, by="power")
@@ -300,17 +303,18 @@ class World:
 
     def silence(self, host: HostName, by: HostName) -> list[News]:
         """The host is off, and the agents of others say so."""
-        return [*self.power_off(host), *self._found_silent(host, by)]
+        life = self.lives[host]
+        return [*self.power_off(host), *self.found_silent(host, by, life)]
 
     def cut(self, host: HostName, by: HostName) -> list[News]:
         """Nobody hears the host, and it runs on; what it answered for ends with its grant, and it will say so."""
         for name, vnfc in self.vnfcs.items():
             if self.layout.vnfcs[name].host == host and vnfc.services:
                 vnfc.services, vnfc.condition = (), "failed"
-        return [*self.lose_agent(host), *self._found_silent(host, by)]
+        return [*self.lose_agent(host), *self.found_silent(host, by, self.lives[host])]
 
-    def _found_silent(self, host: HostName, by: HostName) -> list[News]:
-        return [(party, HostFailed(host, by, "silent for 45 ms")) for party in self.managers()]
+    def found_silent(self, host: HostName, by: HostName, life: int) -> list[News]:
+        return [(party, HostFailed(host, by, "silent for 45 ms", life)) for party in self.managers()]
 
     def lose_agent(self, host: HostName) -> list[News]:
         self.away.add(host)
@@ -331,7 +335,7 @@ class World:
             for name, one in self.vms.items()
             if self.layout.vms[name].host == host
         )
-        return AgentJoined(host, vnfcs, vms)
+        return AgentJoined(host, vnfcs, vms, self.lives[host])
 
     def managers(self) -> tuple[Party, ...]:
         return (HA, *vnfms_of(self.layout), VIM)

@@ -19,6 +19,8 @@ from holdfast.model.reasons import Reason
 def host_failed(turn: Turn, event: HostFailed) -> None:
     if turn.layout.grants is None or event.host not in turn.layout.hosts or event.host in turn.failed_hosts:
         return
+    if event.is_of_another_life(turn.lives.get(event.host, 0)):
+        return  # It lives anew: what it holds now was not ended by this.
     detail = f"found by {event.by}" + (f": {event.detail}" if event.detail else "")
     turn.failed_hosts[event.host] = Reason("host-failed", event.host, detail, turn.seen)
     proof = Reason("grant-ends", event.host, "", turn.seen)

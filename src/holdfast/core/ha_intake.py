@@ -65,6 +65,7 @@ def take_in(turn: Turn, event: Event) -> None:
             turn.desk.give_time(lambda action: True)
             # What ran when the state was saved may run no more: nobody is promoted before its agent has been heard.
             turn.agents = dict.fromkeys(turn.agents, False)
+            turn.lives = {}
             for group in turn.groups:
                 turn.touch(group)
         case DeadlinePassed():
@@ -281,6 +282,7 @@ def _standby_synced(turn: Turn, event: StandbySynced) -> None:
 
 def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     turn.agents[event.host] = True
+    turn.lives[event.host] = event.life
     turn.failed_hosts.pop(event.host, None)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
     here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]

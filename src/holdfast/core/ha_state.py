@@ -145,6 +145,8 @@ class State(Struct, frozen=True):
     vms: dict[VmName, VmNow]
     agents: dict[HostName, bool] = {}
     """Whether the agent's link is up; agents never heard of are missing."""
+    lives: dict[HostName, int] = {}
+    """Which life of each host has joined this manager, where that is known."""
     late: dict[ActionId, IsolateVnfc] = {}
     """Isolations that took longer than they may: still outstanding, and welcome if they succeed."""
     wakes: dict[str, float] = {}

@@ -29,6 +29,7 @@ class Turn:
         self.groups = dict(state.groups)
         self.vms = dict(state.vms)
         self.agents = dict(state.agents)
+        self.lives = dict(state.lives)
         self.late = dict(state.late)
         self.wakes = dict(state.wakes)
         self.failed_hosts = dict(state.failed_hosts)
@@ -38,7 +39,16 @@ class Turn:
         """Collected while one group is planned."""
 
     def state(self) -> State:
-        return State(self.desk.ledger(), self.groups, self.vms, self.agents, self.late, self.wakes, self.failed_hosts)
+        return State(
+            self.desk.ledger(),
+            self.groups,
+            self.vms,
+            self.agents,
+            self.lives,
+            self.late,
+            self.wakes,
+            self.failed_hosts,
+        )
 
     # Looking
 

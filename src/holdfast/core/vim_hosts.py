@@ -26,7 +26,7 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
     host = event.host
     if host not in draft.layout.hosts:
         return
-    life = draft.change_host(host, joined=True, is_silent=False)
+    life = draft.change_host(host, joined=True, is_silent=False, life=event.life)
     vms = draft.region.vms_on.get(host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm in vms)
     if life.phase == "starting":
@@ -61,10 +61,16 @@ def host_failed(draft: Draft, event: HostFailed) -> None:
     """Other hosts' agents agree that it is silent, so there is no need to wait any longer for its agent.
 
     It is switched off where that is needed: a service there may be taken over only then, or VMs there are to be
-    repaired. What the end of its grant makes free is not waited for here.
+    repaired. What the end of its grant makes free is not waited for here. News of a life of it that was followed by the
+    one which has joined are old: they were late, or told to a manager that has only begun to lead.
     """
     host = event.host
     if host not in draft.layout.hosts:
+        return
+    if event.is_of_another_life(draft.host(host).life):
+        # Fencing it now would switch off a host that is well, for a failure that is over.
+        old = draft.reason("host-lives-anew", host, f"the failure found by {event.by} is an older one")
+        draft.desk.note(Refuse("fence", host), (old,))
         return
     draft.change_host(host, is_silent=True)
     _is_away(draft, host)

@@ -55,6 +55,8 @@ class VmLife(Struct, frozen=True):
 class HostLife(Struct, frozen=True):
     phase: HostPhase = "unknown"
     joined: bool = False
+    life: int = 0
+    """Which life of it has joined this manager; 0 while none has."""
     is_silent: bool = False
     """Agents of other hosts do not hear it, though the link to its own may not be broken yet."""
     why: Reasons = ()

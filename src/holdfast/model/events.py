@@ -111,6 +111,8 @@ class AgentJoined(Struct, frozen=True, tag=True):
     host: HostName
     vnfcs: tuple[VnfcFact, ...]
     vms: tuple[VmFact, ...]
+    life: int = 0
+    """Which life of the host other hosts hear, where agents hold grants: another one after each restart; 0: none."""
 
 
 class AgentLost(Struct, frozen=True, tag=True):
@@ -125,6 +127,12 @@ class HostFailed(Struct, frozen=True, tag=True):
     host: HostName
     by: HostName
     detail: str = ""
+    life: int = 0
+    """The life of the host that is over (see AgentJoined); 0 where it is not known."""
+
+    def is_of_another_life(self, known: int) -> bool:
+        """Whether it is about another life than the one whose agent has joined: then it is old news, told late."""
+        return known != 0 and self.life not in (0, known)
 
 
 class HostReturned(Struct, frozen=True, tag=True):

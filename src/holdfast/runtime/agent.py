@@ -25,7 +25,7 @@ from holdfast.model.actions import (
     VmAction,
     VnfcAction,
 )
-from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, Event
+from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, Event, HostFailed
 from holdfast.model.layout import Layout
 from holdfast.model.limits import OUTCOMES_KEPT
 from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
@@ -151,7 +151,12 @@ class Agent:
             self.host,
             tuple(life.fact() for life in self._vnfcs.values()),
             tuple(vm.fact() for vm in self._vms.values()),
+            self._exclusive.life,
         )
+
+    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+        """Answers which other hosts are found failed and are silent at this moment."""
+        self._exclusive.ask_silent(answer)
 
     # --- components
 

@@ -7,13 +7,15 @@ which nothing is heard within the limit is given up, so that it cannot be held b
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from holdfast.core.suspicion_words import PeerChanged
+from holdfast.core.suspicion_words import PeerChanged, in_ms, patience
 from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
+from holdfast.model.events import HostFailed
 from holdfast.model.granting import DEFAULT, Succession, Successor
 from holdfast.model.layout import Layout, Service
 from holdfast.model.names import HostName, ServiceName
@@ -23,11 +25,13 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor, HotEnd
 from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.runtime.hot_words import (
+    AskStanding,
     EndHot,
     FromRider,
     HotNetwork,
     HotPeer,
     HotSettings,
+    Standing,
     ToRider,
     event,
     packed,
@@ -55,6 +59,8 @@ class HeldGrants:
         self._orders: dict[ServiceName, StandingOrder] = {}
         self._followed: dict[ServiceName, asyncio.Future[None]] = {}
         self._alive: asyncio.Task[None] | None = None
+        self._asked: list[Callable[[tuple[HostFailed, ...]], None]] = []
+        """Who waits for the answer which hosts are silent."""
         self._incarnation = 0
         self.gate_is_timed = False
 
@@ -184,6 +190,18 @@ class HeldGrants:
         )
         self._tell(words.Follow(Succession(order.service, order.number, holder, order.epoch, successors)))
 
+    @property
+    def life(self) -> int:
+        return self._incarnation
+
+    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+        if self._end is None:
+            answer(())
+            return
+        self._asked.append(answer)
+        if len(self._asked) == 1:
+            self._send(packed(AskStanding()))
+
     # --- what happens
 
     def _read(self, packet: bytes) -> None:
@@ -196,9 +214,26 @@ class HeldGrants:
         elif isinstance(heard, PeerChanged) and self._told is not None:
             silent_ms = heard.silent_ns / 1e6
             if heard.after == "failed":
-                self._told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms")
+                self._told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms", heard.incarnation)
             elif heard.before == "failed":
-                self._told.host_changed(heard.peer, False, "")
+                self._told.host_changed(heard.peer, False, "", heard.incarnation)
+        elif isinstance(heard, Standing):
+            self._answer_silent(self._silent(heard))
+
+    def _silent(self, standing: Standing) -> tuple[HostFailed, ...]:
+        """One that is heard again, but not for long enough to count as back, may be well: nothing is told of it."""
+        grants = self._layout.grants
+        patient_ns = patience(grants.lengths.heartbeat_ns).suspected_after_ns if grants is not None else 0
+        return tuple(
+            HostFailed(name, self._host, f"silent for {in_ms(silent_ns)}", peer.incarnation)
+            for name, peer in standing.peers.items()
+            if peer.level == "failed" and (silent_ns := min(peer.silent_ns.values())) >= patient_ns
+        )
+
+    def _answer_silent(self, found: tuple[HostFailed, ...]) -> None:
+        asked, self._asked = self._asked, []
+        for answer in asked:
+            answer(found)
 
     def _heard(self, news: words.GrantNews) -> None:
         match news:
@@ -247,6 +282,7 @@ class HeldGrants:
         for followed in self._followed.values():
             if not followed.done():
                 followed.set_result(None)
+        self._answer_silent(())
         if self._told is not None:
             self._told.grants_gone()
 

@@ -64,6 +64,8 @@ class Performer(Protocol):
 
     def facts(self) -> AgentJoined: ...
 
+    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None: ...
+
     async def close(self, *, end_all: bool) -> None: ...
 
 
@@ -91,8 +93,6 @@ class AgentProcess:
         self._news: dict[Party, OrderedDict[int, Tell]] = {}
         """Told, but not yet recorded by the manager; not to be seen in the facts, so told again."""
         self._news_told = 0
-        self._silent: dict[HostName, HostFailed] = {}
-        """Hosts that this one does not hear: a manager that comes later has to know of them too."""
         self._begun: OrderedDict[ActionId, None] = OrderedDict()
         self._under_way: dict[asyncio.Task[None], None] = {}
         self._is_ending = False
@@ -106,9 +106,6 @@ class AgentProcess:
         """Tell the party in charge what has happened."""
         at = self._loop.time()
         if isinstance(event, HostFailed | HostReturned):
-            self._silent.pop(event.host, None)
-            if isinstance(event, HostFailed):
-                self._silent[event.host] = event
             self._tell_all(event, at)
             return
         party = self._in_charge(event)
@@ -169,10 +166,14 @@ class AgentProcess:
         if older is not None:
             older.close()
         link.send(Tell(self.agent.facts(), self._loop.time()))
-        for failed in self._silent.values():
-            link.send(Tell(failed, self._loop.time()))
+        self.agent.ask_silent(lambda found: self._tell_silent(link, found))
         for tell in self._news.get(link.peer, {}).values():
             link.send(tell)
+
+    def _tell_silent(self, link: Link, found: tuple[HostFailed, ...]) -> None:
+        """What was told before it came: a manager that has begun to lead has to know of it too."""
+        for failed in found:
+            link.send(Tell(failed, self._loop.time()))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
         if isinstance(message, Leads) and link in self._unnamed:

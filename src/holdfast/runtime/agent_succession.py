@@ -82,8 +82,8 @@ class StandingTakeOver:
     def held_again(self, service: ServiceName, epoch: int) -> None:
         self._mark("grant-regained", service, f"epoch {epoch}")
 
-    def host_changed(self, host: HostName, failed: bool, detail: str) -> None:
-        self._emit(HostFailed(host, self._host, detail) if failed else HostReturned(host, self._host))
+    def host_changed(self, host: HostName, failed: bool, detail: str, life: int) -> None:
+        self._emit(HostFailed(host, self._host, detail, life) if failed else HostReturned(host, self._host))
 
     def said(self, name: str, about: str, detail: str) -> None:
         self._mark(name, about, detail)

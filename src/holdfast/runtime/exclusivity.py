@@ -4,9 +4,11 @@
 (agent_grants.py) is what several hosts have, by grants.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from holdfast.model.actions import StandingOrder
+from holdfast.model.events import HostFailed
 from holdfast.model.layout import Service
 from holdfast.model.names import HostName, ServiceName
 
@@ -23,7 +25,7 @@ class Told(Protocol):
     def held_again(self, service: ServiceName, epoch: int) -> None:
         """After a lapse."""
 
-    def host_changed(self, host: HostName, failed: bool, detail: str) -> None:
+    def host_changed(self, host: HostName, failed: bool, detail: str, life: int) -> None:
         """Another host is found failed by its peers, or heard again."""
 
     def said(self, name: str, about: str, detail: str) -> None:
@@ -40,6 +42,13 @@ class Exclusivity(Protocol):
 
     @property
     def gate_is_timed(self) -> bool: ...
+
+    @property
+    def life(self) -> int:
+        """Which life of this host the others hear; 0 where none hears it."""
+
+    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+        """Answers which hosts are found failed and are not heard at this moment either, in order with other news."""
 
     async def open(self, told: Told) -> None: ...
 
@@ -63,6 +72,10 @@ class Unguarded:
 
     is_shared = False
     gate_is_timed = False
+    life = 0
+
+    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+        answer(())
 
     async def open(self, told: Told) -> None:
         return

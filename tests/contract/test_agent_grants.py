@@ -1,0 +1,118 @@
+"""The agent's end of its link to the hot process, against a hot process that says what the test wants."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from holdfast.core.suspicion_words import Level, PeerChanged, PeerState
+from holdfast.model.actions import Activate
+from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned
+from holdfast.model.layout import Grants, Host
+from holdfast.model.names import HostName
+from holdfast.runtime import hot_grant_words as words
+from holdfast.runtime.agent_grants import HeldGrants
+from holdfast.runtime.agent_succession import StandingTakeOver
+from holdfast.runtime.hot_link import HotLink
+from holdfast.runtime.hot_words import AskStanding, FromRider, Standing, ToRider
+from tests.contract.fakes import make_folder, small_layout, until
+
+H1, H2, H3 = (HostName(name) for name in ("h1", "h2", "h3"))
+LIFE = 77
+MS = 1_000_000
+
+
+class HotFake:
+    """Answers the greeting, and questions how everybody stands by what is set here."""
+
+    def __init__(self, link: HotLink) -> None:
+        self.link = link
+        self.peers: dict[HostName, PeerState] = {}
+
+    def look(self) -> None:
+        self.link.accept()
+        while (command := self.link.read()) is not None:
+            if isinstance(command, AskStanding):
+                self.link.tell(Standing(0, self.peers, False, False, 0))
+            elif isinstance(command, ToRider) and isinstance(words.command_in(command.body), words.Greet):
+                self.link.tell(FromRider(words.packed(words.Ready(LIFE, False, {}))))
+
+    def stands(self, name: HostName, level: Level, silent_ms: int, life: int) -> None:
+        self.peers[name] = PeerState(level, life, {"first": silent_ms * MS}, 0, 0)
+
+
+@asynccontextmanager
+async def grants_at(tmp_path: Path) -> AsyncIterator[tuple[HeldGrants, HotFake, list[Event]]]:
+    """The grants of h1 with profile `fast`, their hot process, and what the agent emits."""
+    hosts = {name: Host(name, addresses=(f"10.77.0.{n}/24",)) for n, name in enumerate((H1, H2, H3), 1)}
+    layout = replace(small_layout(), hosts=hosts, grants=Grants("fast"))
+    folder = make_folder(tmp_path, layout)
+    link = HotLink(folder.hot_socket(H1))
+    fake = HotFake(link)
+    emitted: list[Event] = []
+    held = HeldGrants(layout, H1, folder, "hf_test")
+
+    async def serve() -> None:
+        while True:
+            fake.look()
+            await asyncio.sleep(0)
+
+    serving = asyncio.get_running_loop().create_task(serve())
+    try:
+        await held.open(StandingTakeOver(H1, {}, held, never, emitted.append, lambda *_: None))
+        yield held, fake, emitted
+    finally:
+        await held.close(end_all=False)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        link.close()
+
+
+async def never(_: Activate) -> ActionDone | ActionFailed:
+    raise AssertionError("nothing is taken over here")
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(story, 20))
+
+
+def test_a_later_manager_is_told_of_hosts_that_are_silent_and_not_of_those_that_are_heard_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with grants_at(tmp_path) as (held, fake, _):
+            fake.stands(H2, "failed", silent_ms=900, life=5)
+            fake.stands(H3, "failed", silent_ms=4, life=6)
+            answers: list[tuple[HostFailed, ...]] = []
+            held.ask_silent(answers.append)
+            held.ask_silent(answers.append)
+            await until(lambda: len(answers) == 2, "both answers")
+            assert answers[0] == answers[1] == (HostFailed(H2, H1, "silent for 900 ms", 5),)
+
+    run(story())
+
+
+def test_the_life_that_failed_is_told_and_the_own_one_is_known(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with grants_at(tmp_path) as (held, fake, emitted):
+            assert held.life == LIFE
+            fake.link.tell(PeerChanged(0, H2, 5, "suspected", "failed", (), 45 * MS))
+            fake.link.tell(PeerChanged(0, H2, 8, "failed", "degraded", (), 0))
+            await until(lambda: len(emitted) == 2, "both changes")
+            assert emitted == [HostFailed(H2, H1, "silent for 45 ms", 5), HostReturned(H2, H1)]
+
+    run(story())
+
+
+def test_nobody_waits_for_the_answer_of_a_hot_process_that_has_ended(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with grants_at(tmp_path) as (held, fake, _):
+            answers: list[tuple[HostFailed, ...]] = []
+            held.ask_silent(answers.append)
+            fake.link.disconnect()
+            await until(lambda: answers, "the answer")
+            held.ask_silent(answers.append)
+            assert answers == [(), ()]
+
+    run(story())

@@ -45,7 +45,8 @@ class Process:
             self._was_woken = True
             return
         timeline = self.timeline
-        self._wake = timeline.after(timeline.chance.randint(*self.lateness_ns), self._run)
+        low, high = self.lateness_ns
+        self._wake = timeline.after(low + int((high - low) * timeline.chance.random()), self._run)
 
     def _run(self) -> None:
         self._wake = None

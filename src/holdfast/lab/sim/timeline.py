@@ -14,18 +14,13 @@ Call = Callable[[], None]
 class Due:
     """Something that will happen, unless it is called off."""
 
-    __slots__ = ("at_ns", "call", "turn")
+    __slots__ = ("call",)
 
-    def __init__(self, at_ns: int, turn: int, call: Call) -> None:
-        self.at_ns = at_ns
-        self.turn = turn
+    def __init__(self, call: Call) -> None:
         self.call: Call | None = call
 
     def cancel(self) -> None:
         self.call = None
-
-    def __lt__(self, other: "Due") -> bool:
-        return (self.at_ns, self.turn) < (other.at_ns, other.turn)
 
 
 class Timeline:
@@ -36,14 +31,15 @@ class Timeline:
         self.happened = 0
         """How many things have happened."""
         self.chance = random.Random(seed)
-        self._due: list[Due] = []
+        self._due: list[tuple[int, int, Due]] = []
+        """With the instant and the turn in which it was asked for, by which they are in order."""
         self._turns = 0
 
     def at(self, at_ns: int, call: Call) -> Due:
         """Let it happen then, or now if that has passed."""
         self._turns += 1
-        due = Due(max(at_ns, self.now_ns), self._turns, call)
-        heappush(self._due, due)
+        due = Due(call)
+        heappush(self._due, (max(at_ns, self.now_ns), self._turns, due))
         return due
 
     def after(self, wait_ns: int, call: Call) -> Due:
@@ -52,13 +48,13 @@ class Timeline:
     def run(self, until_ns: int, is_over: Callable[[], bool] = lambda: False) -> None:
         """Let everything up to that instant happen, or until it is over."""
         due = self._due
-        while due and due[0].at_ns <= until_ns and not is_over():
-            one = heappop(due)
+        while due and due[0][0] <= until_ns and not is_over():
+            at_ns, _, one = heappop(due)
             call = one.call
             if call is None:
                 continue
             one.call = None
-            self.now_ns = one.at_ns
+            self.now_ns = at_ns
             self.happened += 1
             call()
         if not is_over():

@@ -20,6 +20,7 @@ from holdfast.core.suspicion_words import (
     in_ms,
     patience,
 )
+from holdfast.model.names import HostName
 from holdfast.model.reasons import sentence
 from tests.suspicion.world import MS, World
 
@@ -109,6 +110,21 @@ class Story:
         """cut-way A B [NETWORK] | nothing passes from A to B"""
         return self._cut(words, both=False, heal=False)
 
+    def refuse(self, *words: str) -> list[str]:
+        """refuse A B [NETWORK] | the kernel of A does not take what is sent to B"""
+        self.world.refused |= self._ways(words)
+        return []
+
+    def take(self, *words: str) -> list[str]:
+        """take A B [NETWORK] | it does again"""
+        self.world.refused -= self._ways(words)
+        return []
+
+    def _ways(self, words: tuple[str, ...]) -> set[tuple[HostName, HostName, int]]:
+        one, other, *network = words
+        places = [self.world.networks.index(network[0])] if network else list(range(len(self.world.networks)))
+        return {(HostName(one), HostName(other), place) for place in places}
+
     def heal(self, *words: str) -> list[str]:
         """heal A B [NETWORK] | undoes both"""
         return self._cut(words, both=True, heal=True)
@@ -144,6 +160,8 @@ COMMANDS: dict[str, Callable[..., list[str]]] = {
     "cut": Story.cut,
     "cut-way": Story.cut_way,
     "heal": Story.heal,
+    "refuse": Story.refuse,
+    "take": Story.take,
     "state": Story.state,
 }
 

@@ -68,6 +68,8 @@ class World:
         self.networks = networks
         self.now_ns = 0
         self.cuts: set[tuple[HostName, HostName, int]] = set()
+        self.refused: set[tuple[HostName, HostName, int]] = set()
+        """What the sender's own kernel does not take."""
         self.is_off: set[HostName] = set()
         self.seen: list[tuple[int, HostName, Noticed]] = []
         self._on_the_way: list[tuple[int, int, HostName, tuple[HostName, int, int, Beat]]] = []
@@ -79,6 +81,9 @@ class World:
         }
 
     def _send(self, sender: Agent, to: HostName, network: int, beat: Beat) -> None:
+        if (sender.name, to, network) in self.refused:
+            sender.suspicion.unsent(to, network, self.now_ns)
+            return
         if (sender.name, to, network) in self.cuts:
             return
         self._sent += 1

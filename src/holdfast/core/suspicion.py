@@ -1,11 +1,13 @@
 """Suspicion: which of the other agents can be heard, and what may be concluded from silence. Sans-IO.
 
-In:   `late` (the own loop woke too late), `receive` (an authentic datagram of a peer), `tick` (time has come so far).
+In:   `late` (the own loop woke too late), `receive` (an authentic datagram of a peer), `unsent` (one to a peer that the
+      own kernel did not take), `tick` (time has come so far).
 Out:  `take` (what was noticed), `deadline` (when to call `tick` at the latest), `beat` (what to tell each peer).
 Always:
 - time in which the own loop stood still counts as nobody's silence, and patience is longer for a while after it;
 - `failed` is said only of a peer that others do not hear either, by an agent that hears more than half of all
   (with a single peer there is nobody to ask: it says so, and whoever acts on it must fence);
+- nobody is found failed whom the own kernel lets nothing be sent to: it may be silent because it was told nothing;
 - silence makes a level worse only step by step; only being heard, steadily, makes it well again;
 - a peer that tells of its own lateness is borne longer by that, up to a bound, and less as time goes.
 Levels give no right to anything: who may be active is decided by grants. A wrong `failed` costs a failover, never
@@ -119,6 +121,12 @@ class Suspicion:
                 self._due_ns = now_ns
         if self._is_asking or known.level != "well":
             self._due_ns = now_ns
+
+    def unsent(self, peer: HostName, network: int, now_ns: int) -> None:
+        """The own kernel has not taken what was to be sent to `peer` on the network of this number."""
+        known = self._peers.get(peer)
+        if known is not None:
+            known.hearings[network].unsent_b = self._blame(now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Judge everybody by what has been told so far."""
@@ -289,6 +297,8 @@ class Suspicion:
         hearing, deaf, was_known = self._voices(peer, now_ns)
         if hearing:
             return "degraded", (*silence, Reason("peer-heard-by-other", peer.name, "by " + ", ".join(hearing)))
+        if not peer.could_be_told(self._blame(now_ns), self._patience):
+            return "suspected", (*silence, Reason("own-sends-refused", self._me, f"to {peer.name}"))
         if silent_ns < failed_ns:
             return "suspected", silence
         if len(self._peers) == 1:

@@ -21,13 +21,15 @@ from holdfast.model.reasons import Reason
 class Hearing:
     """One network's way from a peer to here."""
 
-    __slots__ = ("_counted_b", "_falls_b", "good", "heard_b", "is_up")
+    __slots__ = ("_counted_b", "_falls_b", "good", "heard_b", "is_up", "unsent_b")
 
     def __init__(self, now_b: int) -> None:
         self.heard_b = now_b
         self.is_up = False
         self.good = 0
         """Heartbeats in a row, none of them later than the patience allows."""
+        self.unsent_b = now_b - (1 << 62)
+        """When the own kernel last did not take a datagram to the peer."""
         self._counted_b = now_b - (1 << 62)
         self._falls_b: deque[int] = deque(maxlen=FALLS_KEPT)
 
@@ -97,6 +99,10 @@ class Peer:
         if len(self.hearings) == 1:
             return now_b - self.hearings[0].heard_b
         return now_b - max(hearing.heard_b for hearing in self.hearings)
+
+    def could_be_told(self, now_b: int, patience: Patience) -> bool:
+        """Whether the own kernel takes what is sent to the peer, on one network at least."""
+        return any(now_b - hearing.unsent_b >= patience.degraded_after_ns for hearing in self.hearings)
 
     def view(self, about: int) -> View | None:
         """What this peer told last of another agent."""

@@ -158,6 +158,8 @@ class HotLoop:
                 self._sockets.send(peer, datagram)
         for peer, body in alone:
             self._send_alone(peer, body, now)
+        for peer, place in self._sockets.take_refused():
+            suspicion.unsent(peer, place, now)
 
     def _read_network(self, place: int, now: int) -> None:
         for datagram in self._sockets.received(place):

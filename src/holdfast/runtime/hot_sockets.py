@@ -1,11 +1,12 @@
 """The UDP sockets of the hot loop: one for each network, bound to the own address there, never waiting.
 
 In: datagrams to send, by peer. Out: datagrams received. Always: a datagram that the own kernel does not take (interface
-down, route gone, buffer full) is counted for its network and forgotten: the next heartbeat is a better one.
+down, route gone, buffer full) is counted for its network and forgotten: the next heartbeat is a better one. To whom it
+was is told, so that nobody is blamed for a silence that begins here.
 """
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from holdfast.errors import WorldError
@@ -50,7 +51,8 @@ class HotSockets:
         self._networks = networks
         self._buffer = bytearray(DATAGRAM_BYTES_MAX)
         self._view = memoryview(self._buffer)
-        self.unsent = [0] * len(networks)
+        self._unsent = [0] * len(networks)
+        self._refused: set[tuple[HostName, int]] = set()
         self.sent = 0
         self.sockets: list[Datagrams] = []
         self._addresses: list[dict[HostName, tuple[str, int]]] = []
@@ -81,7 +83,8 @@ class HotSockets:
                 link.sendto(datagram, address)
                 self.sent += 1
             except OSError:
-                self.unsent[place] += 1
+                self._unsent[place] += 1
+                self._refused.add((peer, place))
 
     def received(self, place: int) -> Iterator[bytes]:
         """What waits on this network now."""
@@ -96,8 +99,15 @@ class HotSockets:
                 continue
             yield bytes(self._view[:size])
 
+    def take_refused(self) -> Iterable[tuple[HostName, int]]:
+        """To whom, and on which network, the own kernel has not taken a datagram since the last call."""
+        if not self._refused:
+            return ()
+        refused, self._refused = self._refused, set()
+        return refused
+
     def unsent_by_name(self) -> dict[str, int]:
-        return {network.name: count for network, count in zip(self._networks, self.unsent, strict=True)}
+        return {network.name: count for network, count in zip(self._networks, self._unsent, strict=True)}
 
     def close(self) -> None:
         for link in self.sockets:

@@ -5,9 +5,11 @@ import time
 from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
 
-from holdfast.detect.checks import Listener, Target, ask_once, keep_asking, until_well, words
+from holdfast.detect.checks import Asking, Listener, Target, ask_once, keep_asking, until_well, words
 from holdfast.errors import WorldError
 from holdfast.model.layout import Check
+from holdfast.runtime.sockets import Endpoint
+from holdfast.runtime.streams import SOCKETS
 
 LIMIT_S = 5.0
 
@@ -46,7 +48,10 @@ def target(
     async def answers(_limit_s: float) -> None:
         return
 
-    return Target("127.0.0.1", run or well, ask or answers)
+    async def call(address: str, port: int, made: Callable[[], Asking], limit_s: float) -> Asking:
+        return await SOCKETS.call(Endpoint(address, port), made, limit_s)
+
+    return Target("127.0.0.1", run or well, ask or answers, call)
 
 
 async def served(answer: bytes) -> tuple[asyncio.Server, int]:

@@ -41,6 +41,10 @@ def vm_pid(host: HostUnderTest) -> int:
     return processes_with(f'"folder": "{host.folder.vm(VM)}"')[0]
 
 
+def has_said(word: str) -> Check:
+    return Check(kind="command", command=("grep", "-q", word, "/proc/1/cwd/../../log/vnfc-fun-1.log"), limit_s=1)
+
+
 @pytest.mark.parametrize("in_vm", [True, False])
 def test_a_vnfc_starts_and_is_reported_ready(tmp_path: Path, in_vm: bool) -> None:
     async def scenario(host: HostUnderTest) -> None:
@@ -70,7 +74,7 @@ def test_its_death_is_seen_with_the_signal_that_killed_it(tmp_path: Path, in_vm:
 
 
 def test_an_exit_is_reported_with_its_status(tmp_path: Path) -> None:
-    waiting = ("sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.01; done")
+    waiting = ("sh", "-c", "trap 'exit 3' TERM; sleep 1000 & echo trapped; wait")
 
     async def scenario(host: HostUnderTest) -> None:
         await host.started()
@@ -79,7 +83,7 @@ def test_an_exit_is_reported_with_its_status(tmp_path: Path) -> None:
         failed = await host.event(VnfcFailed)
         assert (failed.cause, failed.detail) == ("exited", "ended with status 3")
 
-    on_host(layout_of(component(start=Operation(waiting))), tmp_path, scenario)
+    on_host(layout_of(component(start=Operation(waiting), checks=(has_said("trapped"),))), tmp_path, scenario)
 
 
 @pytest.mark.parametrize("in_vm", [True, False])
@@ -92,8 +96,8 @@ def test_isolation_ends_what_forked_away_and_ignores_signals(tmp_path: Path, in_
         assert host.agent.facts().vnfcs[0].condition == "absent"
         assert not any(isinstance(event, VnfcFailed) for event in host.events)
 
-    forked = Check(kind="command", command=("grep", "-q", "forked", "/proc/1/cwd/../../log/vnfc-fun-1.log"), limit_s=1)
-    on_host(layout_of(component(start=Operation(FORKS_AWAY), checks=(forked,)), in_vm=in_vm), tmp_path, scenario)
+    forked = component(start=Operation(FORKS_AWAY), checks=(has_said("forked"),))
+    on_host(layout_of(forked, in_vm=in_vm), tmp_path, scenario)
 
 
 def test_isolation_of_what_has_died_is_quick(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ anybody, and is not counted.
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -27,6 +26,43 @@ class Target:
     """Runs a command where the VNFC is and gives its exit status; raises HoldfastError when it cannot."""
     ask: Callable[[float], Awaitable[None]]
     """Asks over the component protocol; raises the same when the component is unwell or silent."""
+    call: "Callable[[str, int, Callable[[], Asking], float], Awaitable[Asking]]"
+    """Connects to an address and port within a limit, with what rides on the connection; OSError when it cannot."""
+
+
+class Asking(asyncio.Protocol):
+    """One question on a connection of its own, and the first line of the answer."""
+
+    def __init__(self, question: bytes = b"") -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        """What came, as far as the first line's end, or the connection's."""
+        self._question = question
+        self._said = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._question:
+            transport.write(self._question)
+
+    def data_received(self, data: bytes) -> None:
+        self._said += data
+        if (b"\r\n" in self._said or len(self._said) > STATUS_LINE_BYTES_MAX) and not self.answer.done():
+            self.answer.set_result(self._said)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.answer.done():
+            return
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(self._said)
+
+    def close(self) -> None:
+        self.answer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
 
 
 @dataclass(frozen=True)
@@ -75,11 +111,11 @@ async def ask_once(check: Check, target: Target) -> str | None:
 async def _ask(check: Check, target: Target) -> None:
     match check.kind:
         case "process":
-            return  # the kernel tells us (see detect.death)
+            return  # the kernel tells us at once
         case "tcp":
-            (await _connect(target.address, check.port)).close()
+            (await target.call(target.address, check.port, Asking, check.limit_s)).close()
         case "http":
-            await _ask_http(check, target.address)
+            await _ask_http(check, target)
         case "command":
             status = await target.run(check.command, check.limit_s)
             if status != 0:
@@ -88,29 +124,14 @@ async def _ask(check: Check, target: Target) -> None:
             await target.ask(check.limit_s)
 
 
-async def _connect(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+async def _ask_http(check: Check, target: Target) -> None:
+    host = f"[{target.address}]" if ":" in target.address else target.address
+    request = f"GET {check.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n"
+    asking = await target.call(target.address, check.port, lambda: Asking(request.encode()), check.limit_s)
     try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _ask_http(check: Check, address: str) -> None:
-    loop = asyncio.get_running_loop()
-    host = f"[{address}]" if ":" in address else address
-    with await _connect(address, check.port) as sock:
-        request = f"GET {check.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n"
-        await loop.sock_sendall(sock, request.encode())
-        answer = b""
-        while b"\r\n" not in answer:
-            more = await loop.sock_recv(sock, STATUS_LINE_BYTES_MAX)
-            answer += more
-            if not more or len(answer) > STATUS_LINE_BYTES_MAX:
-                break
+        answer = await asking.answer
+    finally:
+        asking.close()
     parts = answer.split(b"\r\n")[0].split(b" ")
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
         raise NotWell("the answer is not HTTP")

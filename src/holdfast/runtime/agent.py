@@ -42,7 +42,6 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor
 from holdfast.runtime.premises import Premises
 from holdfast.runtime.premises_here import HERE
-from holdfast.runtime.streams import SOCKETS, Streams
 
 Outcome = ActionDone | ActionFailed
 
@@ -58,15 +57,13 @@ class Agent:
         emit: Callable[[Event], None],
         mark: Callable[[str, str, str], None],
         premises: Premises = HERE,
-        streams: Streams = SOCKETS,
         hot: HotDoor = SPAWNED_HOT,
     ) -> None:
         """
         Args:
             emit: gets every event, synchronously and in order.
             mark: gets what else is worth a line in the journal: name, about, detail.
-            premises: what it finds on the host.
-            streams: how components reach it.
+            premises: what it finds on the host; components reach it by the streams of these.
             hot: how it reaches the host's hot process.
         """
         self.host = host
@@ -88,7 +85,7 @@ class Agent:
             if vnfc.host == host
         }
         self._standing = StandingTakeOver(host, self._vnfcs, self._exclusive, self.perform, emit, mark)
-        self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused, streams)
+        self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused, premises.streams)
         self._vm_turns = {name: Turns() for name in self._vms}
         self._vnfc_turns = {name: Turns() for name in self._vnfcs}
         self._outcomes: dict[ActionId, Outcome] = {}

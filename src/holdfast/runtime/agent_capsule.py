@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.drivers import ocf
-from holdfast.drivers.files import fill_in, last_line, write_files
+from holdfast.drivers.files import fill_in
 from holdfast.drivers.process import Surroundings
 from holdfast.errors import WorldError
 from holdfast.model.layout import Component, Operation
 from holdfast.runtime.agent_setting import Setting
 from holdfast.runtime.agent_vm import VmOnHost
-from holdfast.runtime.premises import Child, Handle, Keeper, Premises
+from holdfast.runtime.premises import Child, Disk, Handle, Keeper, Premises
 
 FIRST_PIDS = 30_000
 PIDS_A_RUN = 1_000
@@ -28,9 +28,10 @@ class Capsule:
     """Lives as long as the run; outlives its agent."""
 
     def __init__(
-        self, keeper: Keeper, component: Component, setting: Setting, root_ended: Callable[[int], None]
+        self, keeper: Keeper, component: Component, setting: Setting, disk: Disk, root_ended: Callable[[int], None]
     ) -> None:
         self._keeper = keeper
+        self._disk = disk
         self._component = component
         self._setting = setting
         self._root_ended = root_ended
@@ -42,22 +43,23 @@ class Capsule:
         component: Component,
         setting: Setting,
         run: int,
-        place: VmOnHost | Premises,
+        vm: VmOnHost | None,
+        premises: Premises,
         root_ended: Callable[[int], None],
     ) -> "Capsule":
-        """An empty one, in the VM or on the host itself."""
-        setting.around.log.parent.mkdir(parents=True, exist_ok=True)
-        setting.folder.mkdir(parents=True, exist_ok=True)
+        """An empty one, in the VM or (None) on the host itself."""
+        premises.disk.make_folder(setting.around.log.parent)
+        premises.disk.make_folder(setting.folder)
         name = setting.vnfc.name
         first_pid = PIDS_A_RUN * (1 + run % (FIRST_PIDS // PIDS_A_RUN))
-        if isinstance(place, VmOnHost):
-            place.look()
-            if place.keeper is None or not place.is_up:
-                raise WorldError(f"VM {place.vm.name} is not up")
-            keeper = await place.keeper.enclose(name, setting.folder, first_pid)
+        if vm is None:
+            keeper = await premises.start_capsule(name, setting.folder, first_pid)
         else:
-            keeper = await place.start_capsule(name, setting.folder, first_pid)
-        return cls(keeper, component, setting, root_ended)
+            vm.look()
+            if vm.keeper is None or not vm.is_up:
+                raise WorldError(f"VM {vm.vm.name} is not up")
+            keeper = await vm.keeper.enclose(name, setting.folder, first_pid)
+        return cls(keeper, component, setting, premises.disk, root_ended)
 
     @property
     def is_over(self) -> bool:
@@ -81,8 +83,8 @@ class Capsule:
         """Write the component's files and start it."""
         setting, component = self._setting, self._component
         if component.storage == "yes":
-            Path(setting.values["storage"]).mkdir(parents=True, exist_ok=True)
-        write_files(setting.folder, component.files, setting.values)
+            self._disk.make_folder(Path(setting.values["storage"]))
+        self._disk.write_files(setting.folder, component.files, setting.values)
         if component.ocf is not None:
             await self.ask_ocf("start", component.start_limit_s)
             roots = await self._keeper.children()
@@ -129,7 +131,7 @@ class Capsule:
         words = setting.words(operation.command)
         status = await self._keeper.run(words, setting.around, operation.limit_s)
         if status != 0:
-            said = last_line(setting.around.log)
+            said = self._disk.last_line(setting.around.log)
             raise WorldError(f"{words[0]} failed with status {status}{said and f'; it said: {said}'}")
 
     async def ask_ocf(self, action: str, limit_s: float) -> None:
@@ -139,11 +141,11 @@ class Capsule:
             raise WorldError(f"component {self._component.name} has no OCF agent")
         parameters = {name: fill_in(value, setting.values) for name, value in agent.parameters.items()}
         env = ocf.environment(agent, setting.vnfc.name, parameters, setting.folder, limit_s)
-        (setting.folder / "ocf").mkdir(exist_ok=True)
+        self._disk.make_folder(setting.folder / "ocf")
         around = Surroundings({**setting.around.env, **env}, setting.around.cwd, setting.around.log)
-        status = await self._keeper.run((str(ocf.program(agent)), action), around, limit_s)
+        status = await self._keeper.run((str(self._disk.ocf_program(agent)), action), around, limit_s)
         if status != ocf.SUCCESS:
-            said = last_line(setting.around.log)
+            said = self._disk.last_line(setting.around.log)
             raise WorldError(f"OCF action {action} failed: {ocf.meaning(status)}{said and f'; it said: {said}'}")
 
     async def note(self, **notes: object) -> None:
@@ -194,7 +196,7 @@ class Capsule:
         for child in found:
             if child not in roots:
                 child.close()
-        capsule = cls(keeper, component, setting, root_ended)
+        capsule = cls(keeper, component, setting, premises.disk, root_ended)
         if not notes.get("ready"):
             await capsule.end(component.cleanup_limit_s)
             capsule.close()

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeVar
 
 from holdfast.detect import checks
 from holdfast.detect.death import how_it_ended
-from holdfast.drivers.files import last_line
 from holdfast.errors import HoldfastError, WorldError
 from holdfast.model.events import (
     Event,
@@ -34,6 +33,7 @@ from holdfast.runtime.agent_setting import Setting
 from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.premises import Premises
+from holdfast.runtime.sockets import Endpoint
 from holdfast.wire import component as wire
 
 Result = TypeVar("Result")
@@ -185,8 +185,7 @@ class VnfcOnHost:
         await self._capsule.bring_up()
 
     async def _new_capsule(self) -> Capsule:
-        place = self._vm or self._premises
-        return await Capsule.make(self.component, self.setting, self.run, place, self._root_ended)
+        return await Capsule.make(self.component, self.setting, self.run, self._vm, self._premises, self._root_ended)
 
     async def _until_ready(self) -> None:
         target = self._target()
@@ -207,7 +206,10 @@ class VnfcOnHost:
         async def ask(limit_s: float) -> None:
             await self.tell(wire.Check, limit_s)
 
-        return checks.Target(self.setting.values["own_address"], run, ask)
+        async def call(address: str, port: int, made: Callable[[], checks.Asking], limit_s: float) -> checks.Asking:
+            return await self._premises.streams.call(Endpoint(address, port), made, limit_s)
+
+        return checks.Target(self.setting.values["own_address"], run, ask, call)
 
     # --- while it runs
 
@@ -242,7 +244,7 @@ class VnfcOnHost:
         status = await capsule.status_of(root)
         cause, detail = how_it_ended(status)
         if self.condition == "starting":
-            said = last_line(self.setting.around.log)
+            said = self._premises.disk.last_line(self.setting.around.log)
             detail += f" before it was ready{said and f'; it said: {said}'}"
         self._failed(run, cause, f"ended {detail}" if status is None or cause == "exited" else f"killed {detail}")
 

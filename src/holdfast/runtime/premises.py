@@ -4,11 +4,13 @@ In: names, folders, commands, addresses. Out: handles on processes, effects, and
 `premises_here.HERE` is the machine that this process runs on; `lab/sim` has another one. Both pass tests/contract.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from holdfast.drivers.process import Surroundings
+from holdfast.model.layout import OcfAgent
+from holdfast.runtime.streams import Streams
 
 
 class Handle(Protocol):
@@ -201,8 +203,31 @@ class Bridge(Protocol):
         """Let go; all stays as it is."""
 
 
+class Disk(Protocol):
+    """Where the folders of VNFCs are, and what is installed."""
+
+    def make_folder(self, folder: Path) -> None:
+        """With those above it; there already is fine. OSError when that cannot be."""
+
+    def write_files(self, folder: Path, files: Mapping[str, str], values: Mapping[str, str]) -> None:
+        """Write a component's files into its folder, placeholders filled in; WorldError when that cannot be."""
+
+    def last_line(self, log: Path) -> str:
+        """What a program that ended too early said about it; empty if nothing can be read."""
+
+    def ocf_program(self, agent: OcfAgent) -> Path:
+        """Where the agent is. WorldError when it is not installed."""
+
+
 class Premises(Protocol):
     """All of it."""
+
+    @property
+    def disk(self) -> Disk: ...
+
+    @property
+    def streams(self) -> Streams:
+        """Connections: to components, and of them."""
 
     def bridge(self, name: str) -> Bridge:
         """The bridge of that name, there or not."""

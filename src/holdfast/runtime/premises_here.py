@@ -6,16 +6,19 @@ done in a thread.
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from holdfast.drivers import addresses, ports, process, sandbox
+from holdfast.drivers import addresses, ocf, ports, process, sandbox
+from holdfast.drivers.files import last_line, write_files
 from holdfast.drivers.gate import Gate
 from holdfast.drivers.netlink import Netlink
 from holdfast.drivers.pidfd import Pidfd
 from holdfast.drivers.zone import Zone as Sockets
 from holdfast.errors import Bug
+from holdfast.model.layout import OcfAgent
 from holdfast.runtime.premises import Handle, Keeper, Zone
+from holdfast.runtime.streams import SOCKETS
 
 VM_INTERFACE = "eth0"
 
@@ -123,8 +126,27 @@ def _pidfd(handle: Handle) -> Pidfd:
     return handle
 
 
+class DiskHere:
+    """The file system."""
+
+    def make_folder(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write_files(self, folder: Path, files: Mapping[str, str], values: Mapping[str, str]) -> None:
+        write_files(folder, files, values)
+
+    def last_line(self, log: Path) -> str:
+        return last_line(log)
+
+    def ocf_program(self, agent: OcfAgent) -> Path:
+        return ocf.program(agent)
+
+
 class Here:
     """This machine."""
+
+    disk = DiskHere()
+    streams = SOCKETS
 
     def bridge(self, name: str) -> BridgeHere:
         return BridgeHere(name)

@@ -11,6 +11,7 @@ import pytest
 from holdfast.drivers import sandbox
 from holdfast.drivers.process import Keeper, Surroundings
 from holdfast.errors import WorldError
+from holdfast.runtime.premises import end, over_within, run
 
 pytestmark = pytest.mark.namespaces
 LIMIT_S = 5.0
@@ -24,7 +25,7 @@ def with_capsule(tmp_path: Path, test: Callable[[Keeper, Surroundings], Awaitabl
             async with asyncio.timeout(LIMIT_S):
                 await test(keeper, around)
         finally:
-            assert await keeper.end(LIMIT_S)
+            assert await end(keeper, LIMIT_S)
             keeper.close()
 
     asyncio.run(all_of_it())
@@ -32,7 +33,7 @@ def with_capsule(tmp_path: Path, test: Callable[[Keeper, Surroundings], Awaitabl
 
 def test_a_command_gives_its_status(tmp_path: Path) -> None:
     async def scenario(keeper: Keeper, around: Surroundings) -> None:
-        statuses = await asyncio.gather(*(keeper.run(["sh", "-c", f"exit {n}"], around, 1.0) for n in range(5)))
+        statuses = await asyncio.gather(*(run(keeper, ["sh", "-c", f"exit {n}"], around, 1.0) for n in range(5)))
         assert statuses == [0, 1, 2, 3, 4]
 
     with_capsule(tmp_path, scenario)
@@ -41,10 +42,10 @@ def test_a_command_gives_its_status(tmp_path: Path) -> None:
 def test_a_command_that_takes_too_long_is_killed_with_its_group(tmp_path: Path) -> None:
     async def scenario(keeper: Keeper, around: Surroundings) -> None:
         with pytest.raises(WorldError, match=r"sh had not ended after 0\.05 s"):
-            await keeper.run(["sh", "-c", "sleep 1000 & wait"], around, 0.05)
+            await run(keeper, ["sh", "-c", "sleep 1000 & wait"], around, 0.05)
         while children := await keeper.children():
             for child in children:
-                assert await child.handle.over_within(1.0)
+                assert await over_within(child.handle, 1.0)
                 child.close()
 
     with_capsule(tmp_path, scenario)
@@ -82,10 +83,10 @@ def test_a_capsule_in_a_sandbox_ends_without_it(tmp_path: Path) -> None:
         title = Path(f"/proc/{inner.handle.pid}/cmdline").read_bytes()
         assert b'{"name": "inner"' in title
         child = await inner.spawn(["sh", "-c", "setsid sleep 1000 & exec sleep 1000"], around)
-        assert await inner.end(LIMIT_S)
+        assert await end(inner, LIMIT_S)
         assert child.handle.is_gone
         assert await inner.status(child.pid) is None
-        assert await outer.run(["true"], around, 1.0) == 0
+        assert await run(outer, ["true"], around, 1.0) == 0
         assert await Keeper.reach(tmp_path / "inner") is None
         child.close()
         inner.close()
@@ -104,8 +105,8 @@ def test_one_that_is_frozen_holds_nobody_up(tmp_path: Path) -> None:
 
 def test_one_that_has_ended_is_said_to_be_gone(tmp_path: Path) -> None:
     async def scenario(keeper: Keeper, around: Surroundings) -> None:
-        assert await keeper.end(LIMIT_S)
+        assert await end(keeper, LIMIT_S)
         with pytest.raises(WorldError, match="is gone"):
-            await keeper.run(["true"], around, 1.0)
+            await run(keeper, ["true"], around, 1.0)
 
     with_capsule(tmp_path, scenario)

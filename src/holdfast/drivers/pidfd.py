@@ -64,21 +64,6 @@ class Pidfd:
             self._loop.remove_reader(self.number)
             self._loop = None
 
-    async def over_within(self, limit_s: float) -> bool:
-        if self.is_gone:
-            return True
-        ended = asyncio.Event()
-        own = self.copy()  # the loop watches a descriptor once only
-        own.when_over(ended.set)
-        try:
-            async with asyncio.timeout(limit_s):
-                await ended.wait()
-        except TimeoutError:
-            return own.is_gone
-        finally:
-            own.close()
-        return True
-
     def copy(self) -> "Pidfd":
         return Pidfd(os.dup(self.number))
 

@@ -7,7 +7,6 @@ forked away and whatever signals it ignores (see guest/init).
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -216,24 +215,7 @@ class Keeper:
         finally:
             self._awaited.pop(pid, None)
 
-    async def run(self, argv: Sequence[str], around: Surroundings, limit_s: float) -> int:
-        """Run a command to its end and return its exit status (negative: the signal that killed it).
-
-        Raises:
-            WorldError: it cannot be started, or it had not ended within the limit and was killed with its group.
-        """
-        child = await self.spawn(argv, around, "command")
-        try:
-            if not await child.handle.over_within(limit_s):
-                raise WorldError(f"{argv[0]} had not ended after {limit_s:g} s")
-            status = await self.status(child.pid, ASK_LIMIT_S)
-        finally:
-            if not child.handle.is_gone:
-                self._kill_group(child.pid)
-            child.close()
-        return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
-
-    def _kill_group(self, pid: int) -> None:
+    def kill_group(self, pid: int) -> None:
         """Kill a command with its group, without waiting for the answer."""
         try:
             self._sock.send(sandbox.packet({"id": 0, "op": "kill", "pid": pid}))
@@ -276,11 +258,6 @@ class Keeper:
         if capsule is None:
             raise WorldError(f"{name} was ended while it was being started")
         return capsule
-
-    async def end(self, limit_s: float) -> bool:
-        """Kill everything in it. True when it is confirmed that nothing is left."""
-        self.handle.kill()
-        return await self.handle.over_within(limit_s)
 
     def close(self) -> None:
         """Let go of it; ends nothing."""

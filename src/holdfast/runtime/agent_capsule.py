@@ -14,6 +14,7 @@ from holdfast.drivers.files import fill_in
 from holdfast.drivers.process import Surroundings
 from holdfast.errors import WorldError
 from holdfast.model.layout import Component, Operation
+from holdfast.runtime import premises
 from holdfast.runtime.agent_setting import Setting
 from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.premises import Child, Disk, Handle, Keeper, Premises
@@ -44,22 +45,22 @@ class Capsule:
         setting: Setting,
         run: int,
         vm: VmOnHost | None,
-        premises: Premises,
+        here: Premises,
         root_ended: Callable[[int], None],
     ) -> "Capsule":
         """An empty one, in the VM or (None) on the host itself."""
-        premises.disk.make_folder(setting.around.log.parent)
-        premises.disk.make_folder(setting.folder)
+        here.disk.make_folder(setting.around.log.parent)
+        here.disk.make_folder(setting.folder)
         name = setting.vnfc.name
         first_pid = PIDS_A_RUN * (1 + run % (FIRST_PIDS // PIDS_A_RUN))
         if vm is None:
-            keeper = await premises.start_capsule(name, setting.folder, first_pid)
+            keeper = await here.start_capsule(name, setting.folder, first_pid)
         else:
             vm.look()
             if vm.keeper is None or not vm.is_up:
                 raise WorldError(f"VM {vm.vm.name} is not up")
             keeper = await vm.keeper.enclose(name, setting.folder, first_pid)
-        return cls(keeper, component, setting, premises.disk, root_ended)
+        return cls(keeper, component, setting, here.disk, root_ended)
 
     @property
     def is_over(self) -> bool:
@@ -123,13 +124,13 @@ class Capsule:
 
     async def run(self, command: tuple[str, ...], limit_s: float) -> int:
         """Run a command among the component's processes; its exit status."""
-        return await self._keeper.run(self._setting.words(command), self._setting.around, limit_s)
+        return await premises.run(self._keeper, self._setting.words(command), self._setting.around, limit_s)
 
     async def operate(self, operation: Operation, setting: Setting | None = None) -> None:
         """Run a declared command; WorldError unless it succeeds within its limit."""
         setting = setting or self._setting
         words = setting.words(operation.command)
-        status = await self._keeper.run(words, setting.around, operation.limit_s)
+        status = await premises.run(self._keeper, words, setting.around, operation.limit_s)
         if status != 0:
             said = self._disk.last_line(setting.around.log)
             raise WorldError(f"{words[0]} failed with status {status}{said and f'; it said: {said}'}")
@@ -143,7 +144,7 @@ class Capsule:
         env = ocf.environment(agent, setting.vnfc.name, parameters, setting.folder, limit_s)
         self._disk.make_folder(setting.folder / "ocf")
         around = Surroundings({**setting.around.env, **env}, setting.around.cwd, setting.around.log)
-        status = await self._keeper.run((str(self._disk.ocf_program(agent)), action), around, limit_s)
+        status = await premises.run(self._keeper, (str(self._disk.ocf_program(agent)), action), around, limit_s)
         if status != ocf.SUCCESS:
             said = self._disk.last_line(setting.around.log)
             raise WorldError(f"OCF action {action} failed: {ocf.meaning(status)}{said and f'; it said: {said}'}")
@@ -159,11 +160,11 @@ class Capsule:
             root.ask_to_end()
 
     async def roots_over_within(self, limit_s: float) -> bool:
-        return all([await root.over_within(limit_s) for root in tuple(self._roots.values())])
+        return all([await premises.over_within(root, limit_s) for root in tuple(self._roots.values())])
 
     async def end(self, limit_s: float) -> bool:
         """Kill everything in it. True when it is confirmed that nothing is left."""
-        return await self._keeper.end(limit_s)
+        return await premises.end(self._keeper, limit_s)
 
     def close(self) -> None:
         """Let go of it; ends nothing."""
@@ -176,16 +177,16 @@ class Capsule:
 
     @classmethod
     async def adopt(
-        cls, component: Component, setting: Setting, premises: Premises, root_ended: Callable[[int], None]
+        cls, component: Component, setting: Setting, here: Premises, root_ended: Callable[[int], None]
     ) -> tuple["Capsule", dict[str, Any], bool] | None:
         """The one that lives in the folder, its notes, and whether all its roots still live.
 
         None when there is none. One whose start was cut off, or that does not answer, is ended.
         """
         try:
-            keeper = await premises.reach(setting.folder)
+            keeper = await here.reach(setting.folder)
         except WorldError:
-            await premises.end_unreachable(setting.folder, component.cleanup_limit_s)
+            await here.end_unreachable(setting.folder, component.cleanup_limit_s)
             return None
         if keeper is None:
             return None
@@ -196,7 +197,7 @@ class Capsule:
         for child in found:
             if child not in roots:
                 child.close()
-        capsule = cls(keeper, component, setting, premises.disk, root_ended)
+        capsule = cls(keeper, component, setting, here.disk, root_ended)
         if not notes.get("ready"):
             await capsule.end(component.cleanup_limit_s)
             capsule.close()

@@ -12,7 +12,7 @@ from holdfast.model.events import Event, VmBooted, VmDied, VmFact
 from holdfast.model.layout import Vm
 from holdfast.runtime.agent_network import HostNetwork, Mark
 from holdfast.runtime.folder import RunFolder
-from holdfast.runtime.premises import Handle, Keeper, Premises
+from holdfast.runtime.premises import Handle, Keeper, Premises, end, over_within
 
 
 class VmOnHost:
@@ -65,7 +65,7 @@ class VmOnHost:
         if self.keeper is not None and self.keeper.handle.is_dying:
             handle = self.keeper.handle.copy()
             try:
-                await handle.over_within(self.vm.isolate_limit_s)
+                await over_within(handle, self.vm.isolate_limit_s)
             finally:
                 handle.close()
             self.look()
@@ -84,7 +84,7 @@ class VmOnHost:
             keeper = None
         if keeper is None or "boot" not in keeper.notes:
             if keeper is not None:  # its start was cut off
-                await keeper.end(self.vm.isolate_limit_s)
+                await end(keeper, self.vm.isolate_limit_s)
                 keeper.close()
             await self._network.detach(self.vm.name)
             return
@@ -165,7 +165,7 @@ class VmOnHost:
             handle = self.keeper.handle.copy()
             try:
                 handle.kill()
-                if not await handle.over_within(self.vm.isolate_limit_s):
+                if not await over_within(handle, self.vm.isolate_limit_s):
                     raise WorldError(f"VM {self.vm.name} has not ended within {self.vm.isolate_limit_s:g} s of SIGKILL")
             finally:
                 handle.close()

@@ -4,11 +4,15 @@ In: names, folders, commands, addresses. Out: handles on processes, effects, and
 `premises_here.HERE` is the machine that this process runs on; `lab/sim` has another one. Both pass tests/contract.
 """
 
+import asyncio
+import os
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from holdfast.drivers.process import Surroundings
+from holdfast.drivers.process import ASK_LIMIT_S, STATUS_LIMIT_S, Surroundings
+from holdfast.errors import WorldError
 from holdfast.model.layout import OcfAgent
 from holdfast.runtime.streams import Streams
 
@@ -32,9 +36,6 @@ class Handle(Protocol):
 
     def when_over(self, told: Callable[[], None]) -> None:
         """Call `told` from the event loop, once, when it is gone. A handle watches once, until it is closed."""
-
-    async def over_within(self, limit_s: float) -> bool:
-        """Wait until it is gone, at most so long; whether it is."""
 
     def copy(self) -> "Handle":
         """Another handle on the same process, watched and closed apart from this one."""
@@ -78,15 +79,11 @@ class Keeper(Protocol):
     async def spawn(self, argv: Sequence[str], around: Surroundings, tag: str = "") -> Child:
         """Start a program in a session of its own; a program that is missing is a WorldError that names it."""
 
-    async def run(self, argv: Sequence[str], around: Surroundings, limit_s: float) -> int:
-        """Run a command to its end and return its exit status (negative: the signal that killed it).
-
-        Raises:
-            WorldError: it cannot be started, or it had not ended within the limit and was killed with its group.
-        """
-
-    async def status(self, pid: int) -> int | None:
+    async def status(self, pid: int, limit_s: float = STATUS_LIMIT_S) -> int | None:
         """The wait status of a child that has ended; None when nobody is left to tell it."""
+
+    def kill_group(self, pid: int) -> None:
+        """SIGKILL to a spawned process with its group, without waiting for anything."""
 
     async def children(self) -> Sequence[Child]:
         """What stands directly below it now; the caller closes them."""
@@ -102,9 +99,6 @@ class Keeper(Protocol):
 
     async def enclose(self, name: str, folder: Path, first_pid: int = 0) -> "Keeper":
         """Make a capsule within."""
-
-    async def end(self, limit_s: float) -> bool:
-        """Kill everything in it. True when it is confirmed that nothing is left."""
 
     def close(self) -> None:
         """Let go of it; ends nothing."""
@@ -251,3 +245,47 @@ class Premises(Protocol):
 
     async def end_unreachable(self, folder: Path, limit_s: float) -> None:
         """End a first process that holds its folder but does not answer."""
+
+
+# --- what is made of these alone
+
+
+async def over_within(handle: Handle, limit_s: float) -> bool:
+    """Wait until the process is gone, at most so long; whether it is."""
+    if handle.is_gone:
+        return True
+    ended = asyncio.Event()
+    own = handle.copy()  # which somebody else's letting go does not close
+    own.when_over(ended.set)
+    try:
+        async with asyncio.timeout(limit_s):
+            await ended.wait()
+    except TimeoutError:
+        return own.is_gone
+    finally:
+        own.close()
+    return True
+
+
+async def end(keeper: Keeper, limit_s: float) -> bool:
+    """Kill everything in it. True when it is confirmed that nothing is left."""
+    keeper.handle.kill()
+    return await over_within(keeper.handle, limit_s)
+
+
+async def run(keeper: Keeper, argv: Sequence[str], around: Surroundings, limit_s: float) -> int:
+    """Run a command to its end and return its exit status (negative: the signal that killed it).
+
+    Raises:
+        WorldError: it cannot be started, or it had not ended within the limit and was killed with its group.
+    """
+    child = await keeper.spawn(argv, around, "command")
+    try:
+        if not await over_within(child.handle, limit_s):
+            raise WorldError(f"{argv[0]} had not ended after {limit_s:g} s")
+        status = await keeper.status(child.pid, ASK_LIMIT_S)
+    finally:
+        if not child.handle.is_gone:
+            keeper.kill_group(child.pid)
+        child.close()
+    return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)

@@ -17,7 +17,7 @@ from holdfast.drivers.pidfd import Pidfd
 from holdfast.drivers.zone import Zone as Sockets
 from holdfast.errors import Bug
 from holdfast.model.layout import OcfAgent
-from holdfast.runtime.premises import Handle, Keeper, Zone
+from holdfast.runtime.premises import Handle, Keeper, Zone, over_within
 from holdfast.runtime.streams import SOCKETS
 
 VM_INTERFACE = "eth0"
@@ -172,7 +172,7 @@ class Here:
         handle = Pidfd(number)
         try:
             handle.kill()
-            await handle.over_within(limit_s)
+            await over_within(handle, limit_s)
         finally:
             handle.close()
 

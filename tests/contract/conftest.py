@@ -9,8 +9,10 @@ from holdfast.store.etcd import EtcdStore
 from holdfast.store.port import Store
 from holdfast.store.sqlite import SqliteStore
 from tests.contract.etcd_cluster import Cluster, cluster
+from tests.contract.etcd_sim import SimCluster
 
 Opener = Callable[[], Store]
+AnyCluster = Cluster | SimCluster
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +22,24 @@ def etcd_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clus
 
 
 @pytest.fixture
-def etcd(etcd_of_all_tests: Cluster) -> Iterator[Cluster]:
+def real_etcd(etcd_of_all_tests: Cluster) -> Iterator[Cluster]:
     """Three members that run, before and after; each test uses a folder of its own in them."""
     yield etcd_of_all_tests
     etcd_of_all_tests.heal()
+
+
+@pytest.fixture
+def simulated_etcd() -> Iterator[SimCluster]:
+    made = SimCluster()
+    made.start()
+    yield made
+    made.end()
+
+
+@pytest.fixture(params=["real_etcd", "simulated_etcd"])
+def etcd(request: pytest.FixtureRequest) -> AnyCluster:
+    made: AnyCluster = request.getfixturevalue(request.param)
+    return made
 
 
 def _sqlite(request: pytest.FixtureRequest, folder: Path) -> Store:
@@ -31,11 +47,16 @@ def _sqlite(request: pytest.FixtureRequest, folder: Path) -> Store:
 
 
 def _etcd(request: pytest.FixtureRequest, folder: Path) -> Store:
-    members: Cluster = request.getfixturevalue("etcd")
+    members: Cluster = request.getfixturevalue("real_etcd")
     return EtcdStore(members.target(folder.name))
 
 
-STORES = {"sqlite": _sqlite, "etcd": _etcd}
+def _simulated(request: pytest.FixtureRequest, folder: Path) -> Store:
+    made: SimCluster = request.getfixturevalue("simulated_etcd")
+    return made.store(made.target(folder.name))
+
+
+STORES = {"sqlite": _sqlite, "etcd": _etcd, "simulated": _simulated}
 
 
 @pytest.fixture(params=sorted(STORES))

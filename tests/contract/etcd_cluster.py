@@ -12,11 +12,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from holdfast.errors import HoldfastError, MachineLacks
+from holdfast.store.etcd import EtcdStore
 from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_http import LineBroken
 from holdfast.store.etcd_target import Endpoint, Target
@@ -138,6 +140,32 @@ class Cluster:
             self.members[name] = Member(name, arguments, Endpoint("127.0.0.1", port), folder / f"{name}.log")
         self.certificates = certificates
         self._client_scheme = scheme
+        self._aside = ThreadPoolExecutor(1)
+
+    # --- as a simulated one (`etcd_sim.py`)
+
+    now = staticmethod(time.monotonic)
+    run = staticmethod(asyncio.run)
+    client = staticmethod(EtcdClient)
+    store = staticmethod(EtcdStore)
+
+    def meanwhile(self, act: Callable[[], None]) -> "Future[None]":
+        """Do it while the caller goes on."""
+        return self._aside.submit(act)
+
+    def aside(self, act: Callable[[], None]) -> Awaitable[None]:
+        """Do it, and wait for it, in a story."""
+        return asyncio.to_thread(act)
+
+    def nowhere(self, count: int) -> list[Endpoint]:
+        """Where nobody listens."""
+        return [Endpoint("127.0.0.1", port) for port in free_ports(count)]
+
+    def save_snapshot(self, path: Path) -> None:
+        # A snapshot is taken from one member.
+        self.etcdctl("snapshot", "save", str(path), endpoints=self.urls().split(",")[0])
+
+    # --- what it is
 
     def target(self, name: str = "test") -> Target:
         endpoints = tuple(member.endpoint for member in self.members.values())
@@ -220,6 +248,7 @@ class Cluster:
     def end(self) -> None:
         for member in self.members.values():
             member.kill()
+        self._aside.shutdown()
 
 
 def free_ports(count: int) -> list[int]:

@@ -45,8 +45,8 @@ def folder(tmp_path: Path, layout: Layout) -> RunFolder:
 
 
 @pytest.fixture
-def target(etcd: Cluster, request: pytest.FixtureRequest) -> Target:
-    return etcd.target(request.node.name)
+def target(real_etcd: Cluster, request: pytest.FixtureRequest) -> Target:
+    return real_etcd.target(request.node.name)
 
 
 @asynccontextmanager
@@ -102,14 +102,14 @@ def test_a_follower_goes_on_where_the_leader_was_killed(layout: Layout, folder: 
 
 
 def test_without_the_store_the_leader_decides_while_it_leads_and_only_the_loss_waits(
-    etcd: Cluster, layout: Layout, folder: RunFolder, target: Target
+    real_etcd: Cluster, layout: Layout, folder: RunFolder, target: Target
 ) -> None:
     async def story() -> None:
         async with an_agent(layout, folder) as (process, agent), candidate(layout, folder, target, "m1") as reign:
             seat = await leading(reign)
             assert reign._behind is not None
             await reign._behind.flush(5.0)
-            for member in etcd.members.values():
+            for member in real_etcd.members.values():
                 member.freeze()
             agent.emit(StandbyLost(DNS_1, 1, 1, DNS_2))
             agent.emit(VnfcFailed(DNS_2, 1, "killed"))
@@ -123,7 +123,7 @@ def test_without_the_store_the_leader_decides_while_it_leads_and_only_the_loss_w
             agent.emit(VnfcFailed(DNS_1, 1, "killed"))
             await until(lambda: "store-behind:ha" in seat.view.alarms, "an alarm")
             assert len(agent.performed) == 1, "nothing is decided without the leadership"
-            for member in etcd.members.values():
+            for member in real_etcd.members.values():
                 member.thaw()
             await until(lambda: len(agent.performed) == 3, "the store is back, and the leadership with it")
             assert {type(action) for action in agent.performed} == {IsolateVnfc, ConfirmLoss}

@@ -1,5 +1,6 @@
-"""Three candidates for the leadership, each a process, on a real cluster: killed, frozen, cut from their store."""
+"""Three candidates for the leadership, each a process, real and simulated: killed, frozen, cut from their store."""
 
+import asyncio
 import json
 import os
 import select
@@ -7,30 +8,61 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import pytest
 
-from tests.contract.etcd_cluster import Cluster
+from holdfast.lab.sim.etcd import dial_over
+from holdfast.store.etcd_client import EtcdClient
+from holdfast.store.etcd_target import Target
+from holdfast.store.leadership import Leadership
+from tests.contract.conftest import AnyCluster
+from tests.contract.etcd_candidate import take_part
+from tests.contract.etcd_sim import SimCluster
 
 ROOT = Path(__file__).resolve().parents[2]
+One = TypeVar("One", bound="Candidate")
 
 
-class Candidate:
-    def __init__(self, address: str, name: str) -> None:
+class Candidate(ABC):
+    """What one of them has said."""
+
+    def __init__(self, name: str) -> None:
         self.name = name
+        self.holds = False
+        self.term = 0
+        self.times: list[tuple[float, float | None]] = []
+        """From when until when it held."""
+
+    def look(self, at: float, holds: bool) -> None:
+        if holds and not self.holds:
+            self.times.append((at, None))
+        elif self.holds and not holds:
+            self.times[-1] = (self.times[-1][0], at)
+        self.holds = holds
+
+    def heard(self, at: float, holds: bool, term: int) -> None:
+        self.term = term or self.term
+        self.look(at, holds)
+
+    @abstractmethod
+    def send(self, number: int) -> float:
+        """Answer when."""
+
+
+class RealCandidate(Candidate):
+    def __init__(self, address: str, name: str) -> None:
+        super().__init__(name)
         command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.contract.etcd_candidate"]
         self._process = subprocess.Popen([*command, address, name], stdout=subprocess.PIPE, cwd=ROOT)
         assert self._process.stdout is not None
         self.descriptor = self._process.stdout.fileno()
         os.set_blocking(self.descriptor, False)
         self._rest = b""
-        self.holds = False
-        self.term = 0
-        self.times: list[tuple[float, float | None]] = []
-        """From when until when it held."""
 
     def send(self, number: int) -> float:
         at = time.monotonic()
@@ -48,16 +80,7 @@ class Candidate:
             return
         *lines, self._rest = (self._rest + told).split(b"\n")
         for line in lines:
-            words = json.loads(line)
-            self.term = words["term"] or self.term
-            self.look(words["at"], words["holds"])
-
-    def look(self, at: float, holds: bool) -> None:
-        if holds and not self.holds:
-            self.times.append((at, None))
-        elif self.holds and not holds:
-            self.times[-1] = (self.times[-1][0], at)
-        self.holds = holds
+            self.heard(**json.loads(line))
 
     def end(self) -> None:
         self._process.kill()
@@ -66,20 +89,44 @@ class Candidate:
         self._process.stdout.close()
 
 
-class Race:
+class SimCandidate(Candidate):
+    def __init__(self, cluster: SimCluster, host: str, target: Target, name: str) -> None:
+        super().__init__(name)
+        self._cluster = cluster
+        self._process, self._loop, streams = cluster.spawn(host, name)
+        self._end: asyncio.Event | None = None
+        self._loop.create_task(self._take_part(EtcdClient(target, dial=dial_over(streams))))
+
+    async def _take_part(self, client: EtcdClient) -> None:
+        self._end = asyncio.Event()
+        leadership = Leadership(self.name, f"{self.name}, process {self._process.pid}")
+        await take_part(client, leadership, self._told, self._end)
+
+    def _told(self, holds: bool, term: int) -> None:
+        self.heard(self._cluster.now(), holds, term)
+
+    def send(self, number: int) -> float:
+        at = self._cluster.now()
+        if number == signal.SIGSTOP:
+            self._process.stop()
+        elif number == signal.SIGCONT:
+            self._process.go_on()
+        elif number == signal.SIGTERM:
+            assert self._end is not None
+            self._loop.call_soon(self._end.set)
+        else:
+            self._process.end()
+            self.look(at, False)
+        return at
+
+
+class Race(ABC, Generic[One]):
     """Three candidates, and what they say."""
 
-    def __init__(self, address: str) -> None:
-        self.candidates = [Candidate(address, name) for name in ("m1", "m2", "m3")]
+    candidates: list[One]
 
-    def until(self, holds: Callable[[], bool], limit_s: float = 10.0) -> None:
-        end = time.monotonic() + limit_s
-        while not holds():
-            assert time.monotonic() < end, [(one.name, one.holds, one.times) for one in self.candidates]
-            ready, _, _ = select.select([one.descriptor for one in self.candidates], [], [], 0.05)
-            for one in self.candidates:
-                if one.descriptor in ready:
-                    one.read()
+    @abstractmethod
+    def until(self, holds: Callable[[], bool], limit_s: float = 10.0) -> None: ...
 
     def leader(self, other_than: Candidate | None = None) -> Candidate:
         self.until(lambda: any(one.holds for one in self.candidates if one is not other_than))
@@ -92,16 +139,43 @@ class Race:
             assert end <= begin, f"{first} held until {end}, {second} from {begin}"
 
 
+class RealRace(Race[RealCandidate]):
+    def __init__(self, address: str) -> None:
+        self.candidates = [RealCandidate(address, name) for name in ("m1", "m2", "m3")]
+
+    def until(self, holds: Callable[[], bool], limit_s: float = 10.0) -> None:
+        end = time.monotonic() + limit_s
+        while not holds():
+            assert time.monotonic() < end, [(one.name, one.holds, one.times) for one in self.candidates]
+            ready, _, _ = select.select([one.descriptor for one in self.candidates], [], [], 0.05)
+            for one in self.candidates:
+                if one.descriptor in ready:
+                    one.read()
+
+
+class SimRace(Race[SimCandidate]):
+    def __init__(self, cluster: SimCluster, target: Target) -> None:
+        self._cluster = cluster
+        named = zip(cluster.members, ("m1", "m2", "m3"), strict=True)
+        self.candidates = [SimCandidate(cluster, host, target, name) for host, name in named]
+
+    def until(self, holds: Callable[[], bool], limit_s: float = 10.0) -> None:
+        self._cluster.until(holds, "as wanted", limit_s)
+
+
 @pytest.fixture
-def race(etcd: Cluster, request: pytest.FixtureRequest) -> Iterator[Race]:
-    members = ",".join(str(member.endpoint) for member in etcd.members.values())
-    made = Race(f"etcd://{members}/{request.node.name}")
+def race(etcd: AnyCluster, request: pytest.FixtureRequest) -> Iterator[Race[Any]]:
+    target = etcd.target(request.node.name)
+    if isinstance(etcd, SimCluster):
+        yield SimRace(etcd, target)
+        return
+    made = RealRace(f"etcd://{target}{target.folder.removeprefix('/holdfast')}")
     yield made
     for one in made.candidates:
         one.end()
 
 
-def test_a_killed_leader_is_followed_within_two_seconds(race: Race) -> None:
+def test_a_killed_leader_is_followed_within_two_seconds(race: Race[Any]) -> None:
     first = race.leader()
     killed_at = first.send(signal.SIGKILL)
     second = race.leader(other_than=first)
@@ -110,7 +184,7 @@ def test_a_killed_leader_is_followed_within_two_seconds(race: Race) -> None:
     race.assert_never_two()
 
 
-def test_a_leader_that_resigns_is_followed_at_once(race: Race) -> None:
+def test_a_leader_that_resigns_is_followed_at_once(race: Race[Any]) -> None:
     first = race.leader()
     told_at = first.send(signal.SIGTERM)
     second = race.leader(other_than=first)
@@ -120,7 +194,7 @@ def test_a_leader_that_resigns_is_followed_at_once(race: Race) -> None:
     race.assert_never_two()
 
 
-def test_a_frozen_leader_does_not_decide_when_it_is_thawed(race: Race) -> None:
+def test_a_frozen_leader_does_not_decide_when_it_is_thawed(race: Race[Any]) -> None:
     first = race.leader()
     frozen_at = first.send(signal.SIGSTOP)
     second = race.leader(other_than=first)
@@ -135,7 +209,7 @@ def test_a_frozen_leader_does_not_decide_when_it_is_thawed(race: Race) -> None:
     assert second.holds
 
 
-def test_without_a_majority_nobody_decides_and_afterwards_one_does(etcd: Cluster, race: Race) -> None:
+def test_without_a_majority_nobody_decides_and_afterwards_one_does(etcd: AnyCluster, race: Race[Any]) -> None:
     first = race.leader()
     for member in etcd.followers():
         member.kill()
@@ -147,7 +221,7 @@ def test_without_a_majority_nobody_decides_and_afterwards_one_does(etcd: Cluster
     race.assert_never_two()
 
 
-def test_the_leaders_of_managers_and_store_lost_at_once(etcd: Cluster, race: Race) -> None:
+def test_the_leaders_of_managers_and_store_lost_at_once(etcd: AnyCluster, race: Race[Any]) -> None:
     first = race.leader()
     etcd_leader = etcd.leader()
     killed_at = first.send(signal.SIGKILL)
@@ -157,7 +231,7 @@ def test_the_leaders_of_managers_and_store_lost_at_once(etcd: Cluster, race: Rac
     race.assert_never_two()
 
 
-def test_a_leader_outlives_the_loss_of_the_stores_leader(etcd: Cluster, race: Race) -> None:
+def test_a_leader_outlives_the_loss_of_the_stores_leader(etcd: AnyCluster, race: Race[Any]) -> None:
     first = race.leader()
     etcd.leader().kill()
     etcd.wait_ready()

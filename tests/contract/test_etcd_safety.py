@@ -100,26 +100,28 @@ def test_what_does_not_fit_is_said_at_once_and_in_words(target: Target, tmp_path
     assert told.value.hint
 
 
-def test_tls_to_a_cluster_that_speaks_none(etcd: Cluster, target: Target) -> None:
+def test_tls_to_a_cluster_that_speaks_none(real_etcd: Cluster, target: Target) -> None:
     with (
-        EtcdStore(structs.replace(target, endpoints=etcd.target().endpoints)) as store,
+        EtcdStore(structs.replace(target, endpoints=real_etcd.target().endpoints)) as store,
         pytest.raises(UserError, match="perhaps it speaks none"),
     ):
         store.load(HA)
 
 
-def test_a_password_for_a_cluster_without_authentication(etcd: Cluster, target: Target) -> None:
-    plain = structs.replace(target, endpoints=etcd.target().endpoints, tls=False)
+def test_a_password_for_a_cluster_without_authentication(real_etcd: Cluster, target: Target) -> None:
+    plain = structs.replace(target, endpoints=real_etcd.target().endpoints, tls=False)
     with EtcdStore(plain) as store, pytest.raises(UserError, match="has no authentication"):
         store.load(HA)
 
 
-def test_members_of_two_clusters_are_not_taken_for_one(etcd: Cluster, tmp_path: Path) -> None:
+def test_members_of_two_clusters_are_not_taken_for_one(real_etcd: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path / "other") as other:
-        mixed = structs.replace(etcd.target(), endpoints=(etcd.target().endpoints[0], other.target().endpoints[0]))
+        mixed = structs.replace(
+            real_etcd.target(), endpoints=(real_etcd.target().endpoints[0], other.target().endpoints[0])
+        )
         with EtcdStore(mixed) as store:
             store.load(HA)
-            next(iter(etcd.members.values())).kill()
+            next(iter(real_etcd.members.values())).kill()
             with pytest.raises(UserError, match="is of cluster"):
                 store.load(HA)
 

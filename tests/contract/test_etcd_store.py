@@ -1,9 +1,7 @@
-"""The store on a real cluster of etcd whose members are killed and frozen."""
+"""The store on a cluster of etcd, real and simulated, whose members are killed and frozen."""
 
 import asyncio
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 
 import pytest
@@ -18,71 +16,74 @@ from holdfast.store.etcd_state import Fence, Write, term_key
 from holdfast.store.etcd_target import Endpoint, Target
 from holdfast.store.etcd_words import Range, Txn, is_version, put
 from holdfast.store.port import StoreBroken, Superseded
-from tests.contract.etcd_cluster import Cluster, free_ports
+from tests.contract.conftest import AnyCluster
 
 
 @pytest.fixture
-def target(etcd: Cluster, request: pytest.FixtureRequest) -> Target:
+def target(etcd: AnyCluster, request: pytest.FixtureRequest) -> Target:
     return etcd.target(request.node.name)
 
 
 @pytest.fixture
-def store(target: Target) -> Iterator[EtcdStore]:
-    with EtcdStore(target) as opened:
+def store(etcd: AnyCluster, target: Target) -> Iterator[EtcdStore]:
+    with etcd.store(target) as opened:
         yield opened
 
 
-def test_what_was_acknowledged_survives_a_kill_of_the_leader_and_writes_go_on(etcd: Cluster, store: EtcdStore) -> None:
+def test_what_was_acknowledged_survives_a_kill_of_the_leader_and_writes_go_on(
+    etcd: AnyCluster, store: EtcdStore
+) -> None:
     leader = etcd.leader()
     acknowledged = 0
     longest = 0.0
-    with ThreadPoolExecutor(1) as pool:
-        killing = None
-        while acknowledged < 400:
-            if acknowledged == 200:
-                killing = pool.submit(leader.kill)
-            begun = time.monotonic()
-            acknowledged = store.save(HA, {"n": b"%d" % acknowledged, f"p{acknowledged % 50}": b"x"}, acknowledged)
-            longest = max(longest, time.monotonic() - begun)
-        assert killing is not None
-        killing.result()
+    killing = None
+    while acknowledged < 400:
+        if acknowledged == 200:
+            killing = etcd.meanwhile(leader.kill)
+        begun = etcd.now()
+        acknowledged = store.save(HA, {"n": b"%d" % acknowledged, f"p{acknowledged % 50}": b"x"}, acknowledged)
+        longest = max(longest, etcd.now() - begun)
+    assert killing is not None
+    killing.result()
     saved = store.load(HA)
     assert (saved.version, saved.parts["n"]) == (400, b"399")
     assert longest < 2.5
 
 
-def test_without_a_majority_a_save_fails_within_its_limit_and_goes_on_afterwards(etcd: Cluster, target: Target) -> None:
-    with EtcdStore(target, limit_s=1.0) as store:
+def test_without_a_majority_a_save_fails_within_its_limit_and_goes_on_afterwards(
+    etcd: AnyCluster, target: Target
+) -> None:
+    with etcd.store(target, limit_s=1.0) as store:
         store.save(HA, {"a": b"1"}, 0)
         lost = etcd.followers()
         for member in lost:
             member.kill()
-        begun = time.monotonic()
+        begun = etcd.now()
         with pytest.raises(StoreBroken, match=r"not answered within 1 s"):
             store.save(HA, {"a": b"2"}, 1)
         with pytest.raises(StoreBroken):
             store.load(HA)
-        assert time.monotonic() - begun < 2.5
+        assert etcd.now() - begun < 2.5
         etcd.start()
         assert store.save(HA, {"a": b"2"}, 1) == 2
         assert store.load(HA).parts == {"a": b"2"}
 
 
-def test_a_frozen_member_costs_one_wait_and_no_more(etcd: Cluster, store: EtcdStore) -> None:
+def test_a_frozen_member_costs_one_wait_and_no_more(etcd: AnyCluster, store: EtcdStore) -> None:
     store.save(HA, {"a": b"0"}, 0)
     frozen = next(member for member in etcd.members.values() if member.endpoint == etcd.target().endpoints[0])
     frozen.freeze()
-    begun = time.monotonic()
+    begun = etcd.now()
     for version in range(1, 20):
         store.save(HA, {"a": b"%d" % version}, version)
-    assert time.monotonic() - begun < 2.5
+    assert etcd.now() - begun < 2.5
 
 
-def test_a_save_that_went_through_unheard_is_recognised_when_repeated(etcd: Cluster, target: Target) -> None:
-    leader, *followers = etcd.leader(), *etcd.followers()
+def test_a_save_that_went_through_unheard_is_recognised_when_repeated(etcd: AnyCluster, target: Target) -> None:
+    leader, followers = etcd.leader(), etcd.followers()
 
     async def twice() -> None:
-        async with EtcdClient(structs.replace(target, endpoints=(leader.endpoint,))) as client:
+        async with etcd.client(structs.replace(target, endpoints=(leader.endpoint,))) as client:
             state = EtcdState(client)
             writes = [Write(HA, {"a": b"1"}, 0), Write(VIM, {"b": b"2"}, 0)]
             await state.load(HA)
@@ -101,24 +102,24 @@ def test_a_save_that_went_through_unheard_is_recognised_when_repeated(etcd: Clus
             with pytest.raises(Superseded, match="version 2, not 0"):
                 await state.save([Write(HA, {"a": b"other"}, 0)])
 
-    asyncio.run(twice())
+    etcd.run(twice())
 
 
-def test_all_writes_of_a_transaction_or_none(target: Target) -> None:
+def test_all_writes_of_a_transaction_or_none(etcd: AnyCluster, target: Target) -> None:
     async def half() -> None:
-        async with EtcdClient(target) as client:
+        async with etcd.client(target) as client:
             state = EtcdState(client)
             await state.save([Write(VIM, {"a": b"1"}, 0)])
             with pytest.raises(Superseded, match="vim"):
                 await state.save([Write(HA, {"a": b"1"}, 0), Write(VIM, {"a": b"2"}, 0)])
             assert (await state.load(HA)).version == 0
 
-    asyncio.run(half())
+    etcd.run(half())
 
 
-def test_writes_of_an_older_term_are_refused(target: Target) -> None:
+def test_writes_of_an_older_term_are_refused(etcd: AnyCluster, target: Target) -> None:
     async def fenced() -> None:
-        async with EtcdClient(target) as client:
+        async with etcd.client(target) as client:
             key = term_key(target.folder)
             await client.txn(Txn((), (put(key, b"7"),)))
             old, new = EtcdState(client, Fence(key, 6)), EtcdState(client, Fence(key, 7))
@@ -127,31 +128,33 @@ def test_writes_of_an_older_term_are_refused(target: Target) -> None:
                 await old.save([Write(HA, {"a": b"2"}, 1)])
             assert (await new.load(HA)).parts == {"a": b"1"}
 
-    asyncio.run(fenced())
+    etcd.run(fenced())
 
 
 @pytest.mark.parametrize("size", [1800 << 10, 3 << 20])
-def test_a_state_too_large_for_etcd_is_refused_at_once_with_what_to_do(store: EtcdStore, size: int) -> None:
-    begun = time.monotonic()
+def test_a_state_too_large_for_etcd_is_refused_at_once_with_what_to_do(
+    etcd: AnyCluster, store: EtcdStore, size: int
+) -> None:
+    begun = etcd.now()
     with pytest.raises(StoreBroken, match="etcd refuses") as refused:
         store.save(HA, {"a": bytes(size)}, 0)
     assert "--max-request-bytes" in refused.value.hint
-    assert time.monotonic() - begun < 2.0
+    assert etcd.now() - begun < 2.0
     assert store.save(HA, {"a": bytes(1 << 20)}, 0) == 1
 
 
-def test_a_watch_tells_every_change_once_and_goes_on_at_another_member(etcd: Cluster, target: Target) -> None:
+def test_a_watch_tells_every_change_once_and_goes_on_at_another_member(etcd: AnyCluster, target: Target) -> None:
     key = f"{target.folder}/x".encode()
 
     async def write(client: EtcdClient) -> None:
         for n in range(20):
             if n == 10:
                 serving = next(member for member in etcd.members.values() if member.endpoint == client.nearest)
-                await asyncio.to_thread(serving.kill)
+                await etcd.aside(serving.kill)
             await client.txn(Txn((is_version(key, n),), (put(key, b"%d" % n),)))
 
     async def watched() -> list[bytes]:
-        async with EtcdClient(target) as client:
+        async with etcd.client(target) as client:
             told: list[bytes] = []
             revision = (await client.range(Range(key))).header.revision + 1
             writing = asyncio.create_task(write(client))
@@ -166,15 +169,14 @@ def test_a_watch_tells_every_change_once_and_goes_on_at_another_member(etcd: Clu
             await writing
         return told
 
-    assert asyncio.run(watched()) == [b"%d" % n for n in range(20)]
+    assert etcd.run(watched()) == [b"%d" % n for n in range(20)]
 
 
-def test_nobody_there_is_said_with_every_member(target: Target) -> None:
-    ports = free_ports(2)
-    nowhere = Target(tuple(Endpoint("127.0.0.1", port) for port in ports))
-    with EtcdStore(nowhere, limit_s=0.3) as store, pytest.raises(StoreBroken) as broken:
+def test_nobody_there_is_said_with_every_member(etcd: AnyCluster) -> None:
+    nowhere = etcd.nowhere(2)
+    with etcd.store(Target(tuple(nowhere)), limit_s=0.3) as store, pytest.raises(StoreBroken) as broken:
         store.load(HA)
-    assert all(f"127.0.0.1:{port} cannot be reached" in broken.value.message for port in ports)
+    assert all(f"{endpoint} cannot be reached" in broken.value.message for endpoint in nowhere)
 
 
 @pytest.mark.parametrize(

@@ -192,9 +192,9 @@ def test_managers_without_a_store_do_not_take_agents_from_managers_that_share_on
 
 
 def test_managers_of_a_restored_store_lead_again_above_the_term_that_agents_follow(
-    etcd: Cluster, layout: Layout, folder: RunFolder, request: pytest.FixtureRequest
+    real_etcd: Cluster, layout: Layout, folder: RunFolder, request: pytest.FixtureRequest
 ) -> None:
-    target = etcd.target(request.node.name)
+    target = real_etcd.target(request.node.name)
 
     async def story() -> None:
         client = EtcdClient(target)

@@ -14,7 +14,7 @@ from msgspec import Struct
 Answer = TypeVar("Answer")
 
 
-class KeyValue(Struct, frozen=True):
+class KeyValue(Struct, frozen=True, omit_defaults=True):
     key: bytes = b""
     value: bytes = b""
     mod_revision: int = 0
@@ -22,13 +22,13 @@ class KeyValue(Struct, frozen=True):
     """How often the key has been written since it was made; 0 if it does not exist."""
 
 
-class Header(Struct, frozen=True):
+class Header(Struct, frozen=True, omit_defaults=True):
     cluster_id: int = 0
     member_id: int = 0
     revision: int = 0
 
 
-class Found(Struct, frozen=True):
+class Found(Struct, frozen=True, omit_defaults=True):
     """Answer to a range."""
 
     header: Header = Header()
@@ -38,22 +38,22 @@ class Found(Struct, frozen=True):
         return self.kvs[0] if self.kvs else KeyValue()
 
 
-class OpDone(Struct, frozen=True):
+class OpDone(Struct, frozen=True, omit_defaults=True):
     response_range: Found = Found()
 
 
-class TxnDone(Struct, frozen=True):
+class TxnDone(Struct, frozen=True, omit_defaults=True):
     header: Header = Header()
     succeeded: bool = False
     responses: tuple[OpDone, ...] = ()
 
 
-class Authenticated(Struct, frozen=True):
+class Authenticated(Struct, frozen=True, omit_defaults=True):
     header: Header = Header()
     token: str = ""
 
 
-class Status(Struct, frozen=True):
+class Status(Struct, frozen=True, omit_defaults=True):
     """One member's answer for itself."""
 
     header: Header = Header()
@@ -66,14 +66,14 @@ class Status(Struct, frozen=True):
         return self.leader != 0 and self.leader == self.header.member_id
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, omit_defaults=True):
     """One change of one key, as a watch tells it."""
 
     kv: KeyValue = KeyValue()
     type: Literal["PUT", "DELETE"] = "PUT"
 
 
-class Watched(Struct, frozen=True):
+class Watched(Struct, frozen=True, omit_defaults=True):
     header: Header = Header()
     created: bool = False
     canceled: bool = False
@@ -82,16 +82,16 @@ class Watched(Struct, frozen=True):
     events: tuple[Change, ...] = ()
 
 
-class WatchFailed(Struct, frozen=True):
+class WatchFailed(Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
-class WatchLine(Struct, frozen=True):
+class WatchLine(Struct, frozen=True, omit_defaults=True):
     result: Watched | None = None
     error: WatchFailed | str | None = None
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, omit_defaults=True):
     """What the gateway says of an error; `code` is gRPC's."""
 
     error: str = ""

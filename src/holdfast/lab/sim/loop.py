@@ -19,6 +19,8 @@ from holdfast.lab.sim.process import Process
 NS = 1_000_000_000
 ROUNDS_MAX = 1000
 """Callbacks that follow from each other without end are cut off here, and go on a little later."""
+UNWINDINGS_MAX = 8
+"""A coroutine that goes on waiting when it is told to end is told so often."""
 
 
 class SimLoop(asyncio.AbstractEventLoop):
@@ -36,7 +38,8 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[int, int, asyncio.TimerHandle]] = []
         self._turns = 0
         self._wakes_at: int | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        """In the order in which they began."""
         self._is_running = False
         process.run = self._run
 
@@ -101,12 +104,18 @@ class SimLoop(asyncio.AbstractEventLoop):
             due = heappop(timers)[2]
             if not due.cancelled():
                 ready.append(due)
+        self._run_ready(lambda: self.process.is_alive)
+        if self.process.is_alive:
+            self._set_alarm()
+
+    def _run_ready(self, goes_on: Callable[[], bool]) -> None:
+        ready = self._ready
         before = events._get_running_loop()
         events._set_running_loop(self)
         self._is_running = True
         try:
             rounds = 0
-            while ready and self.process.is_alive:
+            while ready and goes_on():
                 handle = ready.popleft()
                 if not handle.cancelled():
                     handle._run()
@@ -117,16 +126,30 @@ class SimLoop(asyncio.AbstractEventLoop):
         finally:
             self._is_running = False
             events._set_running_loop(before)
-        if self.process.is_alive:
-            self._set_alarm()
 
     def create_task(  # type: ignore[override]
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
         task = asyncio.Task(coro, loop=self, name=name, context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+
+    def unwind(self) -> None:
+        """The run is over and judged: let all coroutines come to an end, those of a killed process too.
+
+        Otherwise their `finally` would run whenever the collector finds them. Nobody hears of what they do now.
+        """
+        self._went_wrong = _unheard
+        for _ in range(UNWINDINGS_MAX):
+            if not self._tasks:
+                return
+            for task in tuple(self._tasks):
+                task.cancel()
+            self._run_ready(lambda: True)
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
@@ -146,6 +169,10 @@ class SimLoop(asyncio.AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if self.process.is_alive:
             self._went_wrong(self.process.name, context)
+
+
+def _unheard(process: str, context: dict[str, Any]) -> None:
+    return
 
 
 def loop_of(process: Process, went_wrong: Callable[[str, dict[str, Any]], None]) -> SimLoop:

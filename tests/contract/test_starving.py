@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.lab.faults import FaultFailed
+from holdfast.lab.acts import FaultFailed
 from holdfast.lab.starving import Quota, Starved, StopAndGo, new_group, starve
 
 SPIN = "import time\nprint('on', flush=True)\nwhile True: pass"

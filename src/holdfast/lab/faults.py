@@ -16,13 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.drivers.sandbox import Sandbox
-from holdfast.errors import WorldError
+from holdfast.lab.acts import FaultFailed
 
 EFFECT_LIMIT_S = 2.0
-
-
-class FaultFailed(WorldError):
-    """The fault did not take effect."""
 
 
 def kill_vnfc(folder: Path) -> list[int]:

@@ -16,12 +16,15 @@ import msgspec
 
 from holdfast import descriptor
 from holdfast.errors import HoldfastError
+from holdfast.lab.acts import Stuck
 from holdfast.lab.judges.evidence import RunEvidence, write_run
 from holdfast.lab.judges.probed import load_probe
+from holdfast.lab.live_acts import LiveActs
 from holdfast.lab.nest import limits_of_nest
 from holdfast.lab.probing import Probing
 from holdfast.lab.scenario import Scenario
-from holdfast.lab.steps import Stage, Stuck
+from holdfast.lab.stage import Stage
+from holdfast.lab.steps import perform
 from holdfast.lab.tail import JournalTail
 from holdfast.lab.world import LiveWorld
 from holdfast.model.layout import Layout
@@ -88,10 +91,10 @@ class _Run:
         self.say("starting the load")
         probe = Probing(self.world, service, self.scenario.client, self.out)
         self.began_at = probe.wait_ready()
-        self.stage = Stage(self.scenario, self.world, tail, probe, self.mark, self.say)
+        self.stage = Stage(self.scenario, self.world.layout, LiveActs(self.world), tail, probe, self.mark, self.say)
         try:
             for step in self.scenario.steps:
-                self.stage.perform(step)
+                perform(self.stage, step)
         finally:
             self.say("stopping the load")
             probe.stop()

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from holdfast.lab.faults import FaultFailed
+from holdfast.lab.acts import FaultFailed
 
 GROUPS = Path("/sys/fs/cgroup/cpu")
 PREFIX = "holdfast-lab-"

@@ -3,6 +3,9 @@
 import asyncio
 import os
 import select
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.drivers import fence
+from holdfast.drivers.leash import leashed
 from holdfast.errors import WorldError
 from holdfast.lab.power import PowerSwitch
 from holdfast.lab.world import BIN
@@ -165,24 +169,89 @@ def test_options_go_to_standard_input_and_not_into_the_arguments(tmp_path: Path)
     assert told.read_text().splitlines()[:3] == ["arguments: ", "password=secret", "action=off"]
 
 
-def test_what_a_device_has_started_ends_with_it_at_its_limit(tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    # With job control the child is in a process group of its own.
-    device = script(tmp_path, "fence_stays", f"set -m; sleep 600 & echo $! >{pids}; exit 0", limit_s=HANGING_S)
+HANGS_WITH_A_CHILD = "setsid sleep 600 & touch {begun}; exec sleep 600"
+"""The child is in a session of its own."""
+
+
+@pytest.fixture
+def holders(tmp_path: Path) -> Iterator["Holders"]:
+    made = Holders(tmp_path / "held")
+    yield made
+    made.close()
+
+
+class Holders:
+    """A pipe that processes of a test hold open: it ends when the last of them has."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self._read_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def are_gone(self) -> bool:
+        return bool(select.select([self._read_end], [], [], 10.0)[0]) and os.read(self._read_end, 1) == b""
+
+    def close(self) -> None:
+        os.close(self._read_end)
+
+
+def held_by(holders: Holders, tmp_path: Path, limit_s: float) -> FenceDevice:
+    """A device that hangs, and has started something that hangs, too."""
+    text = HANGS_WITH_A_CHILD.format(begun=tmp_path / "begun")
+    return script(tmp_path, "fence_hangs", f"exec 9>{holders.path}; {text}", limit_s)
+
+
+def test_what_a_device_has_started_ends_with_it_at_its_limit(tmp_path: Path, holders: Holders) -> None:
     with pytest.raises(WorldError, match="was not done with off"):
-        off((device,))
-    assert is_gone(int(pids.read_text()))
+        off((held_by(holders, tmp_path, HANGING_S),))
+    assert holders.are_gone()
 
 
-def is_gone(pid: int) -> bool:
+def test_what_a_device_has_left_behind_ends_when_it_is_done(tmp_path: Path, holders: Holders) -> None:
+    leaves = f"exec 9>{holders.path}; setsid sleep 600 & grep -q status && exit 2; exit 0"
+    assert off((script(tmp_path, "fence_leaves", leaves),)) == ""
+    assert holders.are_gone()
+
+
+SWITCHES_OFF = """
+import asyncio, sys
+from holdfast.drivers.fence import set_power
+from holdfast.model.layout import FenceDevice
+asyncio.run(set_power(((FenceDevice(sys.argv[1], {}, float(sys.argv[2])),),), "off"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "limit_s"), [(signal.SIGKILL, 600.0), (signal.SIGSTOP, HANGING_S)], ids=["killed", "stopped"]
+)
+def test_no_fence_agent_goes_on_when_its_manager_does_not(
+    tmp_path: Path, holders: Holders, number: signal.Signals, limit_s: float
+) -> None:
+    """It would switch the host off when that is back; or beside the one that the next manager starts."""
+    device = held_by(holders, tmp_path, limit_s)
+    manager = subprocess.Popen([sys.executable, "-c", SWITCHES_OFF, device.agent, str(limit_s)])
     try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], 5.0)[0])
+        run(until_there(tmp_path / "begun"))
+        manager.send_signal(number)
+        assert holders.are_gone()
     finally:
-        os.close(handle)
+        manager.kill()
+        manager.wait()
+
+
+async def until_there(path: Path) -> str:
+    await until(path.exists, f"{path.name} is there")
+    return ""
+
+
+def test_a_fence_agent_whose_manager_was_gone_before_it_began_does_nothing(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    words = leashed(["touch", str(begun)], 10.0)
+    # As if an hour had passed between the two.
+    done = subprocess.run(["sh", "-c", '"$@" & wait $!', "sh", *words], check=False)
+    assert (done.returncode, begun.exists()) == (1, False)
+    assert subprocess.run(words, check=False).returncode == 0
+    assert begun.exists()
 
 
 def test_one_that_hangs_takes_no_longer_than_its_limit(tmp_path: Path, switch: PowerSwitch) -> None:
@@ -249,8 +318,8 @@ def test_an_order_to_switch_off_ends_an_older_one_to_switch_on(tmp_path: Path) -
         tmp_path,
         "fence_slow",
         "case $(cat) in\n"
-        f"*action=on*) echo $$ >{on}.new; mv {on}.new {on}; exec sleep 600;;\n"
-        f"*action=off*) if [ -e {on} ] && kill -0 $(cat {on}); then echo on >>{seen}; else echo gone >>{seen}; fi;;\n"
+        f"*action=on*) exec 9>{on}.lock; flock 9; touch {on}; exec sleep 600;;\n"
+        f"*action=off*) if flock -n {on}.lock true; then echo gone >>{seen}; else echo on >>{seen}; fi;;\n"
         "*) exit 2;; esac",
     )
     layout = fenced_layout((slow,))

@@ -4,18 +4,19 @@ In:   the fence levels of a host, on or off.
 Out:  who has confirmed the wanted state, in words.
 Always: off counts only as far as `status` of the device that did it says so; a level counts when all its devices have
 confirmed; one that hangs, fails or is not confirmed is given up at its limit, with all that it has started, and the
-next level is tried. Options go to the agent as `key=value` lines on its standard input (never in its arguments, where
-everybody could read a password); exit status 0 is success; for `status` 0 means on and 2 means off.
+next level is tried. No agent outlives this process: whoever takes its place begins from the start. Options go to the
+agent as `key=value` lines on its standard input (never in its arguments, where everybody could read a password); exit
+status 0 is success; for `status` 0 means on and 2 means off.
 """
 
 import asyncio
 import os
 import shutil
-import signal
 import time
-from pathlib import Path
+from contextlib import suppress
 from typing import Literal
 
+from holdfast.drivers.leash import leashed
 from holdfast.errors import HoldfastError, MachineLacks, WorldError
 from holdfast.model.layout import FenceDevice, FenceLevels
 
@@ -96,7 +97,7 @@ async def _run(device: FenceDevice, action: str, limit: float) -> tuple[int, str
         )
     try:
         process = await asyncio.create_subprocess_exec(
-            path,
+            *leashed([path], limit - time.monotonic()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -118,27 +119,9 @@ async def _run(device: FenceDevice, action: str, limit: float) -> tuple[int, str
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the agent's whole session, whatever process groups it has made; the agent itself may have ended before."""
-    for pid in _session(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    # Its pipes are closed here: one that has left the session might keep them open for ever.
+    """End the agent with all that it has started (see drivers/leash.py); it may have ended just now."""
+    with suppress(ProcessLookupError):
+        process.kill()
+    # Its pipes are closed here: nobody may wait for what it has left in them.
     process._transport.close()  # type: ignore[attr-defined]
     await process.wait()
-
-
-def _session(leader: int) -> list[int]:
-    """Processes of this session; the number is not given to another one while a process of it is left."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            fields = Path(f"/proc/{entry}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if len(fields) > 3 and int(fields[3]) == leader:
-            found.append(int(entry))
-    return found

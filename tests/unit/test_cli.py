@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdfast.cli.status import gathered
+from holdfast.cli.status import gathered, show
 from holdfast.model.layout import Layout
 from holdfast.model.names import HA
 from holdfast.runtime.folder import RunFolder
@@ -86,6 +86,52 @@ def test_among_several_deployments_one_must_be_named(tmp_path: Path) -> None:
     assert status == 2
     assert "a, b" in error
     assert holdfast(tmp_path, "status", "c")[0] == 2
+
+
+SEVERAL = """\
+holdfast: 1
+name: three
+grants: default
+hosts: {a: {}, b: {}, c: {}}
+vnfs:
+  web: {sal: 1, redundancy: 2N, place: [a, b], interface: {address: 10.77.0.100, port: 80}, start: sleep 9}
+"""
+
+
+@pytest.mark.parametrize("words", [("status",), ("switchover", "web")])
+def test_where_no_manager_leads_the_hosts_to_be_asked_are_named(tmp_path: Path, words: tuple[str, ...]) -> None:
+    descriptor = tmp_path / "three.yaml"
+    descriptor.write_text(SEVERAL)
+    assert holdfast(tmp_path, "prepare", str(descriptor))[0] == 0
+    status, _, error = holdfast(tmp_path, *words)
+    assert status == 1
+    assert "no manager of three leads on this host; the services go on without one" in error
+    assert "ask on a, b, c in turn" in error
+    status, _, error = holdfast(tmp_path, "up", str(descriptor))
+    assert status == 2
+    assert "`up` runs all of a deployment on this machine" in error
+
+
+def test_what_is_shown_of_a_host_whose_agent_is_away_is_what_was_known_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    vnfc = {"condition": "ready", "role": "standby", "run": 1, "host": "b", "vm": "vm-b", "detail": "[Errno 5]"}
+    party = {
+        "party": "vim",
+        "now": 1.0,
+        "agents": {"a": True, "b": False},
+        "vnfs": {"web": {"services": {}, "vnfcs": {"web-2": vnfc}}},
+        "vms": {"vm-b": {"host": "b", "condition": "up", "boot": 1}},
+        "incidents": [],
+        "alarms": {"host:b": "the agent of host b is away"},
+        "outstanding": [],
+    }
+    show(gathered("x", "/run/x", {"vim": party}))
+    told = capsys.readouterr().out
+    assert "alarm host:b: the agent of host b is away" in told  # and not a picture in the place of `:b:`
+    assert told.count("last known") == 2
+    assert "[Errno 5]" in told
+    assert "agent b is not joined with vim" in told
 
 
 def test_a_wrong_word_has_exit_status_2(tmp_path: Path) -> None:

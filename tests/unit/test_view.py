@@ -18,6 +18,7 @@ from holdfast.model.events import (
     AgentJoined,
     AgentLost,
     Event,
+    ServiceTaken,
     StandbyLost,
     StandbySynced,
     VmDied,
@@ -99,6 +100,21 @@ def test_standbys_in_sync_come_and_go() -> None:
     )
     assert view.services[DNS].in_sync == (TWO,)
     assert fold(view, seen(StandbyLost(ONE, 1, 4, TWO))).services[DNS].in_sync == ()
+
+
+def test_a_successor_that_took_over_by_itself_is_the_active_one_and_the_former_is_not() -> None:
+    view = after(
+        seen(AgentJoined(HostName("h1"), (VnfcFact(ONE, 1, "ready", "active", 4),), ())),
+        seen(AgentJoined(HostName("h2"), (VnfcFact(TWO, 1, "ready", "standby", 5),), ())),
+        decided(NoteService(DNS, "provided", ONE, 4)),
+        seen(ServiceTaken(TWO, 1, DNS, 5, (ONE,))),
+        decided(OpenIncident(IncidentId("ha#1"), ONE, DNS, "host")),
+        decided(NoteService(DNS, "provided", TWO, 5)),
+    )
+    assert [role_of(view, one, (DNS,)) for one in (ONE, TWO)] == ["none", "active"]
+    assert [view.vnfcs[one].condition for one in (ONE, TWO)] == ["failed", "ready"]
+    assert (view.vnfcs[TWO].epoch, view.services[DNS].in_sync) == (5, (ONE,))
+    assert fold(view, seen(ServiceTaken(ONE, 1, DNS, 4, ()))) == view  # news of an earlier take-over
 
 
 def test_alarms_and_incidents_open_and_close() -> None:

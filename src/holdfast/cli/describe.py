@@ -18,7 +18,7 @@ def validate(file: Annotated[Path, typer.Argument(help="descriptor, a YAML file"
     from holdfast.descriptor import check, survey
 
     mistakes, warnings, layout = check(file)
-    say = Console(highlight=False, soft_wrap=True)
+    say = Console(highlight=False, emoji=False, soft_wrap=True)
     for mistake in mistakes:
         say.print(str(mistake), style="red", markup=False)
     for warning in warnings:

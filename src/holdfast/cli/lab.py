@@ -20,7 +20,7 @@ def list_scenarios() -> None:
     table = Table("scenario", "what happens", box=None, header_style="bold")
     for name in scenario.names():
         table.add_row(name, scenario.load(name).title)
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 @app.command("run")

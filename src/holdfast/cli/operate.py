@@ -46,6 +46,8 @@ def switchover(
     wanted = [service] if service is not None else _services_of(layout, vnf)
     party = in_charge(layout, VnfName(vnf))
     before = _held(folder, layout, wanted)
+    if not before:
+        raise deployment.nobody_answers(layout, folder)
     if to is not None and any(one["vnfc"] == to and one["state"] == "provided" for one in before.values()):
         typer.echo(f"{to} is the active one already")
         return

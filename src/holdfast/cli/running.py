@@ -52,7 +52,7 @@ def up(
         layout = replace(layout, name=name)
     folder = RunFolder(default_base() / layout.name)
     deployment.interrupt_on_sigterm()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     with console.status("") as shown:
         took_s = deployment.up(layout, folder, managers.value, lambda text: shown.update(f"{layout.name}: {text}"))
     typer.echo(f"{layout.name} is up after {took_s:.1f} s; all services are provided:")
@@ -82,7 +82,7 @@ def down(
     from holdfast.runtime import deployment
 
     folder = deployment.folder_of(name)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     with console.status("") as shown:
         deployment.down(folder, lambda text: shown.update(f"{folder.root.name}: {text}"))
     typer.echo(f"{folder.root.name} is down; nothing of it is left")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 FORMAT = 1
+LAST_KNOWN = "last known: its host's agent is away"
 SHOWN_OF_MANAGERS = ("away", "pid", "agents", "outstanding", "store", "statistics")
 
 
@@ -17,7 +18,6 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="as JSON (docs/status-json.md)")] = False,
 ) -> None:
     """Show services, their holders, components, incidents and alarms."""
-    from holdfast.errors import WorldError
     from holdfast.runtime import deployment
     from holdfast.runtime.given import load_layout
 
@@ -30,13 +30,7 @@ def status(
 
         typer.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
     elif all("away" in part for part in parties.values()):
-        if len(layout.hosts) > 1:
-            raise WorldError(
-                f"no manager of {folder.root.name} leads on this host; the services go on without one",
-                f"ask on the other hosts: {', '.join(layout.hosts)}",
-            )
-        lost = "the service goes on" if deployment.is_running(folder) else "its supervisor is gone, too"
-        raise WorldError(f"no manager of {folder.root.name} answers; {lost}", "see holdfast down, or wait a moment")
+        raise deployment.nobody_answers(layout, folder)
     else:
         show(document)
 
@@ -64,7 +58,7 @@ def show(document: dict[str, Any]) -> None:
     """Print the document for people."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(_services(document))
     console.print(_components(document))
     if document["vms"]:
@@ -76,13 +70,13 @@ def show(document: dict[str, Any]) -> None:
             console.print(f"open incident {incident['incident']} ({ago:.1f} s): {what}", style="yellow", markup=False)
     for alarm, text in document["alarms"].items():
         console.print(f"alarm {alarm}: {text}", style="red", markup=False)
+    for host in _away(document):
+        parties = [name for name, part in document["managers"].items() if not part.get("agents", {}).get(host, True)]
+        console.print(f"agent {host} is not joined with {', '.join(parties)}", style="red", markup=False)
     for party, part in document["managers"].items():
         if "away" in part:
             console.print(f"manager {party} is away: {part['away']}", style="red", markup=False)
             continue
-        for host, joined in part["agents"].items():
-            if not joined:
-                console.print(f"agent {host} is not joined with {party}", style="red", markup=False)
         for action in part["outstanding"]:
             console.print(f"{party} waits for {action['action']} of {action['about']} ({action['id']})", markup=False)
 
@@ -113,7 +107,10 @@ def _services(document: dict[str, Any]) -> Any:
 
 
 def _components(document: dict[str, Any]) -> Any:
+    from rich.markup import escape
+
     table = _table("component", "condition", "role", "run", "host", "vm", "")
+    away = _away(document)
     for vnf in document["vnfs"].values():
         for name, vnfc in vnf["vnfcs"].items():
             style = {"ready": "green", "failed": "red"}.get(vnfc["condition"], "yellow")
@@ -124,13 +121,22 @@ def _components(document: dict[str, Any]) -> Any:
                 str(vnfc["run"]),
                 vnfc["host"],
                 vnfc["vm"] or "-",
-                vnfc["detail"],
+                escape("; ".join(filter(None, (vnfc["detail"], LAST_KNOWN if vnfc["host"] in away else "")))),
             )
     return table
 
 
 def _vms(document: dict[str, Any]) -> Any:
-    table = _table("vm", "condition", "boot")
+    table = _table("vm", "condition", "boot", "host", "")
+    away = _away(document)
     for name, vm in document["vms"].items():
-        table.add_row(name, f"[{'green' if vm['condition'] == 'up' else 'red'}]{vm['condition']}[/]", str(vm["boot"]))
+        style = "red" if vm["condition"] != "up" else "yellow" if vm["host"] in away else "green"
+        said = LAST_KNOWN if vm["host"] in away else ""
+        table.add_row(name, f"[{style}]{vm['condition']}[/]", str(vm["boot"]), vm["host"], said)
     return table
+
+
+def _away(document: dict[str, Any]) -> list[str]:
+    """Hosts whose agents some manager cannot reach: what is shown of them is what was heard last."""
+    agents = [item for part in document["managers"].values() for item in part.get("agents", {}).items()]
+    return list(dict.fromkeys(host for host, joined in agents if not joined))

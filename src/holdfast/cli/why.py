@@ -57,6 +57,8 @@ def why(
     earlier = [one.id for one in meant if one not in chosen]
     if earlier:
         typer.echo(f"earlier incidents: {', '.join(earlier[-EARLIER_SHOWN:])} (holdfast why INCIDENT)")
+    if elsewhere := _journals_elsewhere(place, layout):
+        typer.echo(f"what was decided while a manager on another host led is told there: {', '.join(elsewhere)}")
 
 
 def wall_time(at: float, records: "list[Record]") -> float:
@@ -85,6 +87,14 @@ def _meant(about: str | None, incidents: "list[Incident]", layout: "Layout | Non
             ids = ", ".join(one.id for one in incidents[-8:]) or "none so far"
             raise UserError(f"nothing here is called {about}", f"incidents: {ids}; VNFs: {', '.join(layout.vnfs)}")
     return [one for one in incidents if names & {*one.about, *one.services}]
+
+
+def _journals_elsewhere(folder: "RunFolder", layout: "Layout | None") -> list[str]:
+    """Hosts that keep journals of their own."""
+    from holdfast.model.names import agent_party
+
+    hosts = layout.hosts if layout is not None else ()
+    return [host for host in hosts if not folder.journal(agent_party(host)).exists()]
 
 
 def _print_json(told: "list[tuple[Incident, list[str], float]]", stands: list[str]) -> None:

@@ -27,7 +27,7 @@ def run_and_show(plan: Plan, json_file: Path | None, *, charts: bool = False) ->
         charts: show the sequence chart of each run, too, where it fits.
     """
     check_machine(plan)
-    console = Console()
+    console = Console(emoji=False)
     verdicts: list[Verdict] = []
     runs = plan.runs()
     began = time.monotonic()

@@ -277,7 +277,8 @@ def only_one(folder: RunFolder, host: HostName) -> Iterator[None]:
         yield
     except BlockingIOError:
         raise WorldError(
-            f"an agent of host {host} is running already", f"see {folder.root}; `holdfast up` starts one by itself"
+            f"an agent of host {host} is running already",
+            f"see {folder.root}; `holdfast up` starts one by itself, systemd as holdfast-agent@{folder.root.name}",
         ) from None
     finally:
         os.close(handle)

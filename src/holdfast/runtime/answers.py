@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from holdfast.model.actions import Action, Decision, Refuse
-from holdfast.model.layout import Layout, Vnfc, in_charge
+from holdfast.model.layout import Layout, Vm, Vnfc, in_charge
 from holdfast.model.names import VIM, HostName
 from holdfast.model.reasons import sentence
 from holdfast.runtime.seat import Seat
@@ -34,7 +34,7 @@ def status_of(layout: Layout, seat: Seat, joined: dict[HostName, bool], now: flo
         "now": now,
         "agents": joined,
         "vnfs": _vnfs(layout, seat),
-        "vms": {name: _vm(view.vms.get(name, VmView())) for name in layout.vms} if seat.party == VIM else {},
+        "vms": {vm.name: _vm(vm, view) for vm in layout.vms.values()} if seat.party == VIM else {},
         "incidents": [{"incident": name, **msgspec.to_builtins(incident)} for name, incident in view.incidents.items()],
         "alarms": view.alarms,
         "outstanding": [
@@ -46,8 +46,8 @@ def status_of(layout: Layout, seat: Seat, joined: dict[HostName, bool], now: flo
     }
 
 
-def _vm(view: VmView) -> dict[str, Any]:
-    return dict(msgspec.to_builtins(view))
+def _vm(vm: Vm, seen: View) -> dict[str, Any]:
+    return {"host": vm.host, **msgspec.to_builtins(seen.vms.get(vm.name, VmView()))}
 
 
 def _vnfc(layout: Layout, vnfc: Vnfc, seen: View) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from holdfast.model.records import Ended
 from holdfast.runtime import processes
 from holdfast.runtime.folder import RunFolder, default_base
 from holdfast.runtime.given import load_layout, parties_of
-from holdfast.runtime.machine import check_machine
+from holdfast.runtime.machine import check_machine, check_one_host
 from holdfast.runtime.neighbours import refuse_clash
 from holdfast.runtime.outside import ask
 from holdfast.store.journal import read
@@ -169,6 +169,7 @@ def up(layout: Layout, folder: RunFolder, managers: str, progress: Progress) -> 
         UserError, MachineLacks: it cannot run here; nothing was started.
         WorldError: it did not come up; `PeerError`s of a start-up are waited over.
     """
+    check_one_host(layout)  # First: hints about an earlier run are of no use where `up` is the wrong command.
     begun = time.monotonic()
     progress("looking whether this machine has what is needed")
     with _one_at_a_time():
@@ -263,6 +264,18 @@ def statuses(layout: Layout, folder: RunFolder, limit_s: float = 1.0) -> dict[Pa
         except OSError as error:
             raise UserError(f"the key of {folder.root} cannot be read: {error.strerror}", "run as its owner") from error
     return answers
+
+
+def nobody_answers(layout: Layout, folder: RunFolder) -> WorldError:
+    """What to say when no manager here answers a question."""
+    name = folder.root.name
+    if len(layout.hosts) > 1:
+        return WorldError(
+            f"no manager of {name} leads on this host; the services go on without one",
+            f"ask on {', '.join(layout.hosts)} in turn; if none leads anywhere: journalctl -u holdfast-manager@{name}",
+        )
+    lost = "the service goes on" if is_running(folder) else "its supervisor is gone, too"
+    return WorldError(f"no manager of {name} answers; {lost}", "see holdfast down, or wait a moment")
 
 
 def refused_to_start(folder: RunFolder) -> str:

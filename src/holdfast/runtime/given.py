@@ -15,7 +15,8 @@ def load_layout(folder: RunFolder) -> Layout:
         return msgspec.json.decode(folder.layout.read_bytes(), type=Layout)
     except OSError as error:
         raise UserError(
-            f"{folder.root} is no run folder: {error.strerror}: {folder.layout.name}", "start with `holdfast up FILE`"
+            f"{folder.root} is no run folder: {error.strerror}: {folder.layout.name}",
+            "`holdfast up FILE` makes one; on several hosts: holdfast prepare FILE --folder FOLDER",
         ) from error
     except msgspec.DecodeError as error:
         raise UserError(

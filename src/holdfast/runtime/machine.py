@@ -26,17 +26,22 @@ FREE_BYTES_MIN = 8 << 20
 
 def check_machine(layout: Layout, folder: RunFolder) -> None:
     """Raise on the first thing that would keep the layout from running here."""
+    check_one_host(layout)
+    check_privileges()
+    check_folder(layout, folder)
+    check_programs(layout)
+    check_network(layout, folder)
+    check_ports(layout)
+
+
+def check_one_host(layout: Layout) -> None:
+    """`up` is for one machine."""
     if len(layout.hosts) != 1:
         raise UserError(
             f"`up` runs all of a deployment on this machine, but {layout.name} has {len(layout.hosts)} hosts: "
             f"{', '.join(layout.hosts)}",
             "leave one host; for several, run `holdfast prepare` on each of them (docs/several-hosts.md)",
         )
-    check_privileges()
-    check_folder(layout, folder)
-    check_programs(layout)
-    check_network(layout, folder)
-    check_ports(layout)
 
 
 def reservations(layout: Layout) -> list[str]:

@@ -35,6 +35,7 @@ from holdfast.model.events import (
     AgentJoined,
     AgentLost,
     Event,
+    ServiceTaken,
     StandbyLost,
     StandbySynced,
     VmBooted,
@@ -142,6 +143,8 @@ def _seen(view: View, event: Event) -> View:
             return _in_sync(view, vnfc, standby, False)
         case StandbySynced(vnfc, _, _, standby):
             return _in_sync(view, vnfc, standby, True)
+        case ServiceTaken():
+            return _taken(view, event)
         case ActionDone(action):
             return _done(view, action)
         case ActionFailed(action):
@@ -159,6 +162,16 @@ def _joined(view: View, event: AgentJoined) -> View:
         vnfcs={**view.vnfcs, **vnfcs},
         vms={**view.vms, **vms},
     )
+
+
+def _taken(view: View, event: ServiceTaken) -> View:
+    """A successor has taken the service over by itself; that it is provided is noted by the core."""
+    known = view.services.get(event.service)
+    if known is None or event.epoch < known.epoch:
+        return view
+    view = _vnfc(view, event.vnfc, run=event.run, condition="ready", role="active", epoch=event.epoch, detail="")
+    taken = replace(known, vnfc=event.vnfc, epoch=event.epoch, in_sync=event.in_sync)
+    return replace(view, services=_with(view.services, event.service, taken))
 
 
 def _in_sync(view: View, active: VnfcName, standby: VnfcName, is_synced: bool) -> View:
@@ -206,6 +219,7 @@ def _decided(view: View, record: Decided) -> View:
             return replace(view, services=_with(view.services, service, noted))
         case OpenIncident(incident, about, service_name, cause):
             opened = IncidentView(about, service_name, cause, record.at)
+            view = _failed(view, about, record)
             return replace(view, incidents=_bounded(_with(view.incidents, incident, opened)))
         case CloseIncident(incident, outcome):
             if incident not in view.incidents:
@@ -231,6 +245,14 @@ def _decided(view: View, record: Decided) -> View:
             return replace(view, under_way=_with(view.under_way, action.id, action))
         case _:
             return view
+
+
+def _failed(view: View, about: str, record: Decided) -> View:
+    """A VNFC is found failed also where nobody can see it: its host is not heard, another has its service."""
+    name = VnfcName(about)
+    if name not in view.vnfcs or view.vnfcs[name].condition == "failed":
+        return view
+    return _vnfc(view, name, condition="failed", detail=record.reasons[0].detail)
 
 
 def _bounded(incidents: dict[IncidentId, IncidentView]) -> dict[IncidentId, IncidentView]:

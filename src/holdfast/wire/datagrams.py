@@ -13,6 +13,7 @@ The MAC is keyed BLAKE2s of 16 bytes over head and body; while a key is being ch
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from hmac import compare_digest
 from typing import NamedTuple
 
 from holdfast.model.names import HostName
@@ -42,9 +43,10 @@ class Greeting(NamedTuple):
 
 
 class _Session:
-    __slots__ = ("incarnation", "last", "nonce")
+    __slots__ = ("incarnation", "last", "mark", "nonce")
 
-    def __init__(self) -> None:
+    def __init__(self, peer: HostName) -> None:
+        self.mark = _mark(peer)
         self.incarnation = 0
         """The peer's present life; 0 while it has proven none."""
         self.nonce = b""
@@ -55,6 +57,13 @@ class _Session:
 
 def _mark(name: str) -> bytes:
     return hashlib.blake2s(name.encode(), digest_size=NAME_BYTES).digest()
+
+
+def _mac(keyed: "hashlib.blake2s", text: bytes) -> bytes:
+    """With a hash that has taken in its key already: the copy is cheaper than the key."""
+    made = keyed.copy()
+    made.update(text)
+    return made.digest()
 
 
 class Datagrams:
@@ -78,7 +87,7 @@ class Datagrams:
         if not keys or len(keys) > KEYS_MAX or not incarnation:
             raise ValueError(f"one or two keys and an incarnation other than 0 are needed, got {len(keys)} keys")
         self.incarnation = incarnation
-        self._keys = tuple(hashlib.blake2s(key).digest() for key in keys)
+        self._keyed = tuple(hashlib.blake2s(key=hashlib.blake2s(key).digest(), digest_size=MAC_BYTES) for key in keys)
         self._cluster, self._me = _mark(cluster), _mark(me)
         self._random = random_bytes
         self._number = 0
@@ -90,23 +99,21 @@ class Datagrams:
 
     def set_peers(self, peers: Iterable[HostName]) -> None:
         """The other agents from now on; sessions with those that stay go on."""
-        self._sessions = {peer: self._sessions.get(peer, _Session()) for peer in peers}
-        self._names = {_mark(peer): peer for peer in self._sessions}
+        self._sessions = {peer: self._sessions.get(peer) or _Session(peer) for peer in peers}
+        self._names = {session.mark: peer for peer, session in self._sessions.items()}
 
     def seal(self, peer: HostName, body: bytes, now_ns: int = 0) -> bytes | None:
         """The datagram that carries the body; None while the peer has not proven its life."""
         session = self._sessions.get(peer)
         if session is None or not session.incarnation:
             return None
-        return self._sealed(DATA, peer, session.incarnation, body)
+        return self._sealed(DATA, session, session.incarnation, body)
 
-    def _sealed(self, kind: int, peer: HostName, to_life: int, body: bytes) -> bytes:
+    def _sealed(self, kind: int, to: _Session, to_life: int, body: bytes) -> bytes:
         self._number += 1
-        head = _HEAD.pack(VERSION, kind, self._cluster, self._me, _mark(peer), self.incarnation, to_life, self._number)
-        return head + body + self._mac(self._keys[0], head + body)
-
-    def _mac(self, key: bytes, text: bytes) -> bytes:
-        return hashlib.blake2s(text, key=key, digest_size=MAC_BYTES).digest()
+        head = _HEAD.pack(VERSION, kind, self._cluster, self._me, to.mark, self.incarnation, to_life, self._number)
+        text = head + body
+        return text + _mac(self._keyed[0], text)
 
     def tick(self, now_ns: int) -> None:
         """Called each heartbeat: greet those that have proven no life yet."""
@@ -117,7 +124,7 @@ class Datagrams:
     def _greet(self, peer: HostName, session: _Session) -> None:
         # The same nonce until it is answered: an answer that comes late still proves that it came after the question.
         session.nonce = session.nonce or self._random(NONCE_BYTES)
-        self._out.append(Greeting(peer, self._sealed(HELLO, peer, 0, session.nonce)))
+        self._out.append(Greeting(peer, self._sealed(HELLO, session, 0, session.nonce)))
 
     def take(self) -> list[Greeting]:
         """Greetings to be sent now."""
@@ -132,7 +139,7 @@ class Datagrams:
         text = datagram[:-MAC_BYTES]
         if version != VERSION:
             return self._drop("version")
-        if not any(_same(self._mac(key, text), datagram[-MAC_BYTES:]) for key in self._keys):
+        if not self._is_authentic(text, datagram[-MAC_BYTES:]):
             return self._drop("mac")
         if cluster != self._cluster:
             return self._drop("cluster")
@@ -157,17 +164,20 @@ class Datagrams:
         session.last[network] = number
         return Opened(peer, life, body)
 
+    def _is_authentic(self, text: bytes, mac: bytes) -> bool:
+        return any(compare_digest(_mac(keyed, text), mac) for keyed in self._keyed)
+
     def _answer(self, peer: HostName, session: _Session, life: int, nonce: bytes) -> None:
         """A HELLO proves nothing by itself (it may be old); it is answered, and a new life is asked for proof."""
         if len(nonce) != NONCE_BYTES:
             self._drop("nonce")
             return
-        self._out.append(Greeting(peer, self._sealed(WELCOME, peer, life, nonce)))
+        self._out.append(Greeting(peer, self._sealed(WELCOME, session, life, nonce)))
         if life != session.incarnation:
             self._greet(peer, session)
 
     def _welcomed(self, session: _Session, life: int, nonce: bytes) -> None:
-        if not session.nonce or not _same(nonce, session.nonce):
+        if not session.nonce or not compare_digest(nonce, session.nonce):
             self._drop("nonce")
             return
         session.nonce = b""
@@ -178,13 +188,3 @@ class Datagrams:
     def _drop(self, reason: str) -> Opened | None:
         self.refused[reason] += 1
         return None
-
-
-def _same(one: bytes, other: bytes) -> bool:
-    """Compared in constant time."""
-    if len(one) != len(other):
-        return False
-    difference = 0
-    for a, b in zip(one, other, strict=True):
-        difference |= a ^ b
-    return difference == 0

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from holdfast.core.suspicion_words import Level, PeerChanged, PeerState
-from holdfast.model.actions import Activate
+from holdfast.model.actions import Activate, StandingOrder
 from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned
 from holdfast.model.layout import Grants, Host
-from holdfast.model.names import HostName
+from holdfast.model.names import ActionId, HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.agent_grants import HeldGrants
 from holdfast.runtime.agent_succession import StandingTakeOver
@@ -31,6 +32,9 @@ class HotFake:
     def __init__(self, link: HotLink) -> None:
         self.link = link
         self.peers: dict[HostName, PeerState] = {}
+        self.orders: tuple[StandingOrder, ...] = ()
+        """What an earlier agent has handed on."""
+        self.follows: list[words.Follow] = []
 
     def look(self) -> None:
         self.link.accept()
@@ -38,20 +42,27 @@ class HotFake:
             if isinstance(command, AskStanding):
                 self.link.tell(Standing(0, self.peers, False, False, 0))
             elif isinstance(command, ToRider) and isinstance(words.command_in(command.body), words.Greet):
+                for order in self.orders:
+                    self.link.tell(FromRider(words.packed(words.Known(msgspec.msgpack.encode(order)))))
                 self.link.tell(FromRider(words.packed(words.Ready(LIFE, False, {}))))
+            elif isinstance(command, ToRider) and isinstance(follow := words.command_in(command.body), words.Follow):
+                self.follows.append(follow)
 
     def stands(self, name: HostName, level: Level, silent_ms: int, life: int) -> None:
         self.peers[name] = PeerState(level, life, {"first": silent_ms * MS}, 0, 0)
 
 
 @asynccontextmanager
-async def grants_at(tmp_path: Path) -> AsyncIterator[tuple[HeldGrants, HotFake, list[Event]]]:
+async def grants_at(
+    tmp_path: Path, orders: tuple[StandingOrder, ...] = ()
+) -> AsyncIterator[tuple[HeldGrants, HotFake, list[Event]]]:
     """The grants of h1 with profile `fast`, their hot process, and what the agent emits."""
     hosts = {name: Host(name, addresses=(f"10.77.0.{n}/24",)) for n, name in enumerate((H1, H2, H3), 1)}
     layout = replace(small_layout(), hosts=hosts, grants=Grants("fast"))
     folder = make_folder(tmp_path, layout)
     link = HotLink(folder.hot_socket(H1))
     fake = HotFake(link)
+    fake.orders = orders
     emitted: list[Event] = []
     held = HeldGrants(layout, H1, folder, "hf_test")
 
@@ -114,5 +125,30 @@ def test_nobody_waits_for_the_answer_of_a_hot_process_that_has_ended(tmp_path: P
             await until(lambda: answers, "the answer")
             held.ask_silent(answers.append)
             assert answers == [(), ()]
+
+    run(story())
+
+
+def test_an_order_that_an_earlier_agent_handed_on_is_known_when_the_hot_process_says_that_it_follows_it(
+    tmp_path: Path,
+) -> None:
+    dns = ServiceName("dns")
+    given = StandingOrder(ActionId("ha/1"), H1, dns, 7, None, 2, ())
+    newer = replace(given, id=ActionId("ha/2"), number=8)
+
+    async def story() -> None:
+        async with grants_at(tmp_path, (given,)) as (held, fake, _):
+            again = asyncio.ensure_future(held.follow(given))
+            fake.link.tell(FromRider(words.packed(words.Followed(ServiceName("of another agent"), 3))))
+            await asyncio.sleep(0)
+            assert not again.done()
+            fake.link.tell(FromRider(words.packed(words.Followed(dns, 7))))
+            await again
+            assert fake.follows == []
+            later = asyncio.ensure_future(held.follow(newer))
+            await until(lambda: fake.follows, "the newer order is handed on")
+            fake.link.tell(FromRider(words.packed(words.Followed(dns, 8))))
+            await later
+            assert msgspec.msgpack.decode(fake.follows[0].told, type=StandingOrder) == newer
 
     run(story())

@@ -34,15 +34,29 @@ class Grants(Unguarded):
         self.given_up.append(service)
 
 
-class Stage:
+class Life:
+    """What an earlier agent has left running."""
+
     def __init__(self) -> None:
+        self.provides: tuple[ServiceName, ...] = ()
+        self.lost: list[str] = []
+
+    def lose(self, why: str) -> None:
+        self.lost.append(why)
+
+
+class Stage:
+    def __init__(self, adopted: bool = True) -> None:
         self.grants = Grants()
         self.told: list[Event] = []
         self.activation = asyncio.get_running_loop().create_future()
-        lives: Any = {TWO: object()}
+        self.life = Life()
+        lives: Any = {TWO: self.life}
         self.succession = StandingTakeOver(
             H2, lives, self.grants, self.perform, self.told.append, lambda name, about, detail: None
         )
+        if adopted:
+            self.succession.adopted()
 
     async def perform(self, action: Activate) -> ActionDone | ActionFailed:
         await self.activation
@@ -97,5 +111,44 @@ def test_what_an_older_order_has_claimed_after_a_newer_one_is_known_is_given_up(
         await turns()
         assert stage.grants.given_up == [SERVICE]
         assert stage.told == []
+
+    on_loop(story())
+
+
+def test_an_agent_that_starts_again_follows_the_orders_that_were_given_before() -> None:
+    async def story() -> None:
+        stage = Stage(adopted=False)
+        stage.succession.begun({}, (), (OLD,))
+        stage.succession.adopted()
+        stage.activation.set_result(None)
+        stage.succession.taken(SERVICE, 3)
+        await turns()
+        assert stage.told == [ServiceTaken(TWO, 1, SERVICE, 3, ())]
+
+    on_loop(story())
+
+
+def test_what_became_ours_while_no_agent_was_there_is_taken_over_when_all_that_runs_is_adopted() -> None:
+    async def story() -> None:
+        stage = Stage(adopted=False)
+        stage.activation.set_result(None)
+        stage.succession.begun({SERVICE: 3}, (SERVICE,), (OLD,))
+        await turns()
+        assert stage.told == []
+        stage.succession.adopted()
+        await turns()
+        assert stage.told == [ServiceTaken(TWO, 1, SERVICE, 3, ())]
+
+    on_loop(story())
+
+
+def test_what_was_lost_while_no_agent_was_there_is_provided_no_more_and_what_is_claimed_goes_on() -> None:
+    async def story() -> None:
+        for claimed, lost in ((None, 0), ((SERVICE,), 0), ((), 1)):
+            stage = Stage(adopted=False)
+            stage.life.provides = (SERVICE,)
+            stage.succession.begun({}, claimed, ())
+            stage.succession.adopted()
+            assert len(stage.life.lost) == lost, claimed
 
     on_loop(story())

@@ -113,6 +113,7 @@ class Agent:
             for service in life.provides:
                 self._epochs[service] = max(life.epoch, self._epochs.get(service, 0))
         await self._door.open()
+        self._standing.adopted()
 
     async def close(self, *, end_all: bool = False) -> None:
         """Let go of everything; with `end_all` end it first, confirmed, and take away what this agent made."""

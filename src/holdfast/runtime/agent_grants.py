@@ -77,6 +77,7 @@ class HeldGrants:
             self._tell(words.Greet())
             ready = await self._ready
         self._incarnation, self.gate_is_timed = ready.incarnation, ready.gate_is_timed
+        told.begun(ready.held, ready.claimed, tuple(self._orders.values()))
         self._alive = loop.create_task(self._stay_alive(), name="alive")
 
     def _write_settings(self) -> Path:
@@ -188,7 +189,8 @@ class HeldGrants:
             Successor(one.vnfc, hosts[one.vnfc], self._incarnation if hosts[one.vnfc] == self._host else 0, one.epoch)
             for one in order.successors
         )
-        self._tell(words.Follow(Succession(order.service, order.number, holder, order.epoch, successors)))
+        followed_by_hot = Succession(order.service, order.number, holder, order.epoch, successors)
+        self._tell(words.Follow(followed_by_hot, msgspec.msgpack.encode(order)))
 
     @property
     def life(self) -> int:
@@ -240,12 +242,16 @@ class HeldGrants:
             case words.Ready():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(news)
+            case words.Known(told=told):
+                order = msgspec.msgpack.decode(told, type=StandingOrder)
+                self._orders[order.service], self._followed[order.service] = order, _future()
             case words.PortGuarded(port=port, trouble=trouble):
                 future = self._ports.pop(port, None)
                 if future is not None and not future.done():
                     _settle(future, trouble)
             case words.Followed(service=service, number=number):
-                if self._orders[service].number == number and not self._followed[service].done():
+                known = self._orders.get(service)
+                if known is not None and known.number == number and not self._followed[service].done():
                     self._followed[service].set_result(None)
             case words.HeldNow(service=service, epoch=epoch, again=again):
                 self._held(service, epoch, again)

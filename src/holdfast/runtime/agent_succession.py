@@ -7,7 +7,7 @@ cannot be carried out is given up, so that the next successor may try.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from holdfast.model.actions import Activate, StandingOrder
 from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned, ServiceTaken
@@ -34,6 +34,23 @@ class StandingTakeOver:
         self._perform, self._emit, self._mark = perform, emit, mark
         self._orders: dict[ServiceName, StandingOrder] = {}
         self._under_way: dict[asyncio.Task[None], ServiceName] = {}
+        self._found: dict[ServiceName, int] = {}
+        self._claimed: Collection[ServiceName] | None = None
+        self._is_adopted = asyncio.Event()
+
+    def adopted(self) -> None:
+        """What an earlier agent has left is known: bring together what runs, and what is held for it.
+
+        While no agent was there a service may have become ours by a standing order, or may have been lost.
+        """
+        self._is_adopted.set()
+        provided = {service for life in self._lives.values() for service in life.provides}
+        for service, epoch in self._found.items():
+            if service not in provided:
+                self.taken(service, epoch)
+        for service in sorted(provided):
+            if self._claimed is not None and service not in self._claimed:
+                self._lose(service, "its grant ended while no agent was there")
 
     async def order(self, order: StandingOrder) -> str:
         """Returns when an older order is not followed any more, and what was taken over by it has been told."""
@@ -53,12 +70,19 @@ class StandingTakeOver:
 
     # --- what the grants tell
 
+    def begun(
+        self, held: Mapping[ServiceName, int], claimed: Collection[ServiceName] | None, orders: Sequence[StandingOrder]
+    ) -> None:
+        self._found, self._claimed = dict(held), claimed
+        self._orders = {order.service: order for order in orders}
+
     def taken(self, service: ServiceName, epoch: int) -> None:
         task = asyncio.get_running_loop().create_task(self._take_over(service, epoch), name=f"take over {service}")
         self._under_way[task] = service
         task.add_done_callback(self._under_way.pop)
 
     async def _take_over(self, service: ServiceName, epoch: int) -> None:
+        await self._is_adopted.wait()
         order = self._orders.get(service)
         chosen = next((one for one in order.successors if one.epoch == epoch), None) if order is not None else None
         if chosen is None or chosen.vnfc not in self._lives:

@@ -4,7 +4,7 @@
 (agent_grants.py) is what several hosts have, by grants.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from holdfast.model.actions import StandingOrder
@@ -15,6 +15,11 @@ from holdfast.model.names import HostName, ServiceName
 
 class Told(Protocol):
     """Whom the grants tell of what they did not do at the agent's own wish."""
+
+    def begun(
+        self, held: Mapping[ServiceName, int], claimed: Collection[ServiceName] | None, orders: Sequence[StandingOrder]
+    ) -> None:
+        """How things stand when the agent starts: epochs of what is held, what is claimed, the orders that are followed."""
 
     def taken(self, service: ServiceName, epoch: int) -> None:
         """The service is ours by a standing order."""

@@ -51,6 +51,14 @@ class Follow(Struct, frozen=True, tag=True):
     """A standing order. Successors on other hosts need no incarnation. Answered by `Followed`."""
 
     order: Succession
+    told: bytes = b""
+    """The order as the agent was given it: kept for the agent that comes after this one."""
+
+
+class Known(Struct, frozen=True, tag=True):
+    """An order that an earlier agent was given and that is followed still; comes before `Ready`."""
+
+    told: bytes
 
 
 class Followed(Struct, frozen=True, tag=True):
@@ -74,6 +82,8 @@ class Ready(Struct, frozen=True, tag=True):
     incarnation: int
     gate_is_timed: bool
     held: dict[ServiceName, int]
+    claimed: tuple[ServiceName, ...] | None = None
+    """What is claimed for this host, be it held at this moment or not; None where that is not said."""
 
 
 class PortGuarded(Struct, frozen=True, tag=True):
@@ -108,7 +118,7 @@ class NotHeld(Struct, frozen=True, tag=True):
     why: str = ""
 
 
-GrantNews = Ready | PortGuarded | Said | HeldNow | NotHeld | Followed
+GrantNews = Ready | Known | PortGuarded | Said | HeldNow | NotHeld | Followed
 
 _ENCODE = msgspec.msgpack.Encoder()
 _COMMANDS: msgspec.msgpack.Decoder[GrantCommand] = msgspec.msgpack.Decoder(GrantCommand)

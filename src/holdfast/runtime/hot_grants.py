@@ -63,6 +63,8 @@ class GrantRider:
         self._held: dict[ServiceName, int] = {}
         self._following: dict[ServiceName, int] = {}
         """Orders that are followed as soon as a claim from before has come to its end."""
+        self._orders: dict[ServiceName, tuple[int, bytes]] = {}
+        """The newest order of each service, for an agent that starts again."""
         self._alive_ns = now_ns
         self._clocks_ns = now_ns
         self.grantor = Grantor(settings.me, incarnation, settings.profile, _voter_set(settings), now_ns)
@@ -115,13 +117,15 @@ class GrantRider:
                 self.grantor.release(service, now)
             case words.GuardPort(port=port):
                 self._guard(port)
-            case words.Follow(order=order):
+            case words.Follow(order=order, told=told):
                 self.grantor.order(order, now)
                 self._following[order.service] = order.revision
+                if order.revision >= self._orders.get(order.service, (0, b""))[0]:
+                    self._orders[order.service] = (order.revision, told)
             case words.Alive():
                 pass
             case words.Greet():
-                self._tell(self._ready())
+                self._greet()
         self._carry_out()
 
     def tick(self, now_ns: int) -> None:
@@ -140,9 +144,15 @@ class GrantRider:
         news, self._news = self._news, []
         return news
 
-    def _ready(self) -> words.Ready:
+    def _greet(self) -> None:
+        """The agent may be another one than before: it gets the orders that are followed, and how things stand."""
+        for service, (revision, told) in self._orders.items():
+            if told:
+                self._tell(words.Known(told))
+                self._following[service] = revision
         timed = self._window is not None and self._window.gate_is_timed
-        return words.Ready(self._incarnation, timed, dict(self._held))
+        claimed = tuple(one.service for one in self.grantor.claims if one.step == "take" and one.is_live)
+        self._tell(words.Ready(self._incarnation, timed, dict(self._held), claimed))
 
     def set_peers(self, peers: Iterable[HostName], now_ns: int) -> None:
         """The voters are a matter of the voter set, not of the peers that are heard."""

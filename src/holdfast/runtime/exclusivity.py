@@ -19,7 +19,7 @@ class Told(Protocol):
     def begun(
         self, held: Mapping[ServiceName, int], claimed: Collection[ServiceName] | None, orders: Sequence[StandingOrder]
     ) -> None:
-        """How things stand when the agent starts: epochs of what is held, what is claimed, the orders that are followed."""
+        """How things stand when the agent starts: epochs of what is held, what is claimed, orders that are followed."""
 
     def taken(self, service: ServiceName, epoch: int) -> None:
         """The service is ours by a standing order."""

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from holdfast.core.suspicion_words import Level, PeerChanged, PeerState
+from holdfast.errors import HoldfastError
 from holdfast.model.actions import Activate, StandingOrder
 from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned
 from holdfast.model.layout import Grants, Host
@@ -150,5 +152,21 @@ def test_an_order_that_an_earlier_agent_handed_on_is_known_when_the_hot_process_
             fake.link.tell(FromRider(words.packed(words.Followed(dns, 8))))
             await later
             assert msgspec.msgpack.decode(fake.follows[0].told, type=StandingOrder) == newer
+
+    run(story())
+
+
+def test_a_hot_process_that_ends_at_its_start_is_quoted(tmp_path: Path) -> None:
+    foreign = {name: Host(name, addresses=(f"192.0.2.{n}/24",), witness=True) for n, name in enumerate((H1, H2, H3), 1)}
+    layout = replace(small_layout(), hosts=foreign, grants=Grants("fast"))
+    folder = make_folder(tmp_path, layout)
+    folder.log("hot").parent.mkdir()
+
+    async def story() -> None:
+        held = HeldGrants(layout, H1, folder, "hf_test")
+        with pytest.raises(HoldfastError, match=r"cannot listen on 192\.0\.2\.1 port 7400") as told:
+            await held.open(StandingTakeOver(H1, {}, held, never, lambda _: None, lambda *_: None))
+        assert told.value.message.startswith("the hot process cannot start: ")
+        assert told.value.hint.startswith("the address must be one of this host's own")
 
     run(story())

@@ -48,10 +48,11 @@ def test_port_names_fit_the_kernel_and_differ_by_deployment_and_vm() -> None:
 
 
 def test_macs_are_local_single_and_always_the_same() -> None:
-    mac = ports.mac_of("port", "vm-1")
-    assert mac == ports.mac_of("port", "vm-1") != ports.mac_of("port", "vm-2")
-    assert len(mac) == 6
-    assert mac[0] & 3 == 2
+    for mac_of in (ports.mac_of, ports.mac_of_port):
+        mac = mac_of("vm-1")
+        assert mac == mac_of("vm-1") != mac_of("vm-2")
+        assert len(mac) == 6
+        assert mac[0] & 3 == 2
 
 
 @pytest.mark.namespaces
@@ -62,6 +63,20 @@ def test_bridge_has_its_addresses_and_a_lasting_mac(stack: ExitStack, host: int,
     ports.make_bridge(netlink, BRIDGE, [V4.own(1)])
     assert held(zone) == {V4.own(1), V6.own(1)}
     assert netlink.mac(BRIDGE) == mac
+
+
+@pytest.mark.namespaces
+def test_a_bridge_without_a_mac_of_its_own_keeps_that_of_its_card_when_vms_come_and_go(
+    stack: ExitStack, host: int, netlink: Netlink
+) -> None:
+    netlink.bridge("br-by-hand")
+    netlink.veth("card", "other-end", peer_netns_fd=namespace(stack), mac=b"\x52\x54\x00\xff\xff\xff")
+    netlink.enslave("card", "br-by-hand")
+    mac = netlink.mac("br-by-hand")
+    assert mac == netlink.mac("card")
+    for name in ("vm-1", "vm-2", "vm-3"):
+        ports.make_port(netlink, "br-by-hand", ports.port_name("test", name), namespace(stack))
+        assert netlink.mac("br-by-hand") == mac
 
 
 @pytest.mark.namespaces

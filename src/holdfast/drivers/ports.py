@@ -27,6 +27,15 @@ def mac_of(*names: str) -> bytes:
     return b"\x02" + hashlib.sha256("/".join(names).encode()).digest()[:5]
 
 
+def mac_of_port(port: str) -> bytes:
+    """MAC of a port's outer end: above that of any card, so that a bridge never takes it for its own.
+
+    A bridge that was not given a MAC has the lowest of its ports. Were that one of a VM, the bridge would change its
+    own when the VM comes or goes, and the neighbours would send to nobody until they ask anew.
+    """
+    return b"\xfe" + mac_of("port", port)[1:]
+
+
 def make_bridge(netlink: Netlink, name: str, addresses: Iterable[str] = ()) -> None:
     """Make the host's bridge, up, with the host's own addresses (with prefix length); one there already is kept."""
     own = tuple(addresses)
@@ -59,7 +68,7 @@ def make_port(
     A port of that name left from an earlier boot is removed first.
     """
     netlink.delete(port)
-    netlink.veth(port, inner, peer_netns_fd=netns_fd, mac=mac_of("port", port), peer_mac=mac_of("inner", port))
+    netlink.veth(port, inner, peer_netns_fd=netns_fd, mac=mac_of_port(port), peer_mac=mac_of("inner", port))
     try:
         netlink.make_quiet(port)
         if guard is not None:

@@ -70,12 +70,15 @@ class HeldGrants:
         """Find the hot process, or start one; on return it has said how things stand."""
         self._told = told
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(START_LIMIT_S):
-            path, log = self._folder.hot_socket(self._host), self._folder.log(f"hot-{self._host}")
-            self._end = await self._door.reach(path, self._write_settings(), log, self._read)
-            self._ready = loop.create_future()
-            self._tell(words.Greet())
-            ready = await self._ready
+        path, log = self._folder.hot_socket(self._host), self._folder.log(f"hot-{self._host}")
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                self._end = await self._door.reach(path, self._write_settings(), log, self._read)
+                self._ready = loop.create_future()
+                self._tell(words.Greet())
+                ready = await self._ready
+        except TimeoutError:
+            raise WorldError(f"the hot process has not answered within {START_LIMIT_S:g} s", f"see {log}") from None
         self._incarnation, self.gate_is_timed = ready.incarnation, ready.gate_is_timed
         told.begun(ready.held, ready.claimed, tuple(self._orders.values()))
         self._alive = loop.create_task(self._stay_alive(), name="alive")

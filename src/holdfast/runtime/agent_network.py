@@ -71,6 +71,12 @@ class HostNetwork:
         if not self.is_needed:
             return
         self._bridge = self._premises.bridge(self._host.bridge)
+        if not self._bridge.exists and self.exclusive.is_shared and len(self._layout.hosts) > 1:
+            # One of our own would be joined with nothing: clients and the other hosts would see none of it.
+            raise WorldError(
+                f"host {self._host.name} has no bridge {self._host.bridge}",
+                "make it and join it with the network of the hosts (docs/several-hosts.md)",
+            )
         if not self._bridge.exists:
             self._made_bridge.parent.mkdir(parents=True, exist_ok=True)
             self._made_bridge.write_text(self._host.bridge)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from holdfast.errors import HoldfastError, MachineLacks, UserError, WorldError
 from holdfast.runtime.hot_link import connected
 from holdfast.runtime.hot_words import PACKET_BYTES_MAX
 
@@ -41,17 +42,29 @@ class SpawnedHot:
         try:
             return _PacketEnd(connected(path), heard)
         except OSError:
-            _spawn(settings, log)
+            before = log.stat().st_size if log.exists() else 0
+            process = _spawn(settings, log)
         while True:
             try:
                 return _PacketEnd(connected(path), heard)
             except OSError:
+                if process.poll() is not None:
+                    raise _ended(process.returncode, log, before) from None
                 await asyncio.sleep(CALL_AGAIN_S)
 
 
-def _spawn(settings: Path, log: Path) -> None:
+def _ended(status: int, log: Path, before: int) -> HoldfastError:
+    """What it said before it ended, as if we had said it."""
+    said = log.read_bytes()[before:].decode(errors="replace")
+    message, _, hint = said.rpartition("hint: ") if "hint: " in said else (said, "", "")
+    words = message.strip().rpartition("\n")[2] or f"status {status}, without a word"
+    kinds: dict[int, type[HoldfastError]] = {kind.exit_status: kind for kind in (UserError, MachineLacks)}
+    return kinds.get(status, WorldError)(f"the hot process cannot start: {words}", hint.strip() or f"see {log}")
+
+
+def _spawn(settings: Path, log: Path) -> "subprocess.Popen[bytes]":
     with log.open("ab") as file:
-        subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "holdfast.runtime.hot_main", "--settings", str(settings), "--host", settings.stem],
             stdin=subprocess.DEVNULL,
             stdout=file,

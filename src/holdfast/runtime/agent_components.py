@@ -165,7 +165,7 @@ class ComponentDoor:
         self.streams = streams
         self.recognise = recognise
         self.refused = refused
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, None] = {}
         self._unknown: dict[Session, None] = {}
         self._server: Listening | None = None
 
@@ -179,7 +179,7 @@ class ComponentDoor:
         self._server = await self.streams.listen(self.path, lambda: Session(self))
 
     def admit(self, session: Session) -> None:
-        self._sessions.add(session)
+        self._sessions[session] = None
         self._unknown[session] = None
         if len(self._unknown) > UNKNOWN_SESSIONS_MAX:
             session.close()
@@ -188,7 +188,7 @@ class ComponentDoor:
         self._unknown.pop(session, None)
 
     def dismiss(self, session: Session) -> None:
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
         self._unknown.pop(session, None)
 
     async def close(self) -> None:

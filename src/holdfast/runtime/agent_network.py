@@ -56,7 +56,7 @@ class HostNetwork:
         self._bridge: Bridge | None = None
         self._gate: Gate | None = None
         self._host_zone: Zone | None = None
-        self._announcers: set[asyncio.Task[None]] = set()
+        self._announcers: dict[asyncio.Task[None], None] = {}
 
     @property
     def is_needed(self) -> bool:
@@ -149,8 +149,8 @@ class HostNetwork:
         if not service.address:
             return
         task = asyncio.get_running_loop().create_task(self._announce(vnfc, service, still))
-        self._announcers.add(task)
-        task.add_done_callback(self._announcers.discard)
+        self._announcers[task] = None
+        task.add_done_callback(self._announcers.pop)
 
     async def _announce(self, vnfc: Vnfc, service: Service, still: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

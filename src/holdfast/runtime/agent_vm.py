@@ -38,7 +38,7 @@ class VmOnHost:
         self._watched: Handle | None = None
         self._is_up = False
         self._end_is_wanted = False
-        self._removals: set[asyncio.Task[None]] = set()
+        self._removals: dict[asyncio.Task[None], None] = {}
 
     @property
     def is_gone(self) -> bool:
@@ -138,8 +138,8 @@ class VmOnHost:
         if was_up and not self._end_is_wanted:
             self._emit(VmDied(self.vm.name, self.boot, "its first process ended"))
         removal = asyncio.create_task(self._remove_port())
-        self._removals.add(removal)
-        removal.add_done_callback(self._removals.discard)
+        self._removals[removal] = None
+        removal.add_done_callback(self._removals.pop)
 
     async def _remove_port(self) -> None:
         try:

@@ -74,7 +74,7 @@ class VnfcOnHost:
         self._premises = premises
         self._capsule: Capsule | None = None
         self._checks: list[asyncio.Task[None]] = []
-        self._reports: set[asyncio.Task[None]] = set()
+        self._reports: dict[asyncio.Task[None], None] = {}
         self._end_is_wanted = False
         self._detail = ""
         self._over = asyncio.Event()
@@ -232,8 +232,8 @@ class VnfcOnHost:
 
     def _root_ended(self, root: int) -> None:
         report = asyncio.create_task(self._report_end(self.run, root))
-        self._reports.add(report)
-        report.add_done_callback(self._reports.discard)
+        self._reports[report] = None
+        report.add_done_callback(self._reports.pop)
 
     async def _report_end(self, run: int, root: int) -> None:
         capsule = self._capsule

@@ -1,4 +1,4 @@
-"""A simulated machine: its clocks, its power, and the processes that run on it.
+"""A simulated machine: its clocks, its power, the processes that run on it, its network, what is wrong with it.
 
 In:   power on and off; stopping and going on of the whole machine.
 Out:  processes that run, stand still, or are gone.
@@ -6,10 +6,17 @@ Always: a machine without power ends every process without a word: nobody on ano
 machine has clocks that begin anew.
 """
 
+from typing import TYPE_CHECKING
+
 from holdfast.lab.sim.clocks import Clock
+from holdfast.lab.sim.network import SimNetwork
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.timeline import Timeline
+from holdfast.lab.sim.troubles import Troubles
 from holdfast.lab.sim.window import SimWindow
+
+if TYPE_CHECKING:
+    from holdfast.lab.sim.sandbox import SimInit
 
 PPM_MAX = 100
 """Honest clocks of cheap machines differ by this much."""
@@ -28,6 +35,10 @@ class SimHost:
         """Those that live, by number."""
         self.programs: dict[str, SimWindow] = {}
         """Windows in its kernel, by the interface they keep."""
+        self.network = SimNetwork(timeline, self.programs)
+        self.sandboxes: dict[str, SimInit] = {}
+        """First processes that live, by their folder."""
+        self.troubles = Troubles()
         self._pids = 1000
         self.raw = Clock(timeline, 0)
         self.monotonic = Clock(timeline, 0)
@@ -47,6 +58,7 @@ class SimHost:
         self.is_on = False
         for process in tuple(self.processes.values()):
             process.end(silently=True)
+        self.network.clear()
 
     def spawn(self, name: str) -> Process:
         """A new process; it is woken when there is something for it to do."""

@@ -104,8 +104,11 @@ class SimLoop(asyncio.AbstractEventLoop):
             due = heappop(timers)[2]
             if not due.cancelled():
                 ready.append(due)
-        self._run_ready(lambda: self.process.is_alive)
-        if self.process.is_alive:
+        process, timeline = self.process, self.process.timeline
+        self._run_ready(lambda: process.is_alive and process.busy_until_ns <= timeline.now_ns)
+        if process.is_alive:
+            if ready:
+                process.wake()  # It is in the kernel, or has been at it for too long.
             self._set_alarm()
 
     def _run_ready(self, goes_on: Callable[[], bool]) -> None:
@@ -121,7 +124,6 @@ class SimLoop(asyncio.AbstractEventLoop):
                     handle._run()
                 rounds += 1
                 if rounds > ROUNDS_MAX:
-                    self.process.wake()
                     break
         finally:
             self._is_running = False

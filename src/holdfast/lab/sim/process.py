@@ -7,6 +7,7 @@ the same instant, as from a pidfd. What woke a stopped one wakes it once, when i
 """
 
 from collections.abc import Callable
+from signal import SIGTERM
 
 from holdfast.lab.sim.clocks import Clock
 from holdfast.lab.sim.timeline import Due, Timeline
@@ -29,9 +30,14 @@ class Process:
         """From and to: how long after a wake it runs. More where its host is starved."""
         self.run: Callable[[], None] = _nothing
         """What it does when it is woken: look at all that has arrived, and at the time."""
+        self.heeds: Callable[[], None] = self._terminated
+        """What it does on SIGTERM."""
+        self.busy_until_ns = 0
+        """As long as it is in the kernel it does nothing else."""
+        self._was_asked_to_end = False
         self._wake: Due | None = None
         self._was_woken = False
-        self._watchers: dict[int, Callable[[], None]] = {}
+        self._watchers: dict[int, Callable[[], object]] = {}
         self._watches = 0
         self.went_silently = False
         self.status: int | None = None
@@ -46,7 +52,8 @@ class Process:
             return
         timeline = self.timeline
         low, high = self.lateness_ns
-        self._wake = timeline.after(low + int((high - low) * timeline.chance.random()), self._run)
+        at_ns = timeline.now_ns + low + int((high - low) * timeline.chance.random())
+        self._wake = timeline.at(max(at_ns, self.busy_until_ns), self._run)
 
     def _run(self) -> None:
         self._wake = None
@@ -55,6 +62,20 @@ class Process:
         elif self.is_alive:
             self.run()
 
+    def spend(self, ns: int) -> None:
+        """A call that it has just made keeps it in the kernel for so long."""
+        self.busy_until_ns = max(self.busy_until_ns, self.timeline.now_ns) + ns
+
+    def ask_to_end(self) -> None:
+        """SIGTERM; one that is stopped heeds it when it goes on."""
+        if self.is_stopped:
+            self._was_asked_to_end = True
+        elif self.is_alive:
+            self.heeds()
+
+    def _terminated(self) -> None:
+        self.end(SIGTERM)
+
     def stop(self) -> None:
         """SIGSTOP, or the freezer."""
         self.is_stopped = True
@@ -62,6 +83,9 @@ class Process:
     def go_on(self) -> None:
         """SIGCONT."""
         self.is_stopped = False
+        if self._was_asked_to_end:
+            self._was_asked_to_end = False
+            self.ask_to_end()
         if self._was_woken:
             self._was_woken = False
             self.wake()
@@ -83,7 +107,7 @@ class Process:
         for told in watchers.values():
             told()
 
-    def when_over(self, told: Callable[[], None]) -> int:
+    def when_over(self, told: Callable[[], object]) -> int:
         """Call `told` at its end (at once, if that was before); answer a number to call it off by."""
         self._watches += 1
         if not self.is_alive:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from heapq import heappop, heappush
 
-Call = Callable[[], None]
+Call = Callable[[], object]
 
 
 class Due:

@@ -26,7 +26,7 @@ from holdfast.store.etcd_words import Status
 
 NAMES = ("a", "b", "c")
 READY_LIMIT_S = 15.0
-TUNED = ("--heartbeat-interval=50", "--election-timeout=500")
+TUNED = ("--heartbeat-interval=50", "--election-timeout=500", "--pre-vote")
 
 
 def wait_until(holds: Callable[[], bool], what: str, limit_s: float = READY_LIMIT_S) -> None:

@@ -82,7 +82,7 @@ class Host:
             "--initial-cluster", members, "--initial-advertise-peer-urls", f"http://{self.address}:2380",
             "--listen-peer-urls", f"http://{self.address}:2380", "--listen-client-urls", f"http://{self.address}:2379",
             "--advertise-client-urls", f"http://{self.address}:2379", "--log-level", "warn",
-            "--heartbeat-interval", "50", "--election-timeout", "500",
+            "--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote",
         )  # fmt: skip
 
     def start_agent(self) -> None:

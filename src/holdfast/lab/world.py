@@ -151,7 +151,7 @@ class LiveWorld:
                 *["--listen-peer-urls", f"http://{address}:2380", "--initial-advertise-peer-urls"],
                 *[f"http://{address}:2380", "--listen-client-urls", f"http://{address}:2379"],
                 *["--advertise-client-urls", f"http://{address}:2379", "--log-level", "warn"],
-                *["--heartbeat-interval", "50", "--election-timeout", "500"],
+                *["--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote"],
             ],
             _environment(),
             self.folder.root,

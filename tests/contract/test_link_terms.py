@@ -63,9 +63,9 @@ class Leader:
         assert self.kept.link is not None
         return self.kept.link
 
-    async def leads(self, term: int) -> Link:
+    async def leads(self, term: int, leader: str = "") -> Link:
         link = await self.opened()
-        link.send(Leads(term))
+        link.send(Leads(term, leader))
         await until(lambda: self.heard, "an answer")
         return link
 
@@ -102,6 +102,26 @@ def test_an_older_leader_is_told_the_newest_term_and_does_not_displace_the_newer
                 await leader.kept.close()
 
     run(story())
+
+
+def test_another_leader_of_the_same_term_is_told_so_and_the_first_one_may_call_again(
+    layout: Layout, folder: RunFolder
+) -> None:
+    async def story() -> None:
+        async with an_agent(layout, folder) as (process, _):
+            first, other, again = Leader(folder), Leader(folder), Leader(folder)
+            await first.leads(5, "one")
+            await other.leads(5, "other")
+            assert other.heard == [NewestTerm(5)]
+            assert process._links[HA].is_open
+            await again.leads(5, "one")
+            assert isinstance(again.heard[0], Tell)
+            for leader in (first, other, again):
+                await leader.kept.close()
+
+    run(story())
+    marks = [one.detail for one in read(folder.journal(agent_party(H1))) if isinstance(one, Marked)]
+    assert "says that it leads under term 5, but another leader of it is followed" in marks
 
 
 def test_instructions_of_a_leader_that_was_followed_are_dropped_and_marked(layout: Layout, folder: RunFolder) -> None:
@@ -152,6 +172,15 @@ def test_each_party_has_a_term_of_its_own(tmp_path: Path) -> None:
         True,
     ]
     assert (Terms(tmp_path / "terms.json", said.append).newest(HA), said) == (5, [])
+
+
+def test_of_a_term_that_an_older_version_has_written_no_leader_is_known(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "terms.json").write_text('{"ha": 5}')
+    terms = Terms(tmp_path / "terms.json", said.append)
+    assert [terms.admit(HA, 5, "one"), terms.admit(HA, 6, "one"), terms.admit(HA, 6, "other")] == [False, True, False]
+    again = Terms(tmp_path / "terms.json", said.append)
+    assert ([again.admit(HA, 6, "other"), again.admit(HA, 6, "one")], said) == ([False, True], [])
 
 
 def test_terms_that_cannot_be_read_or_written_are_said_and_hold_up_nothing(tmp_path: Path) -> None:

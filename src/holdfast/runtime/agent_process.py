@@ -152,12 +152,13 @@ class AgentProcess:
             return
         self._unnamed[link] = None
 
-    def _follow(self, link: Link, term: int) -> None:
-        """Its manager says that it leads: follow it, unless a newer one has said so before."""
+    def _follow(self, link: Link, leads: Leads) -> None:
+        """Its manager says that it leads: follow it, unless another one that is as new has said so before."""
         self._unnamed.pop(link, None)
-        if not self._terms.admit(link.peer, term):
+        if not self._terms.admit(link.peer, leads.term, leads.leader):
             newest = self._terms.newest(link.peer)
-            self.mark("outdated", link.peer, f"says that it leads under term {term}, but {newest} is followed")
+            other = "another leader of it" if newest == leads.term else str(newest)
+            self.mark("outdated", link.peer, f"says that it leads under term {leads.term}, but {other} is followed")
             link.send(NewestTerm(newest))
             link.close()
             return
@@ -177,7 +178,7 @@ class AgentProcess:
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
         if isinstance(message, Leads) and link in self._unnamed:
-            self._follow(link, message.term)
+            self._follow(link, message)
         elif isinstance(message, Do | Took) and self._links.get(link.peer) is not link:
             # Sent before its manager knew that it is followed. Also Took: what it records is no longer what counts.
             if isinstance(message, Do):

@@ -1,8 +1,10 @@
-"""Which managers an agent follows: the highest term that it has heard of, for each party.
+"""Which managers an agent follows: the highest term that it has heard of, for each party, and who leads under it.
 
 In:   the terms under which managers say that they lead.
 Out:  whether to follow one; the newest known.
-Always: never goes down, also when the agent starts again: written to its folder before a newer leader is followed.
+Always: never goes down, also when the agent starts again: written to its folder before a newer leader is followed. A
+term has one leader: another one under the same term comes from a store that was restored, and knows nothing of the
+numbers that the first one gave out.
 The page cache keeps the file while the host runs; a host that was off has nothing to protect from an old leader,
 since it holds nothing.
 """
@@ -12,10 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from holdfast.model.names import Party
 
 Trouble = Callable[[str], None]
+
+
+class Followed(Struct, frozen=True):
+    term: int = 0
+    leader: str = ""
+    """Which candidature; empty for the only manager of one machine."""
 
 
 class Terms:
@@ -24,24 +33,26 @@ class Terms:
     def __init__(self, path: Path | None, trouble: Trouble) -> None:
         self._path = path
         self._trouble = trouble
-        self._newest: dict[Party, int] = self._load()
+        self._newest: dict[Party, Followed] = self._load()
 
     def newest(self, party: Party) -> int:
-        return self._newest.get(party, 0)
+        return self._newest.get(party, Followed()).term
 
-    def admit(self, party: Party, term: int) -> bool:
-        """Whether a leader of this term is to be followed; a newer one is remembered."""
-        known = self.newest(party)
-        if term > known:
-            self._newest[party] = term
+    def admit(self, party: Party, term: int, leader: str = "") -> bool:
+        """Whether this leader of this term is to be followed; a newer one is remembered."""
+        known = self._newest.get(party, Followed())
+        if term > known.term:
+            known = self._newest[party] = Followed(term, leader)
             self._save()
-        return term >= known
+        return known == Followed(term, leader)
 
-    def _load(self) -> dict[Party, int]:
+    def _load(self) -> dict[Party, Followed]:
         if self._path is None:
             return {}
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=dict[Party, int])
+            found = msgspec.json.decode(self._path.read_bytes(), type=dict[Party, Followed | int])
+            # Written by an older version, which knew no leaders: nobody leads under that term any more.
+            return {party: Followed(one) if isinstance(one, int) else one for party, one in found.items()}
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as error:

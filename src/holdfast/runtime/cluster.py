@@ -118,7 +118,7 @@ async def _first(wanted: Coroutine[Any, Any, object], other: asyncio.Event) -> b
 
 
 class Outdated(Superseded):
-    """Agents follow a newer term than the one this manager leads under."""
+    """Agents follow a newer term than the one this manager leads under, or another leader of the same one."""
 
     def __init__(self, message: str, newest: int) -> None:
         super().__init__(message)
@@ -167,7 +167,8 @@ class Reign:
         self._parties = parties
         self._client = client
         self._core = core
-        self.campaign = Campaign(client, Leadership(name, around.token()), self._changed)
+        self._token = around.token()
+        self.campaign = Campaign(client, Leadership(name, self._token), self._changed)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Has an error when somebody else leads."""
         self._term = 0
@@ -208,6 +209,7 @@ class Reign:
             self._outdated,
             self._term,
             self._around.streams,
+            self._token,
         )
         self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self._may_decide)
         self._pump.ended.add_done_callback(self._pump_ended)
@@ -243,7 +245,8 @@ class Reign:
 
     def _outdated(self, host: HostName, newest: int) -> None:
         self.campaign.raise_term(newest + 1)
-        self._superseded(Outdated(f"the agent of {host} follows term {newest}, not {self._term}", newest))
+        followed = f"another leader of term {newest}" if newest == self._term else f"term {newest}, not {self._term}"
+        self._superseded(Outdated(f"the agent of {host} follows {followed}", newest))
 
     def _superseded(self, error: Superseded) -> None:
         if not self.ended.done():

@@ -47,7 +47,7 @@ from holdfast.wire.link_messages import (
 )
 
 Outdated = Callable[[HostName, int], None]
-"""`outdated(host, term)`: the agent there follows a newer term than ours."""
+"""`outdated(host, term)`: the agent there follows a newer term than ours, or another leader of the same one."""
 
 
 class Links:
@@ -62,8 +62,11 @@ class Links:
         outdated: Outdated,
         term: int = 0,
         streams: Streams = SOCKETS,
+        leader: str = "",
     ) -> None:
         self._streams = streams
+        self.leader = leader
+        """Which candidature holds that term."""
         self._layout = layout
         self._folder = folder
         self._key = key
@@ -148,10 +151,10 @@ class _ToAgent:
     def link_opened(self, link: Link) -> None:
         self.is_joined = False
         self._newest = link
-        link.send(Leads(self._term))
+        link.send(Leads(self._term, self._links.leader))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
-        if isinstance(message, NewestTerm) and message.term > self._term:
+        if isinstance(message, NewestTerm) and message.term >= self._term:
             self._links.outdated(self._host, message.term)
             return
         if not isinstance(message, Tell):

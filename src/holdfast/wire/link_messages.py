@@ -18,10 +18,12 @@ class Leads(Struct, frozen=True, tag=True):
     """Manager -> agent, first on each link: I lead under this term; 0 where managers share no store."""
 
     term: int
+    leader: str = ""
+    """Which candidature: a store that was restored may make two leaders of one term."""
 
 
 class NewestTerm(Struct, frozen=True, tag=True):
-    """Agent -> manager, before it closes: I follow this term, which is newer than yours."""
+    """Agent -> manager, before it closes: I follow this term, which is newer than yours, or has another leader."""
 
     term: int
 

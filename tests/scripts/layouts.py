@@ -258,6 +258,13 @@ def external_granted() -> Layout:
     return replace(layout, grants=Grants("fast"))
 
 
+def external_granted_bare() -> Layout:
+    """As external-granted, without VMs."""
+    vmless = machines({"bare1": "host1", "bare2": "host2"}, fenced=True)
+    layout = with_vnf(vmless, "billing", ("host1", "host2"), reserve="spare", state="external")
+    return replace(layout, grants=Grants("fast"))
+
+
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "registry": registry,
     "registry-granted": registry_granted,
@@ -273,6 +280,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "shared-spare": shared_spare,
     "external": external,
     "external-granted": external_granted,
+    "external-granted-bare": external_granted_bare,
     "two-groups": two_groups,
     "nginx": nginx,
     "ledger": ledger,

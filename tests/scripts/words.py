@@ -24,7 +24,16 @@ from holdfast.model.actions import (
     StartVnfc,
     StopVnfc,
 )
-from holdfast.model.messages import ErrorCleared, ErrorOnVm, ErrorReport, Message, RepairRequest, VmFailed, VmUp
+from holdfast.model.messages import (
+    ErrorCleared,
+    ErrorOnVm,
+    ErrorReport,
+    HostIsOff,
+    Message,
+    RepairRequest,
+    VmFailed,
+    VmUp,
+)
 from holdfast.model.names import Party
 from holdfast.model.reasons import sentence
 
@@ -80,6 +89,8 @@ def _message(message: Message) -> str:
         return f"{kind} {message.incident} " + ", ".join(wish for wish in wishes if wish)
     if isinstance(message, ErrorCleared):
         return f"{kind} {message.incident}"
+    if isinstance(message, HostIsOff):
+        return f"{kind} {message.host}"
     text = f"{kind} {message.vm}"
     if isinstance(message, VmUp):
         text += f" boot {message.boot}"

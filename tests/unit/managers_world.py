@@ -38,6 +38,7 @@ from holdfast.model.events import (
     AgentLost,
     DeadlinePassed,
     Event,
+    HostFailed,
     ManagerStarted,
     Observed,
     Received,
@@ -86,6 +87,7 @@ class World:
         self.boots: dict[VmName, int] = {}
         self.vm_up: set[VmName] = set()
         self.host_on: set[HostName] = set(self.layout.hosts)
+        self.lives = dict.fromkeys(self.layout.hosts, 1 if self.layout.grants is not None else 0)
         self.runs: dict[VnfcName, int] = {}
         self.running: set[VnfcName] = set()
         self.outcomes: dict[ActionId, ActionDone | ActionFailed] = {}
@@ -253,7 +255,7 @@ class World:
             for name, vm in self.layout.vms.items()
             if vm.host == host
         )
-        return AgentJoined(host, vnfcs, vms)
+        return AgentJoined(host, vnfcs, vms, self.lives[host])
 
     def _perform(self, agent: Party, party: Party, action: Action) -> None:
         host = HostName(agent.removeprefix("agent:"))
@@ -321,7 +323,14 @@ class World:
         for name, vm in self.layout.vms.items():
             if vm.host == host:
                 self._end_vm(name)
+        self.running -= {name for name, vnfc in self.layout.vnfcs.items() if vnfc.host == host}
+        self.lives[host] += 1 if self.layout.grants is not None else 0
         self.lose(host)
+
+    def found_silent(self, host: HostName, by: HostName, life: int) -> None:
+        """The agent of another host tells it, whether it is so (or still so) or not."""
+        for party in self.states:
+            self._to(agent_party(by), party, HostFailed(host, by, "silent for 45 ms", life))
 
     def kill_vm(self, vm: VmName, seen_by_vnf: bool = True, seen_by_vim: bool = True) -> None:
         """Both levels see it, each on its own link; or one of them not (yet)."""

@@ -6,22 +6,27 @@ judge sees to that at each step). Once nothing is broken any more, everything co
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from holdfast.model.layout import Layout
+from holdfast.model.layout import Grants, Layout
 from holdfast.model.names import HostName, VmName, VnfcName
 from tests.unit.managers_layout import Plan
 from tests.unit.managers_world import World
 
-VNFCS = ("dns-1", "web-1", "mail-1", "log-1")
+VNFCS = ("dns-1", "web-1", "mail-1", "log-1", "disk-1")
 VMS = ("vm1", "vm2", "vm3")
 BREAKABLE = (
     *(f"{kind}:{vm}" for kind in ("StartVm", "IsolateVm") for vm in VMS),
     *(f"IsolateVnfc:{vnfc}" for vnfc in VNFCS),
-    *(f"StartVnfc:{vnfc}" for vnfc in VNFCS if vnfc != "log-1"),  # Without a VM it would be held for good.
+    *(f"StartVnfc:{vnfc}" for vnfc in VNFCS if vnfc not in ("log-1", "disk-1")),  # Held for good otherwise: no VM.
     "FenceHost:h1",
     "StartHost:h1",
 )
-KINDS = ("move",) * 12 + ("kill", "hang", "kill-vm", "off", "lose", "join", "fails", "hangs", "mend", "wait", "restart")
+KINDS = (
+    *("move",) * 12,
+    *("kill", "hang", "kill-vm", "off", "lose", "join", "silent", "was-silent"),
+    *("fails", "hangs", "mend", "wait", "restart"),
+)
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 60)), max_size=80)
 
 
@@ -29,6 +34,13 @@ def layout() -> Layout:
     plan = Plan().host("h1", fence=True).host("h2").vm("vm1").vm("vm2", repair="initial").vm("vm3", host="h2")
     plan.vnf("dns", vm="vm1").vnf("web", vm="vm1", vnfm="web").vnf("mail", vm="vm2", vnfm="web", after=("web",))
     return plan.vnf("log", vm=None, host="h2", maximum=1000).layout
+
+
+def granted_layout() -> Layout:
+    """The same on hosts that hold grants, with a component that is in no VM on the one that can be switched off."""
+    plan = Plan()
+    plan.layout = replace(layout(), grants=Grants("fast"))
+    return plan.vnf("disk", vm=None, host="h1", maximum=1000).layout
 
 
 def happen(world: World, kind: str, number: int) -> None:
@@ -47,6 +59,9 @@ def happen(world: World, kind: str, number: int) -> None:
             world.kill_vm(vm)
         case "off" if "h1" in world.host_on:
             world.turn_off(HostName("h1"))
+        case "silent" | "was-silent" if world.layout.grants is not None:
+            life = world.lives[HostName("h1")] - (kind == "was-silent")
+            world.found_silent(HostName("h1"), HostName("h2"), life)
         case "lose" if host in world.host_on:
             world.lose(host)
         case "join" if host in world.host_on:
@@ -62,10 +77,10 @@ def happen(world: World, kind: str, number: int) -> None:
             world.restart(parties[number % len(parties)])
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(STEPS)
-def test_whatever_happens_all_is_well_once_nothing_is_broken(steps: list[tuple[str, int]]) -> None:
-    world = World(layout())
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(st.booleans(), STEPS)
+def test_whatever_happens_all_is_well_once_nothing_is_broken(granted: bool, steps: list[tuple[str, int]]) -> None:
+    world = World(granted_layout() if granted else layout())
     world.begin()
     for kind, number in steps:
         happen(world, kind, number)

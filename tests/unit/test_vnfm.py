@@ -1,14 +1,18 @@
 """The VNFM with its agents: UC3 and UC7, what goes wrong in them, and what it passes between VIM and HA manager."""
 
-from holdfast.model.actions import CloseIncident, NoteService, OpenIncident, RaiseAlarm, Refuse, StartVnfc
+from msgspec.structs import replace
+
+from holdfast.model.actions import CloseIncident, IsolateVnfc, NoteService, OpenIncident, RaiseAlarm, Refuse, StartVnfc
 from holdfast.model.events import AgentJoined, SwitchoverAsked, VmFact, VnfcFact, VnfcFailed, VnfcReady
-from holdfast.model.messages import ErrorCleared, ErrorReport, VmFailed, VmIsolated, VmNotRepaired, VmUp
+from holdfast.model.layout import Grants
+from holdfast.model.messages import ErrorCleared, ErrorReport, HostIsOff, VmFailed, VmIsolated, VmNotRepaired, VmUp
 from holdfast.model.names import HA, VIM, HostName, IncidentId, Party, ServiceName, VmName, VnfcName, VnfName
 from tests.unit.managers_layout import Plan, one_vm
 from tests.unit.managers_world import World
 
 DNS = VnfcName("dns-1")
 VM1 = VmName("vm1")
+H1 = HostName("h1")
 CORE = Party("vnfm:core")
 
 
@@ -51,6 +55,26 @@ def test_each_start_reserves_a_new_epoch() -> None:
         (1, 1, ServiceName("dns")),
         (2, 2, ServiceName("dns")),
     ]
+
+
+def test_what_ran_in_no_vm_of_a_host_that_is_off_needs_no_cleaning_up_when_the_host_is_back() -> None:
+    plan = Plan().host("h1", fence=True).host("h2").vnf("dns", vm=None)
+    world = begun(World(replace(plan.layout, grants=Grants("fast"))))
+    world.turn_off(H1)
+    world.message(VIM, CORE, HostIsOff(IncidentId("vim#1"), H1, "by its device", 1))
+    world.settle()
+    assert world.acts(NoteService, IsolateVnfc, Refuse) == [
+        "vnfm:core: NoteService dns interrupted",
+        "vnfm:core: Refuse start dns-1",
+    ]
+    world.decisions.clear()
+    world.host_on.add(H1)
+    world.join(H1)
+    world.settle()
+    assert world.acts() == ["vnfm:core: StartVnfc dns-1 2"]
+    world.message(VIM, CORE, HostIsOff(IncidentId("vim#1"), H1, "by its device", 1))
+    world.settle()
+    assert world.all_is_well()
 
 
 def test_a_failure_is_reported_twice_and_handled_once() -> None:

@@ -51,6 +51,7 @@ from holdfast.model.messages import (
     ErrorCleared,
     ErrorOnVm,
     ErrorReport,
+    HostIsOff,
     Message,
     RepairAck,
     RepairRequest,
@@ -171,6 +172,8 @@ def said(message: Message) -> str:
             return f"VM {vm} is isolated"
         case VmUp(_, vm, boot):
             return f"VM {vm} is up (boot {boot})"
+        case HostIsOff():
+            return f"host {message.host} is off, confirmed: nothing on it runs any more"
         case VmNotRepaired():
             return f"VM {message.vm} will not be repaired ({message.why})"
         case _:

@@ -7,11 +7,12 @@ that is not enough (storage that only one may use) it stays with its holder unti
 
 from msgspec.structs import replace
 
-from holdfast.core.ha_incidents import fail, provided
+from holdfast.core.ha_incidents import fail, isolated, provided
 from holdfast.core.ha_standing import sealed
 from holdfast.core.ha_turn import Turn
 from holdfast.model.events import HostFailed, HostReturned, ServiceTaken
 from holdfast.model.layout import grant_suffices
+from holdfast.model.messages import HostIsOff
 from holdfast.model.names import HostName, VnfcName
 from holdfast.model.reasons import Reason
 
@@ -19,7 +20,7 @@ from holdfast.model.reasons import Reason
 def host_failed(turn: Turn, event: HostFailed) -> None:
     if turn.layout.grants is None or event.host not in turn.layout.hosts or event.host in turn.failed_hosts:
         return
-    if event.is_of_another_life(turn.lives.get(event.host, 0)):
+    if event.host in turn.met and event.is_of_another_life(turn.lives.get(event.host, 0)):
         return  # It lives anew: what it holds now was not ended by this.
     detail = f"found by {event.by}" + (f": {event.detail}" if event.detail else "")
     turn.failed_hosts[event.host] = Reason("host-failed", event.host, detail, turn.seen)
@@ -46,6 +47,17 @@ def host_returned(turn: Turn, event: HostReturned) -> None:
     if turn.failed_hosts.pop(event.host, None) is not None:
         for name in _on(turn, event.host):
             turn.touch(turn.group_of(name))
+
+
+def host_is_off(turn: Turn, message: HostIsOff) -> None:
+    """Nothing runs there any more. What is in its VMs is told of by itself, VM by VM."""
+    if not message.ends(turn.lives.get(message.host, 0)):
+        return  # It is up again, and what we have started there since is not meant.
+    proof = Reason("host-fenced", message.host, message.how, turn.seen)
+    for name in _on(turn, message.host):
+        if turn.vm_of(name) is None:
+            fail(turn, name, "host", f"host {message.host} was switched off")
+            isolated(turn, name, proof)
 
 
 def service_taken(turn: Turn, event: ServiceTaken) -> None:

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from holdfast.core.ha_hosts import host_failed, host_returned, service_taken
+from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, service_taken
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
 from holdfast.core.ha_standing import order_known, sealed
 from holdfast.core.ha_state import Move
@@ -54,6 +54,7 @@ from holdfast.model.events import (
     VnfcReady,
 )
 from holdfast.model.limits import FIRST_CHOICE_WAIT_S
+from holdfast.model.messages import HostIsOff, Message
 from holdfast.model.names import GroupName, VnfcName, VnfName
 from holdfast.model.reasons import Reason
 
@@ -65,7 +66,7 @@ def take_in(turn: Turn, event: Event) -> None:
             turn.desk.give_time(lambda action: True)
             # What ran when the state was saved may run no more: nobody is promoted before its agent has been heard.
             turn.agents = dict.fromkeys(turn.agents, False)
-            turn.lives = {}
+            turn.met = {}
             for group in turn.groups:
                 turn.touch(group)
         case DeadlinePassed():
@@ -95,7 +96,7 @@ def take_in(turn: Turn, event: Event) -> None:
             _failed(turn, event)
         case Received():
             if turn.desk.is_news(event):
-                vm_message(turn, event.message)
+                _told_by_vnfm(turn, event.message)
         case SwitchoverAsked():
             _switchover_asked(turn, event)
         case LossAccepted():
@@ -104,6 +105,13 @@ def take_in(turn: Turn, event: Event) -> None:
             pass  # The NFVI's own news reach the HA manager through VIM and VNFM.
         case _:
             assert_never(event)
+
+
+def _told_by_vnfm(turn: Turn, message: Message) -> None:
+    if isinstance(message, HostIsOff):
+        host_is_off(turn, message)
+    else:
+        vm_message(turn, message)
 
 
 def _failure(turn: Turn, event: VnfcFailed) -> None:
@@ -283,6 +291,7 @@ def _standby_synced(turn: Turn, event: StandbySynced) -> None:
 def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     turn.agents[event.host] = True
     turn.lives[event.host] = event.life
+    turn.met[event.host] = None
     turn.failed_hosts.pop(event.host, None)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
     here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]

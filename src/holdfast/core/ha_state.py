@@ -146,7 +146,9 @@ class State(Struct, frozen=True):
     agents: dict[HostName, bool] = {}
     """Whether the agent's link is up; agents never heard of are missing."""
     lives: dict[HostName, int] = {}
-    """Which life of each host has joined this manager, where that is known."""
+    """The life of each host whose agent joined last; 0 where agents hold no grants."""
+    met: tuple[HostName, ...] = ()
+    """Hosts whose agents have joined this manager since it started."""
     late: dict[ActionId, IsolateVnfc] = {}
     """Isolations that took longer than they may: still outstanding, and welcome if they succeed."""
     wakes: dict[str, float] = {}

@@ -30,6 +30,7 @@ class Turn:
         self.vms = dict(state.vms)
         self.agents = dict(state.agents)
         self.lives = dict(state.lives)
+        self.met = dict.fromkeys(state.met)
         self.late = dict(state.late)
         self.wakes = dict(state.wakes)
         self.failed_hosts = dict(state.failed_hosts)
@@ -45,6 +46,7 @@ class Turn:
             self.vms,
             self.agents,
             self.lives,
+            tuple(self.met),
             self.late,
             self.wakes,
             self.failed_hosts,

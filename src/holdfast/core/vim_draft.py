@@ -12,7 +12,7 @@ from holdfast.core.ledger import Desk, Reasons
 from holdfast.core.vim_state import HostLife, Repair, State, VmLife
 from holdfast.model.actions import ClearAlarm, IsolateVm, Send, StartVm
 from holdfast.model.layout import Layout
-from holdfast.model.messages import VmFailed, VmIsolated, VmNotRepaired, VmUp
+from holdfast.model.messages import HostIsOff, VmFailed, VmIsolated, VmNotRepaired, VmUp
 from holdfast.model.names import HostName, Party, VmName, vnfm_party
 from holdfast.model.reasons import Code, Reason
 
@@ -26,6 +26,8 @@ class Region:
     vms_on: dict[HostName, tuple[VmName, ...]]
     vnfms_of: dict[VmName, tuple[Party, ...]]
     """VNFMs with VNFCs in the VM, in the order of the descriptor."""
+    vnfms_on: dict[HostName, tuple[Party, ...]]
+    """VNFMs with VNFCs on the host that are in no VM."""
 
 
 _KNOWN: list[tuple[Layout, Region]] = []
@@ -38,13 +40,18 @@ def region_of(layout: Layout) -> Region:
             return region
     vms_on: dict[HostName, list[VmName]] = {}
     vnfms: dict[VmName, dict[Party, None]] = {}
+    bare: dict[HostName, dict[Party, None]] = {}
     for vm in layout.vms.values():
         vms_on.setdefault(vm.host, []).append(vm.name)
     for vnfc in layout.vnfcs.values():
         if vnfc.vm is not None:
             vnfms.setdefault(vnfc.vm, {})[vnfm_party(layout.vnfs[vnfc.vnf].vnfm)] = None
+        else:
+            bare.setdefault(vnfc.host, {})[vnfm_party(layout.vnfs[vnfc.vnf].vnfm)] = None
     region = Region(
-        {host: tuple(names) for host, names in vms_on.items()}, {vm: tuple(names) for vm, names in vnfms.items()}
+        {host: tuple(names) for host, names in vms_on.items()},
+        {vm: tuple(names) for vm, names in vnfms.items()},
+        {host: tuple(names) for host, names in bare.items()},
     )
     _KNOWN.append((layout, region))
     del _KNOWN[:-LAYOUTS_KEPT]
@@ -114,7 +121,7 @@ class Draft:
         return {report.sender for report in self.reports.values() if report.vm == vm and report.boot == boot}
 
     def tell(
-        self, to: tuple[Party, ...], message: VmFailed | VmIsolated | VmUp | VmNotRepaired, reasons: Reasons
+        self, to: tuple[Party, ...], message: VmFailed | VmIsolated | VmUp | VmNotRepaired | HostIsOff, reasons: Reasons
     ) -> None:
         for vnfm in to:
             self.desk.send(vnfm, message, reasons, message.incident or None)

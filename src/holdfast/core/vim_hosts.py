@@ -6,13 +6,13 @@ when its fence device has said so; then everything on it is isolated at once.
 
 from holdfast.core.escalation import Counter
 from holdfast.core.ledger import UNANSWERED_S, Reasons
-from holdfast.core.vim_draft import Draft
+from holdfast.core.vim_draft import NO_INCIDENT, Draft
 from holdfast.core.vim_repair import RETRY_S, begin_repair, condemn, fault_in_vm, start_failed_again, try_again
 from holdfast.model.actions import IsolateVm, RaiseAlarm, Refuse, StartHost, StartVm
 from holdfast.model.events import AgentJoined, HostFailed, VmFact
 from holdfast.model.layout import Layout, grant_suffices
-from holdfast.model.messages import VmIsolated
-from holdfast.model.names import HostName, VmName
+from holdfast.model.messages import HostIsOff, VmIsolated
+from holdfast.model.names import HostName, IncidentId, VmName
 from holdfast.model.reasons import Reason
 
 AGENT_AWAY_LIMIT_S = 5.0
@@ -26,7 +26,7 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
     host = event.host
     if host not in draft.layout.hosts:
         return
-    life = draft.change_host(host, joined=True, is_silent=False, life=event.life)
+    life = draft.change_host(host, joined=True, is_silent=False, has_joined=True, life=event.life)
     vms = draft.region.vms_on.get(host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm in vms)
     if life.phase == "starting":
@@ -67,12 +67,12 @@ def host_failed(draft: Draft, event: HostFailed) -> None:
     host = event.host
     if host not in draft.layout.hosts:
         return
-    if event.is_of_another_life(draft.host(host).life):
+    if draft.host(host).has_joined and event.is_of_another_life(draft.host(host).life):
         # Fencing it now would switch off a host that is well, for a failure that is over.
         old = draft.reason("host-lives-anew", host, f"the failure found by {event.by} is an older one")
         draft.desk.note(Refuse("fence", host), (old,))
         return
-    draft.change_host(host, is_silent=True)
+    draft.change_host(host, is_silent=True, life=event.life or draft.host(host).life)
     _is_away(draft, host)
     if draft.host(host).phase != "away" or not _needs_to_be_off(draft.layout, host):
         return
@@ -236,6 +236,9 @@ def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
         draft.clear_alarm(f"fence:{host}", reasons)
     for vm in draft.region.vms_on.get(host, ()):
         _goes_with_host(draft, vm, host, reasons)
+    if life.life:
+        gone = HostIsOff(life.incident or IncidentId(NO_INCIDENT), host, fenced.detail, life.life)
+        draft.tell(draft.region.vnfms_on.get(host, ()), gone, reasons)
     draft.change_host(
         host, phase="starting", joined=False, seen_vms=None, why=reasons, errors=Counter(), fence_alarmed=False
     )

@@ -100,7 +100,7 @@ def _manager_started(draft: Draft) -> None:
     for host in tuple(draft.hosts):
         if draft.host(host).phase == "away":
             draft.change_host(host, phase="up")
-        draft.change_host(host, life=0)
+        draft.change_host(host, has_joined=False)
         agent_lost(draft, host)
 
 

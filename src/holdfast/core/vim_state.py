@@ -56,7 +56,9 @@ class HostLife(Struct, frozen=True):
     phase: HostPhase = "unknown"
     joined: bool = False
     life: int = 0
-    """Which life of it has joined this manager; 0 while none has."""
+    """The newest life of it that was heard of; 0 where agents hold no grants."""
+    has_joined: bool = False
+    """Whether its agent has joined this manager since it started."""
     is_silent: bool = False
     """Agents of other hosts do not hear it, though the link to its own may not be broken yet."""
     why: Reasons = ()

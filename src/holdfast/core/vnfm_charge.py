@@ -25,6 +25,10 @@ class Charge:
     service_of: dict[VnfcName, ServiceName]
     dependents: dict[GroupName, tuple[VnfcName, ...]]
     """Own VNFCs that start only when all of the group is provided."""
+    bare_on: dict[HostName, tuple[VnfcName, ...]]
+    """Own VNFCs on the host that are in no VM."""
+    hosts_with_ha: frozenset[HostName]
+    """Hosts with VNFCs in no VM, of VNFs that this VNFM has given to the HA manager."""
     vms_with_ha: frozenset[VmName]
     """VMs with VNFCs of VNFs that this VNFM has given to the HA manager."""
 
@@ -48,18 +52,25 @@ def _worked_out(layout: Layout, party: Party) -> Charge:
     on_host: dict[HostName, list[VnfcName]] = {}
     service_of: dict[VnfcName, ServiceName] = {}
     dependents: dict[GroupName, list[VnfcName]] = {}
+    bare_on: dict[HostName, list[VnfcName]] = {}
     vms_with_ha: set[VmName] = set()
+    hosts_with_ha: set[HostName] = set()
     own: list[VnfcName] = []
     charged = {name: in_charge(layout, name) for name in layout.vnfs}
     for vnfc in layout.vnfcs.values():
-        if charged[vnfc.vnf] == HA and vnfc.vm and vnfm_party(layout.vnfs[vnfc.vnf].vnfm) == party:
-            vms_with_ha.add(vnfc.vm)
+        if charged[vnfc.vnf] == HA and vnfm_party(layout.vnfs[vnfc.vnf].vnfm) == party:
+            if vnfc.vm:
+                vms_with_ha.add(vnfc.vm)
+            else:
+                hosts_with_ha.add(vnfc.host)
         if charged[vnfc.vnf] != party:
             continue
         own.append(vnfc.name)
         on_host.setdefault(vnfc.host, []).append(vnfc.name)
         if vnfc.vm:
             in_vm.setdefault(vnfc.vm, []).append(vnfc.name)
+        else:
+            bare_on.setdefault(vnfc.host, []).append(vnfc.name)
         group = layout.groups[vnfc.group]
         place = group.vnfcs.index(vnfc.name)
         if place < len(group.services):
@@ -72,6 +83,8 @@ def _worked_out(layout: Layout, party: Party) -> Charge:
         on_host=_fixed(on_host),
         service_of=service_of,
         dependents=_fixed(dependents),
+        bare_on=_fixed(bare_on),
+        hosts_with_ha=frozenset(hosts_with_ha),
         vms_with_ha=frozenset(vms_with_ha),
     )
 

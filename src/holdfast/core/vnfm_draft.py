@@ -32,13 +32,23 @@ class Draft:
         self.views = dict(state.vms)
         self.epochs = dict(state.epochs)
         self.hosts = dict(state.hosts)
+        self.lives_of_hosts = dict(state.lives_of_hosts)
         self.reports = dict(state.reports)
         self.probations = dict(state.probations)
         self.touched_vnfcs: dict[VnfcName, None] = {}
         self.touched_vms: dict[VmName, None] = {}
 
     def state(self) -> State:
-        return State(self.desk.ledger(), self.lives, self.views, self.epochs, self.hosts, self.reports, self.probations)
+        return State(
+            self.desk.ledger(),
+            self.lives,
+            self.views,
+            self.epochs,
+            self.hosts,
+            self.lives_of_hosts,
+            self.reports,
+            self.probations,
+        )
 
     def reason(self, code: Code, about: str, detail: str = "") -> Reason:
         """A reason that rests on what is being observed now."""
@@ -101,14 +111,14 @@ class Draft:
             self.desk.note(Refuse("start", vnfc), reasons, life.incident)
             self.change(vnfc, refused=code)
 
-    def down(self, vnfc: VnfcName, reasons: Reasons) -> None:
-        """Nothing of the VNFC can run any more, because its VM has failed or begun a new life."""
+    def down(self, vnfc: VnfcName, reasons: Reasons, cause: str = "vm-gone") -> None:
+        """Nothing of the VNFC can run any more: its VM has failed or begun a new life, or its host is off."""
         life = self.life(vnfc)
         if life.phase == "down":
             return
         self.forget_actions(vnfc)
         if life.phase in ("ready", "starting"):
-            self.interrupted(vnfc, "vm-gone", reasons)
+            self.interrupted(vnfc, cause, reasons)
         self.change(vnfc, phase="down", why=reasons)
 
     def interrupted(self, vnfc: VnfcName, cause: str, reasons: Reasons) -> None:

@@ -123,6 +123,7 @@ def _provided(draft: Draft, vnfc: VnfcName, run: int, epoch: int) -> None:
 
 def _agent_joined(draft: Draft, event: AgentJoined) -> None:
     draft.hosts[event.host] = True
+    draft.lives_of_hosts[event.host] = event.life
     concerned = draft.charge.on_host.get(event.host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVnfc | IsolateVnfc) and action.vnfc in concerned)
     facts = {fact.vnfc: fact for fact in event.vnfcs}

@@ -13,6 +13,7 @@ from holdfast.model.events import Received
 from holdfast.model.messages import (
     ErrorCleared,
     ErrorReport,
+    HostIsOff,
     RepairAck,
     RepairRequest,
     VmFailed,
@@ -34,6 +35,8 @@ def message_received(draft: Draft, received: Received) -> None:
             _vm_isolated(draft, isolated)
         case VmUp() as up:
             _vm_up(draft, up)
+        case HostIsOff() as off:
+            _host_is_off(draft, off)
         case VmNotRepaired() as given_up:
             _vm_not_repaired(draft, given_up)
         case ErrorReport() as report:
@@ -104,6 +107,17 @@ def _vm_not_repaired(draft: Draft, given_up: VmNotRepaired) -> None:
     # What was asked is answered, so a later repair is asked about anew.
     draft.change_vm(given_up.vm, condition="not-repaired", why=(reason,), told="", need=None)
     _pass_on(draft, "not-repaired", given_up, reason)
+
+
+def _host_is_off(draft: Draft, off: HostIsOff) -> None:
+    """What is in its VMs is told of VM by VM; this is about everything else there."""
+    reason = draft.reason("host-fenced", off.host, off.how)
+    if off.ends(draft.lives_of_hosts.get(off.host, 0)):
+        draft.hosts[off.host] = False
+        for vnfc in draft.charge.bare_on.get(off.host, ()):
+            draft.down(vnfc, (reason,), "host")
+    if off.host in draft.charge.hosts_with_ha:
+        draft.desk.send(HA, off, (reason,), off.incident or None)
 
 
 def _fall_with(draft: Draft, vm: VmName, reason: Reason) -> None:

@@ -89,6 +89,8 @@ class State(Struct, frozen=True):
     """Highest epoch given out, by group."""
     hosts: dict[HostName, bool] = {}
     """Whether the link to the host's agent is up."""
+    lives_of_hosts: dict[HostName, int] = {}
+    """The life of each host whose agent joined last; 0 where agents hold no grants."""
     reports: dict[IncidentId, Report] = {}
     probations: dict[str, float] = {}
     """When the counter of a VM, or of a VNFC without one, starts anew."""

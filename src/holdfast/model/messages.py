@@ -8,7 +8,7 @@ another one; 0 where the sender does not know it.
 
 from msgspec import Struct
 
-from holdfast.model.names import IncidentId, ServiceName, VmName, VnfcName, VnfName
+from holdfast.model.names import HostName, IncidentId, ServiceName, VmName, VnfcName, VnfName
 
 
 class ErrorReport(Struct, frozen=True, tag=True):
@@ -93,6 +93,21 @@ class VmUp(Struct, frozen=True, tag=True):
     """Counts the starts of this VM; a lower one than known is an old message."""
 
 
+class HostIsOff(Struct, frozen=True, tag=True):
+    """VIM -> VNFM -> HA manager: nothing runs on this host any more, confirmed. For VNFCs without a VM of their own."""
+
+    incident: IncidentId
+    host: HostName
+    how: str
+    """Who has confirmed it."""
+    life: int
+    """The life of the host that is over; what runs there in another one is not meant."""
+
+    def ends(self, known: int) -> bool:
+        """Whether it is about the life that is known here; where none is, nothing newer can run."""
+        return known in (0, self.life)
+
+
 class VmNotRepaired(Struct, frozen=True, tag=True):
     """VIM -> VNFM -> HA manager: repair has failed or is not configured; do not wait for this VM."""
 
@@ -103,5 +118,14 @@ class VmNotRepaired(Struct, frozen=True, tag=True):
 
 
 Message = (
-    ErrorReport | ErrorCleared | RepairRequest | RepairAck | ErrorOnVm | VmFailed | VmIsolated | VmUp | VmNotRepaired
+    ErrorReport
+    | ErrorCleared
+    | RepairRequest
+    | RepairAck
+    | ErrorOnVm
+    | VmFailed
+    | VmIsolated
+    | VmUp
+    | HostIsOff
+    | VmNotRepaired
 )

@@ -344,6 +344,8 @@ def _message(fact: Fact) -> str:
             return f"{fields['vm']} failed"
         case "VmIsolated":
             return f"{fields['vm']} isolated"
+        case "HostIsOff":
+            return f"{fields['host']} is off"
         case "VmUp":
             return f"{fields['vm']} up"
         case _:

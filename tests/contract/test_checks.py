@@ -4,14 +4,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
+from pathlib import Path
+
+import pytest
 
 from holdfast.detect.checks import Asking, Listener, Target, ask_once, keep_asking, until_well, words
 from holdfast.errors import WorldError
 from holdfast.model.layout import Check
 from holdfast.runtime.sockets import Endpoint
-from holdfast.runtime.streams import SOCKETS
+from holdfast.runtime.streams import SOCKETS, Streams
+from tests.contract.places import Simulated
 
 LIMIT_S = 5.0
+PORT = 47232
 
 
 class Heard:
@@ -41,6 +46,7 @@ class Heard:
 def target(
     run: Callable[[tuple[str, ...], float], Awaitable[int]] | None = None,
     ask: Callable[[float], Awaitable[None]] | None = None,
+    streams: Streams = SOCKETS,
 ) -> Target:
     async def well(*_arguments: object) -> int:
         return 0
@@ -49,51 +55,78 @@ def target(
         return
 
     async def call(address: str, port: int, made: Callable[[], Asking], limit_s: float) -> Asking:
-        return await SOCKETS.call(Endpoint(address, port), made, limit_s)
+        return await streams.call(Endpoint(address, port), made, limit_s)
 
     return Target("127.0.0.1", run or well, ask or answers, call)
 
 
-async def served(answer: bytes) -> tuple[asyncio.Server, int]:
-    """A server on loopback that reads one request and gives this answer."""
+class Server(asyncio.Protocol):
+    """Reads one request and gives this answer; with an empty one it hangs up at once."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if answer:
-            await reader.read(1000)
-            writer.write(answer)
-        writer.close()
-        await writer.wait_closed()
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._transport: asyncio.Transport | None = None
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, server.sockets[0].getsockname()[1]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self._answer:
+            transport.close()
 
-
-def http_answer(answer: bytes, status: int = 200) -> str | None:
-    async def ask() -> str | None:
-        server, port = await served(answer)
-        async with server:
-            return await ask_once(Check(kind="http", port=port, limit_s=2, status=status), target())
-
-    return asyncio.run(ask())
+    def data_received(self, _data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(self._answer)
+        self._transport.close()
 
 
-def test_http_wants_the_declared_status() -> None:
-    assert http_answer(b"HTTP/1.1 200 OK\r\n\r\n") is None
-    assert http_answer(b"HTTP/1.1 204 No Content\r\n\r\n", status=204) is None
-    assert http_answer(b"HTTP/1.1 503 Busy\r\n\r\n") == "status 503 instead of 200"
-    assert http_answer(b"220 mail\r\n") == "the answer is not HTTP"
-    assert http_answer(b"x" * 5000) == "the answer is not HTTP"
+Play = Callable[[Callable[[Streams], Awaitable[None]]], None]
 
 
-def test_tcp_wants_a_connection() -> None:
-    async def ask() -> tuple[str | None, str | None]:
-        server, port = await served(b"")
-        check = Check(kind="tcp", port=port, limit_s=2)
-        async with server:
-            open_port = await ask_once(check, target())
-        return open_port, await ask_once(check, target())
+@pytest.fixture(params=["kernel", "simulated"])
+def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
+    async def on_sockets(case: Callable[[Streams], Awaitable[None]]) -> None:
+        await case(SOCKETS)
 
-    assert asyncio.run(ask()) == (None, "refused")
+    if request.param == "kernel":
+        return lambda case: asyncio.run(on_sockets(case))
+    return lambda case: Simulated(tmp_path).play(lambda premises: case(premises.streams))
+
+
+async def answers_to(check: Check, streams: Streams, answer: bytes) -> str | None:
+    listening = await streams.listen(Endpoint("127.0.0.1", check.port), lambda: Server(answer))
+    try:
+        return await ask_once(check, target(streams=streams))
+    finally:
+        listening.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "trouble"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", 200, None),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, None),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", 200, "status 503 instead of 200"),
+        (b"220 mail\r\n", 200, "the answer is not HTTP"),
+        (b"x" * 5000, 200, "the answer is not HTTP"),
+    ],
+    ids=["well", "no-content", "busy", "mail", "endless"],
+)
+def test_http_wants_the_declared_status(play: Play, answer: bytes, wanted: int, trouble: str | None) -> None:
+    check = Check(kind="http", port=PORT, limit_s=2, status=wanted)
+
+    async def ask(streams: Streams) -> None:
+        assert await answers_to(check, streams, answer) == trouble
+
+    play(ask)
+
+
+def test_tcp_wants_a_connection(play: Play) -> None:
+    async def ask(streams: Streams) -> None:
+        check = Check(kind="tcp", port=PORT, limit_s=2)
+        assert await answers_to(check, streams, b"") is None
+        assert await ask_once(check, target(streams=streams)) == "refused"
+
+    play(ask)
 
 
 def test_a_command_must_succeed_and_a_component_must_answer() -> None:

@@ -1,9 +1,9 @@
-"""The contract of the address driver, kept by the real one and by its fake."""
+"""The contract of a zone, kept by the real one and by the simulated one."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -11,47 +11,17 @@ from holdfast.drivers import addresses
 from holdfast.drivers.namespaces import inside
 from holdfast.drivers.zone import Zone
 from holdfast.errors import UserError, WorldError
+from holdfast.runtime.premises import Zone as Place
+from holdfast.runtime.premises_here import ZoneHere
 from tests.contract.network import V4, V6, Family, SmallNetwork, namespace
-from tests.contract.network_fakes import FakeAddresses, FakeZone
+from tests.contract.places import Simulated
 
 both_families = pytest.mark.parametrize("family", [V4, V6], ids=["ipv4", "ipv6"])
 OWN = frozenset({V4.own(11), V6.own(11)})
 
 
-@dataclass
-class Place:
-    """A driver together with a zone."""
-
-    assign: Callable[[str], None]
-    withdraw: Callable[[str], None]
-    announce: Callable[[str], None]
-    held: Callable[[], frozenset[str]]
-    holds: Callable[[str], bool]
-
-
-def real(zone: Zone) -> Place:
-    return Place(
-        lambda address: addresses.assign(zone, address),
-        lambda address: addresses.withdraw(zone, address),
-        lambda address: addresses.announce(zone, address),
-        lambda: addresses.held(zone),
-        lambda address: addresses.holds(zone, address),
-    )
-
-
-def fake(zone: FakeZone) -> Place:
-    driver = FakeAddresses()
-    return Place(
-        lambda address: driver.assign(zone, address),
-        lambda address: driver.withdraw(zone, address),
-        lambda address: driver.announce(zone, address),
-        lambda: driver.held(zone),
-        lambda address: driver.holds(zone, address),
-    )
-
-
 both_drivers = pytest.mark.parametrize(
-    "kind", [pytest.param("real", marks=pytest.mark.namespaces), "fake"], indirect=True
+    "kind", [pytest.param("real", marks=pytest.mark.namespaces), "simulated"], indirect=True
 )
 
 
@@ -61,22 +31,24 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def place(kind: str) -> Iterator[Place]:
-    if kind == "fake":
-        yield fake(FakeZone(own=tuple(OWN)))
+def place(kind: str, tmp_path: Path) -> Iterator[Place]:
+    if kind == "simulated":
+        bridge = Simulated(tmp_path).premises.bridge("hf0")
+        bridge.make(OWN)
+        yield bridge.zone()
         return
     with ExitStack() as stack:
-        yield real(SmallNetwork(stack).a.zone)
+        yield ZoneHere(SmallNetwork(stack).a.zone)
 
 
 @pytest.fixture
-def nowhere(kind: str) -> Iterator[Place]:
+def nowhere(kind: str, tmp_path: Path) -> Iterator[Place]:
     """A zone whose interface `gone0` is not there."""
-    if kind == "fake":
-        yield fake(FakeZone(interface="gone0", exists=False))
+    if kind == "simulated":
+        yield Simulated(tmp_path).premises.bridge("gone0").zone()
         return
     with ExitStack() as stack:
-        yield real(stack.enter_context(Zone.open(namespace(stack), "gone0")))
+        yield ZoneHere(stack.enter_context(Zone.open(namespace(stack), "gone0")))
 
 
 @both_drivers

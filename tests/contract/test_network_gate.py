@@ -1,16 +1,18 @@
-"""The contract of the gate, kept by the real one and by its fake. What it lets pass is in test_network_packets."""
+"""The contract of the gate, kept by the real one and by the simulated one. What it lets pass: test_network_packets."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from holdfast.drivers.gate import Gate
 from holdfast.drivers.netlink import Netlink
 from holdfast.errors import UserError, WorldError
+from holdfast.runtime.premises import Gate as PortGate
 from tests.contract.network import V4, V6, namespace
-from tests.contract.network_fakes import FakeGate
+from tests.contract.places import Simulated
 
 SERVICES = (V4.vip, V6.vip, "")
 PORT, OTHER = "hf-one", "hf-two"
@@ -18,22 +20,20 @@ PORT, OTHER = "hf-one", "hf-two"
 
 @dataclass
 class Ports:
-    gate: Gate | FakeGate
-    netlink: Netlink | None
-    namespace: int | None
+    gate: PortGate
 
 
-@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.namespaces), "fake"])
-def ports(request: pytest.FixtureRequest) -> Iterator[Ports]:
+@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.namespaces), "simulated"])
+def ports(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ports]:
     """Two ports with closed gates."""
     with ExitStack() as stack:
-        if request.param == "fake":
-            made = Ports(FakeGate(SERVICES), None, None)
+        if request.param == "simulated":
+            made = Ports(Simulated(tmp_path).premises.gate(SERVICES, "holdfast", timed=False))
         else:
             host = namespace(stack)
             netlink = stack.enter_context(Netlink.open(host))
             netlink.veth(PORT, OTHER)
-            made = Ports(Gate(SERVICES, netns_fd=host), netlink, host)
+            made = Ports(Gate(SERVICES, netns_fd=host))
         stack.callback(made.gate.close)
         for port in (PORT, OTHER):
             made.gate.guard(port)

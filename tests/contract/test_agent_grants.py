@@ -14,6 +14,7 @@ from holdfast.core.suspicion_words import Level, PeerChanged, PeerState
 from holdfast.errors import HoldfastError
 from holdfast.model.actions import Activate, StandingOrder
 from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned
+from holdfast.model.granting import FAST, voter_set
 from holdfast.model.layout import Grants, Host
 from holdfast.model.names import ActionId, HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
@@ -25,6 +26,7 @@ from tests.contract.fakes import make_folder, small_layout, until
 
 H1, H2, H3 = (HostName(name) for name in ("h1", "h2", "h3"))
 LIFE = 77
+VOTERS = voter_set((H1, H2, H3), FAST)
 MS = 1_000_000
 
 
@@ -46,7 +48,7 @@ class HotFake:
             elif isinstance(command, ToRider) and isinstance(words.command_in(command.body), words.Greet):
                 for order in self.orders:
                     self.link.tell(FromRider(words.packed(words.Known(msgspec.msgpack.encode(order)))))
-                self.link.tell(FromRider(words.packed(words.Ready(LIFE, False, {}))))
+                self.link.tell(FromRider(words.packed(words.Ready(LIFE, False, {}, voters=VOTERS))))
             elif isinstance(command, ToRider) and isinstance(follow := words.command_in(command.body), words.Follow):
                 self.follows.append(follow)
 

@@ -353,6 +353,9 @@ class Story:
         self.stage.settle()
         core = self.stage.cores[HA]
         lines = ha_lines(core.state) if isinstance(core, HaCore) else []
+        by = self.stage.cores[VIM].state
+        if isinstance(by, vim.State) and by.voters is not None:
+            lines.append(f"voters {by.voters.version}: {' '.join(by.voters.current.members)}")
         for vm, life in self.stage.world.vms.items():
             lines.append(f"VM {vm}: {'up' if life.is_up else 'absent'}, boot {life.boot}")
         for service in self.stage.layout.services:

@@ -265,9 +265,30 @@ def external_granted_bare() -> Layout:
     return replace(layout, grants=Grants("fast"))
 
 
+def registry_four() -> Layout:
+    """A stateful VNF with two standbys, and a fourth host that only votes; all can be switched off."""
+    places = {**THREE, "bare4": "host4"}
+    layout = with_vnf(machines(places, fenced=True), "registry", ("vm1", "vm2", "vm3"))
+    return replace(layout, grants=Grants("fast"))
+
+
+def registry_granted_three() -> Layout:
+    """As registry-three, on hosts that hold grants and can be switched off."""
+    layout = with_vnf(machines(THREE, fenced=True), "registry", ("vm1", "vm2", "vm3"))
+    return replace(layout, grants=Grants("fast"))
+
+
+def registry_granted_fenced() -> Layout:
+    """As registry, on two hosts that hold grants and can be switched off."""
+    return replace(registry_fenced(), grants=Grants("fast"))
+
+
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "registry": registry,
     "registry-granted": registry_granted,
+    "registry-granted-fenced": registry_granted_fenced,
+    "registry-granted-three": registry_granted_three,
+    "registry-four": registry_four,
     "registry-three": registry_three,
     "registry-bare": registry_bare,
     "registry-configured": registry_configured,

@@ -12,11 +12,14 @@ from holdfast.model.actions import (
     IsolateVm,
     IsolateVnfc,
     NoteService,
+    NoteVoters,
     OpenIncident,
     Quiesce,
     RaiseAlarm,
     Refuse,
+    RememberEpochs,
     Send,
+    SetVoters,
     StandBy,
     StandingOrder,
     StartHost,
@@ -46,6 +49,7 @@ TEMPLATES: dict[type, str] = {
     Quiesce: "Quiesce {0.vnfc}",
     ConfirmLoss: "ConfirmLoss of {0.standby} to {0.vnfc}",
     StandingOrder: "StandingOrder {0.number} for {0.service} to {0.host}",
+    SetVoters: "SetVoters {0.voters.version}",
     IsolateVm: "IsolateVm {0.vm} boot {0.boot}",
     StartVm: "StartVm {0.vm} boot {0.boot} ({0.how})",
     FenceHost: "FenceHost {0.host}",
@@ -56,6 +60,7 @@ TEMPLATES: dict[type, str] = {
     ClearAlarm: "ClearAlarm {0.alarm}",
     Refuse: "Refuse {0.what} {0.about}",
     NoteService: "NoteService {0.service} {0.state}",
+    NoteVoters: "NoteVoters {0.voters.version} {0.state}:",
 }
 
 
@@ -67,7 +72,14 @@ def told(party: Party, decision: Decision) -> str:
 def deed(action: Action) -> str:
     if isinstance(action, Send):
         return f"Send to {action.to}: {_message(action.message)}"
+    if isinstance(action, RememberEpochs):
+        known = ", ".join(f"{service} {epoch}" for service, epoch in action.epochs.items())
+        return f"RememberEpochs to {action.host}: {known or 'none so far'}"
     text = TEMPLATES[type(action)].format(action)
+    if isinstance(action, SetVoters):
+        text += f" ({' '.join(action.voters.members)}) {'in use' if action.use else 'on disk'} at {action.host}"
+    if isinstance(action, NoteVoters):
+        text += f" {' '.join(action.voters.members)}"
     if isinstance(action, StartVnfc) and action.service is not None:
         text += f", serving {action.service}"
     if isinstance(action, Activate) and action.in_sync:

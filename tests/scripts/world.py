@@ -16,9 +16,12 @@ from holdfast.model.actions import (
     AgentAction,
     ConfirmLoss,
     FenceHost,
+    HostAction,
     IsolateVm,
     IsolateVnfc,
     Quiesce,
+    RememberEpochs,
+    SetVoters,
     StandBy,
     StandingOrder,
     StartHost,
@@ -44,7 +47,7 @@ from holdfast.model.events import (
     VnfcFailed,
     VnfcReady,
 )
-from holdfast.model.layout import Layout, in_charge, vnfms_of
+from holdfast.model.layout import Layout, first_voters, in_charge, vnfms_of
 from holdfast.model.names import HA, VIM, ActionId, HostName, Party, Role, ServiceName, VmName, VnfcName
 
 News = tuple[Party, Event]
@@ -59,6 +62,8 @@ KINDS: dict[type, str] = {
     Quiesce: "quiescing",
     ConfirmLoss: "confirmation",
     StandingOrder: "order",
+    RememberEpochs: "epochs",
+    SetVoters: "voters",
     IsolateVm: "isolation",
     StartVm: "boot",
     FenceHost: "fencing",
@@ -94,6 +99,8 @@ class World:
         self.layout = layout
         self.vnfcs = {name: SimulatedVnfc() for name in layout.vnfcs}
         self.vms = {name: SimulatedVm() for name in layout.vms}
+        self.voters = dict.fromkeys(layout.hosts, first_voters(layout))
+        """What the voter of each host has on disk, and goes by."""
         self.away: set[HostName] = set()
         self.lives = dict.fromkeys(layout.hosts, 1 if layout.grants is not None else 0)
         """Which life of each host others hear: another one after each time that it was off."""
@@ -158,7 +165,7 @@ class World:
             return None  # Power is switched from outside the host.
         if isinstance(action, IsolateVm | StartVm):
             return self.layout.vms[action.vm].host
-        if isinstance(action, StandingOrder):
+        if isinstance(action, HostAction):
             return action.host
         return self.layout.vnfcs[action.vnfc].host
 
@@ -208,6 +215,8 @@ class World:
                 return self.power_off(action.host)
             case StartHost():
                 return self.join(action.host)
+            case SetVoters() if action.use:
+                self.voters[action.host] = action.voters
             case _:
                 pass
         return []
@@ -335,7 +344,7 @@ class World:
             for name, one in self.vms.items()
             if self.layout.vms[name].host == host
         )
-        return AgentJoined(host, vnfcs, vms, self.lives[host])
+        return AgentJoined(host, vnfcs, vms, self.lives[host], self.voters[host])
 
     def managers(self) -> tuple[Party, ...]:
         return (HA, *vnfms_of(self.layout), VIM)

@@ -9,7 +9,8 @@ from holdfast.core.explain import Incident, incidents, tell, why_runs_where
 from holdfast.core.explain_words import happened, ordered, said
 from holdfast.model import actions, events, messages
 from holdfast.model.actions import CloseIncident
-from holdfast.model.names import IncidentId, VmName
+from holdfast.model.granting import FAST, voter_set
+from holdfast.model.names import HostName, IncidentId, VmName
 from holdfast.model.records import Decided, Record
 from tests.unit.judged_runs import RUNS, good_run
 
@@ -164,6 +165,7 @@ EXAMPLES: dict[str, object] = {
     "within_s": 1.0,
     "successors": (),
     "message": messages.VmUp(X, VmName("x"), 1),
+    "voters": voter_set((HostName("x"),), FAST),
 }
 
 

@@ -46,6 +46,7 @@ def gathered(name: str, folder: str, parties: dict[str, dict[str, Any]]) -> dict
         "now": max((part["now"] for part in present), default=None),
         "vnfs": vnfs,
         "vms": {vm: shown for part in present for vm, shown in part["vms"].items()},
+        "voters": next((part["voters"] for part in present if part.get("voters")), None),
         "incidents": [{"by": part["party"], **one} for part in present for one in part["incidents"]],
         "alarms": {alarm: text for part in present for alarm, text in part["alarms"].items()},
         "managers": {
@@ -63,6 +64,8 @@ def show(document: dict[str, Any]) -> None:
     console.print(_components(document))
     if document["vms"]:
         console.print(_vms(document))
+    if document["voters"] is not None:
+        console.print(_voters(document["voters"]), markup=False)
     for incident in document["incidents"]:
         if incident["closed_at"] is None:
             ago = document["now"] - incident["opened_at"]
@@ -79,6 +82,12 @@ def show(document: dict[str, Any]) -> None:
             continue
         for action in part["outstanding"]:
             console.print(f"{party} waits for {action['action']} of {action['about']} ({action['id']})", markup=False)
+
+
+def _voters(voters: dict[str, Any]) -> str:
+    names = ", ".join(f"{name} (witness)" if name in voters["witnesses"] else name for name in voters["members"])
+    progress = "" if voters["state"] == "sealed" else f"; its change is under way ({voters['state']})"
+    return f"voters: {names} (version {voters['version']}{progress})"
 
 
 def _table(*columns: str) -> Any:

@@ -14,11 +14,14 @@ from holdfast.model.actions import (
     IsolateVm,
     IsolateVnfc,
     NoteService,
+    NoteVoters,
     OpenIncident,
     Quiesce,
     RaiseAlarm,
     Refuse,
+    RememberEpochs,
     Send,
+    SetVoters,
     StandBy,
     StandingOrder,
     StartHost,
@@ -130,6 +133,10 @@ def ordered(action: Action) -> str:
         case StandingOrder(_, host, service, _, holder, _, successors):
             order = ", ".join(one.vnfc for one in successors) or "nobody"
             return f"tells {host} who follows {holder} for {service}: {order}"
+        case RememberEpochs(_, host):
+            return f"tells the voter of {host} which epochs are over"
+        case SetVoters(_, host, voters, use):
+            return f"has {host} {'go by' if use else 'keep'} voter set {voters.version}"
         case FenceHost(_, host):
             return f"fences host {host}"
         case StartHost(_, host):
@@ -148,6 +155,8 @@ def ordered(action: Action) -> str:
             return f"does not {REFUSED.get(what, what + ' of')} {about} now"
         case NoteService(service, state, vnfc):
             return f"notes that {service} is {state}{f' by {vnfc}' if state == 'provided' else ''}"
+        case NoteVoters(voters, state):
+            return f"notes that voter set {voters.version} ({', '.join(voters.members)}) is {state}"
         case _:
             assert_never(action)
 
@@ -192,6 +201,8 @@ WORK = {
     "StartVm": "start of VM",
     "FenceHost": "fencing of host",
     "StartHost": "switching on of host",
+    "RememberEpochs": "epochs for the voter of",
+    "SetVoters": "voter set for",
 }
 
 

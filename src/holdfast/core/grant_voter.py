@@ -35,10 +35,13 @@ FAR_NS = 1 << 62
 class Voter:
     """All instants are of this host's clock."""
 
-    def __init__(self, host: HostName, voter_set: VoterSet, now: int) -> None:
+    def __init__(self, host: HostName, voter_set: VoterSet, now: int, epochs_wait_ns: int = 0) -> None:
         self.host = host
         self.voter_set = voter_set
         self.quarantine_end_ns = now + self.silence_ns()
+        self._epochs_by_ns = now + epochs_wait_ns
+        """Until then it is worth waiting for somebody who knows which epochs are over."""
+        self.knows_floors = False
         self.is_doubting = False
         """The clock cannot be relied on."""
         self.pushed: list[tuple[AgentLife, Ack]] = []
@@ -47,6 +50,10 @@ class Voter:
         self._seats: dict[ServiceName, Seat] = {}
         self._frozen: dict[ServiceName, Seat] = {}
         self._touched: dict[AgentLife, Record] = {}
+
+    @property
+    def silent_until_ns(self) -> int:
+        return self.quarantine_end_ns if self.knows_floors else max(self.quarantine_end_ns, self._epochs_by_ns)
 
     def silence_ns(self) -> int:
         """How long this voter is silent after its start: memory of what it promised before is gone."""
@@ -62,9 +69,14 @@ class Voter:
 
     def set_floors(self, floors: Mapping[ServiceName, int], now: int) -> None:
         """The epochs that the store knows. Before the first promise, so that no older epoch comes back."""
+        self.knows_floors = True
         for service, epoch in floors.items():
             self._raise_floor(service, self._seat(service), epoch, None)
         self._answer_touched(now, None)
+
+    def floors(self, services: Iterable[ServiceName]) -> dict[ServiceName, int]:
+        """Below which number claims are refused here, of each that was ever heard of."""
+        return {service: seat.floor for service in services if (seat := self._seats.get(service)) is not None}
 
     # What arrives.
 
@@ -107,8 +119,8 @@ class Voter:
             return "newer-voter-set", mine
         if self.host not in self.voter_set.members:
             return "no-voter", 0
-        if now < self.quarantine_end_ns:
-            return "quarantine", self.quarantine_end_ns - now
+        if now < self.silent_until_ns:
+            return "quarantine", self.silent_until_ns - now
         return None, 0
 
     def _learn(self, changes: Iterable[Change]) -> None:

@@ -56,7 +56,15 @@ class Grantor:
     holder_type = Holder
     candidate_type = Candidate
 
-    def __init__(self, host: HostName, incarnation: int, profile: Profile, voter_set: VoterSet, now: int) -> None:
+    def __init__(
+        self,
+        host: HostName,
+        incarnation: int,
+        profile: Profile,
+        voter_set: VoterSet,
+        now: int,
+        epochs_wait_ns: int = 0,
+    ) -> None:
         """Begin a life: silent as a voter, and with a kernel that must be closed first (`CloseAll`).
 
         Args:
@@ -65,6 +73,7 @@ class Grantor:
             profile: lengths; that of the promises stands in the voter set.
             voter_set: as it is on this host's disk.
             now: the clock.
+            epochs_wait_ns: for how long the voter is silent at least if it is not told the epochs (`set_floors`).
         """
         wrong = ill_made(voter_set)
         if wrong is not None:
@@ -76,7 +85,7 @@ class Grantor:
         self._out: list[Output] = []
         self._own_post: list[SendTo] = []
         self.members = Members(host, voter_set, profile.rho_ppm)
-        self.voter = self.voter_type(host, voter_set, now)
+        self.voter = self.voter_type(host, voter_set, now, epochs_wait_ns)
         self.claims = Claims()
         self.rounds = self.rounds_type(self.claims, voter_set, profile.rho_ppm)
         self.holder = self.holder_type(profile, self.claims, self.rounds, self._out)
@@ -444,6 +453,6 @@ class Grantor:
         self._instructions.wants_round = True
 
     def _say_floors(self, now: int) -> None:
-        if self._needs_floors and now >= self.voter.quarantine_end_ns and self.members.proposed is None:
+        if self._needs_floors and now >= self.voter.silent_until_ns and self.members.proposed is None:
             self._needs_floors = False
             self._out.append(Doubt("votes without knowing the epochs of the store: an older epoch may come back"))

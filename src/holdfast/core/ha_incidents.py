@@ -8,6 +8,7 @@ it is over; an incident ends when the service is back *and* the failed VNFC is i
 from msgspec.structs import replace
 
 from holdfast.core import escalation
+from holdfast.core.ha_epochs import recorded
 from holdfast.core.ha_state import GroupNow, IncidentNow, VnfcNow
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.model.actions import ClearAlarm, ConfirmLoss, NoteService, RaiseAlarm
@@ -182,6 +183,7 @@ def provided(turn: Turn, name: ServiceName, told: Reason) -> None:
         name,
         replace(service, state="provided", back=back, lost=None, tried=0, unfit=(), loss_accepted=None, interruption=0),
     )
+    recorded(turn, name, service.epoch)
     over = {key: one for key, one in turn.groups[group].incidents.items() if one.service == name}
     turn.note(NoteService(name, "provided", holder, service.epoch), (told,), next(iter(over), None))
     for incident, one in over.items():

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from holdfast.core.ha_epochs import recorded
 from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, service_taken
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
 from holdfast.core.ha_standing import order_known, sealed
@@ -200,6 +201,7 @@ def _done(turn: Turn, event: ActionDone) -> None:
         case ConfirmLoss():
             if action.seal and action.service is not None:
                 sealed(turn, action.service, action.seal - 1)
+                recorded(turn, action.service, action.seal)
         case StandingOrder():
             order_known(turn, action)
         case _:
@@ -292,6 +294,7 @@ def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     turn.agents[event.host] = True
     turn.lives[event.host] = event.life
     turn.met[event.host] = None
+    turn.joined[event.host] = None
     turn.failed_hosts.pop(event.host, None)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
     here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]

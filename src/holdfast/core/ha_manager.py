@@ -5,6 +5,7 @@ core looks after all VNFs that have redundancy. Steps are level-triggered: the e
 state, then each group it touches is planned from what is, except what is already outstanding.
 """
 
+from holdfast.core.ha_epochs import tell_epochs
 from holdfast.core.ha_intake import take_in
 from holdfast.core.ha_planning import plan
 from holdfast.core.ha_state import State, deadline, initial, outstanding
@@ -37,4 +38,5 @@ def step(layout: Layout, state: State, observed: Observed, now: float) -> tuple[
     for group, refused in refusals.items():
         turn.refusals = refused
         turn.say_refusals(group)
+    tell_epochs(turn)
     return turn.state(), tuple(turn.desk.decisions)

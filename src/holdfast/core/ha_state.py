@@ -100,6 +100,8 @@ class ServiceNow(Struct, frozen=True):
     lost: Reason | None = None
     back: Reason | None = None
     loss_accepted: Reason | None = None
+    recorded: int = 0
+    """The highest number that a majority of the voters is known to have recorded."""
     sealed: int = 0
     """Numbers up to this one can succeed no more (ConfirmLoss)."""
     ordered: OrderNow = OrderNow()

@@ -34,6 +34,10 @@ class Turn:
         self.late = dict(state.late)
         self.wakes = dict(state.wakes)
         self.failed_hosts = dict(state.failed_hosts)
+        self.recorded: dict[ServiceName, int] = {}
+        """Numbers that a majority has recorded, as far as this step has brought them."""
+        self.joined: dict[HostName, None] = {}
+        """Hosts whose agents have joined in this step."""
         self.touched: dict[GroupName, None] = {}
         """Groups still to be planned, in order."""
         self.refusals: Refusals = {}

@@ -105,6 +105,10 @@ class Desk:
         """Stop waiting for actions that something wider has overtaken."""
         self._pending = {number: one for number, one in self._pending.items() if not meaningless(one.action)}
 
+    def awaited(self) -> tuple[Awaited, ...]:
+        """In the order in which they were decided."""
+        return tuple(one.action for one in self._pending.values())
+
     def awaits(self, wanted: Callable[[Awaited], bool]) -> bool:
         return any(wanted(one.action) for one in self._pending.values())
 

@@ -69,11 +69,21 @@ class Draft:
         self.hosts = dict(state.hosts)
         self.reports = dict(state.reports)
         self.timers = dict(state.timers)
+        self.voters = state.voters
+        self.alarmed_voters = dict.fromkeys(state.alarmed_voters)
         self.touched_vms: dict[VmName, None] = {}
         self.touched_hosts: dict[HostName, None] = {}
 
     def state(self) -> State:
-        return State(self.desk.ledger(), self.vms, self.hosts, self.reports, self.timers)
+        return State(
+            self.desk.ledger(),
+            self.vms,
+            self.hosts,
+            self.reports,
+            self.timers,
+            self.voters,
+            tuple(self.alarmed_voters),
+        )
 
     def reason(self, code: Code, about: str, detail: str = "") -> Reason:
         """A reason that rests on what is being observed now."""

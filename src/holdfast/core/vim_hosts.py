@@ -8,9 +8,10 @@ from holdfast.core.escalation import Counter
 from holdfast.core.ledger import UNANSWERED_S, Reasons
 from holdfast.core.vim_draft import NO_INCIDENT, Draft
 from holdfast.core.vim_repair import RETRY_S, begin_repair, condemn, fault_in_vm, start_failed_again, try_again
+from holdfast.core.vim_voters import OFF_FOR_LONG_S, helps_to_be_off, voters_told
 from holdfast.model.actions import IsolateVm, RaiseAlarm, Refuse, StartHost, StartVm
 from holdfast.model.events import AgentJoined, HostFailed, VmFact
-from holdfast.model.layout import Layout, grant_suffices
+from holdfast.model.layout import grant_suffices
 from holdfast.model.messages import HostIsOff, VmIsolated
 from holdfast.model.names import HostName, IncidentId, VmName
 from holdfast.model.reasons import Reason
@@ -26,7 +27,9 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
     host = event.host
     if host not in draft.layout.hosts:
         return
-    life = draft.change_host(host, joined=True, is_silent=False, has_joined=True, life=event.life)
+    life = draft.change_host(host, joined=True, is_silent=False, has_joined=True, life=event.life, off=None)
+    draft.timers.pop(f"off:{host}", None)
+    voters_told(draft, host, event.voters)
     vms = draft.region.vms_on.get(host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm in vms)
     if life.phase == "starting":
@@ -60,9 +63,10 @@ def _is_away(draft: Draft, host: HostName) -> None:
 def host_failed(draft: Draft, event: HostFailed) -> None:
     """Other hosts' agents agree that it is silent, so there is no need to wait any longer for its agent.
 
-    It is switched off where that is needed: a service there may be taken over only then, or VMs there are to be
-    repaired. What the end of its grant makes free is not waited for here. News of a life of it that was followed by the
-    one which has joined are old: they were late, or told to a manager that has only begun to lead.
+    It is switched off where that is needed: a service there may be taken over only then, VMs there are to be repaired,
+    or the others vote better without it. What the end of its grant makes free is not waited for here. News of a life of
+    it that was followed by the one which has joined are old: they were late, or told to a manager that has only begun
+    to lead.
     """
     host = event.host
     if host not in draft.layout.hosts:
@@ -74,7 +78,7 @@ def host_failed(draft: Draft, event: HostFailed) -> None:
         return
     draft.change_host(host, is_silent=True, life=event.life or draft.host(host).life)
     _is_away(draft, host)
-    if draft.host(host).phase != "away" or not _needs_to_be_off(draft.layout, host):
+    if draft.host(host).phase != "away" or not _needs_to_be_off(draft, host):
         return
     silent = draft.reason("host-failed", host, f"found by {event.by}" + (f": {event.detail}" if event.detail else ""))
     if draft.has_fence(host):
@@ -95,9 +99,12 @@ def host_returned(draft: Draft, host: HostName) -> None:
         _host_was_only_away(draft, host)
 
 
-def _needs_to_be_off(layout: Layout, host: HostName) -> bool:
+def _needs_to_be_off(draft: Draft, host: HostName) -> bool:
+    layout = draft.layout
     if layout.grants is None:
         return False
+    if helps_to_be_off(draft, host):
+        return True
     repaired = any(vm.host == host and vm.repair != "none" for vm in layout.vms.values())
     beyond_grant = any(vnfc.host == host and not grant_suffices(layout, vnfc.group) for vnfc in layout.vnfcs.values())
     return repaired or beyond_grant
@@ -240,8 +247,17 @@ def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
         gone = HostIsOff(life.incident or IncidentId(NO_INCIDENT), host, fenced.detail, life.life)
         draft.tell(draft.region.vnfms_on.get(host, ()), gone, reasons)
     draft.change_host(
-        host, phase="starting", joined=False, seen_vms=None, why=reasons, errors=Counter(), fence_alarmed=False
+        host,
+        phase="starting",
+        joined=False,
+        seen_vms=None,
+        why=reasons,
+        errors=Counter(),
+        fence_alarmed=False,
+        off=fenced,
+        off_since=draft.now,
     )
+    draft.timers[f"off:{host}"] = draft.now + OFF_FOR_LONG_S
     switch_on(draft, host)
 
 

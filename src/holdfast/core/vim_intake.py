@@ -24,7 +24,8 @@ from holdfast.core.vim_hosts import (
 )
 from holdfast.core.vim_messages import message_received
 from holdfast.core.vim_repair import not_isolated, remind, try_again
-from holdfast.model.actions import FenceHost, IsolateVm, StartHost, StartVm
+from holdfast.core.vim_voters import voters_not_set, voters_set, voters_time
+from holdfast.model.actions import FenceHost, IsolateVm, SetVoters, StartHost, StartVm
 from holdfast.model.events import (
     ActionDone,
     ActionFailed,
@@ -113,6 +114,8 @@ def _done(draft: Draft, pending: Pending, detail: str) -> None:
         case FenceHost() as fence:
             if draft.host(fence.host).phase in ("fencing", "fence-failed"):
                 host_is_off(draft, fence.host, detail)
+        case SetVoters() as told:
+            voters_set(draft, told)
         case _:
             pass  # A host that was switched on is back when its agent joins; messages need no more.
 
@@ -129,6 +132,8 @@ def _failed(draft: Draft, pending: Pending, why: str) -> None:
             not_switched_off(draft, fence.host, why)
         case StartHost() as start_host:
             not_switched_on(draft, start_host.host, why)
+        case SetVoters() as told:
+            voters_not_set(draft, told, why)
         case _:
             pass
 
@@ -185,3 +190,7 @@ def _due(draft: Draft, kind: str, name: str) -> None:
         case "start":
             if draft.host(HostName(name)).phase == "starting":
                 switch_on(draft, HostName(name))
+        case "voters":
+            voters_time(draft, name)
+        case "voter" | "off":
+            pass  # Planned anew with every step.

@@ -12,6 +12,7 @@ from holdfast.core.vim_draft import NO_INCIDENT, Draft
 from holdfast.core.vim_hosts import power_limit
 from holdfast.core.vim_repair import give_up
 from holdfast.core.vim_state import Repair
+from holdfast.core.vim_voters import plan_voters
 from holdfast.model.actions import FenceHost, IsolateVm, StartVm
 from holdfast.model.layout import Vm
 from holdfast.model.messages import VmUp
@@ -27,6 +28,7 @@ def plan(draft: Draft) -> None:
         _plan_vm(draft, vm)
     for host in tuple(draft.touched_hosts):
         _close_host(draft, host)
+    plan_voters(draft)
 
 
 def _switch_off_when_allowed(draft: Draft, host: HostName) -> None:

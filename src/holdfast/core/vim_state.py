@@ -10,7 +10,9 @@ from msgspec import Struct
 from holdfast.core.escalation import Counter
 from holdfast.core.ledger import Ledger, Reasons
 from holdfast.model.events import VmFact
+from holdfast.model.granting import VoterSet
 from holdfast.model.names import HostName, IncidentId, Party, VmName
+from holdfast.model.reasons import Reason
 
 VmPhase = Literal["down", "starting", "up", "failed", "isolating", "stuck", "given-up"]
 """down: nothing of it runs, it is started as soon as it may be; failed: something of it may still run;
@@ -75,6 +77,32 @@ class HostLife(Struct, frozen=True):
     """What its agent saw when it joined though the host is to be switched off, should that be called off."""
     repairs: Counter = Counter()
     """How often it was switched off because errors pointed to it."""
+    off: Reason | None = None
+    """Confirmed off, by its device or by a person; till its agent joins."""
+    off_since: float = 0.0
+    locked: Reason | None = None
+    """A person has said that it is off: it is left alone until a person says otherwise."""
+
+
+class VotersNow(Struct, frozen=True):
+    """The newest voter set, and how far it has come."""
+
+    current: VoterSet
+    kept: dict[HostName, int] = {}
+    """The newest version that each host is known to have on disk."""
+    used: dict[HostName, int] = {}
+    """The newest version that the voter of each host is known to go by."""
+    why: Reasons = ()
+    is_used: bool = False
+    """All are told to go by it, and not only to have it on disk."""
+    is_late: bool = False
+    """Those that do not have it on disk by now are not waited for."""
+    is_sealed: bool = False
+    """Nobody can be promised anything by the version before any more, so that the next one may be made."""
+
+    @property
+    def version(self) -> int:
+        return self.current.version
 
 
 class Reported(Struct, frozen=True):
@@ -93,3 +121,7 @@ class State(Struct, frozen=True):
     reports: dict[IncidentId, Reported] = {}
     timers: dict[str, float] = {}
     """`<kind>:<name>` to the time when something has to be looked at again."""
+    voters: VotersNow | None = None
+    """None: nobody votes here, or nothing was looked at yet."""
+    alarmed_voters: tuple[HostName, ...] = ()
+    """Hosts with an alarm about what their voter goes by."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from holdfast.model.granting import VoterSet
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, IncidentId, Party, ServiceName, VmName, VnfcName
 from holdfast.model.reasons import Reason
@@ -126,6 +127,27 @@ class StandingOrder(Struct, frozen=True, tag=True):
     """In the order in which they are to try."""
 
 
+class RememberEpochs(Struct, frozen=True, tag=True):
+    """Tell the voter of a host which numbers a majority has recorded: claims under lower ones are over.
+
+    Given whenever such a number is known, and all of them to each agent that joins: a voter forgets with its process.
+    """
+
+    id: ActionId
+    host: HostName
+    epochs: dict[ServiceName, int]
+
+
+class SetVoters(Struct, frozen=True, tag=True):
+    """Have the voter set on the host's disk; with `use`, go by it. Done when that is so, for it or a newer one."""
+
+    id: ActionId
+    host: HostName
+    voters: VoterSet
+    use: bool
+    """First everybody has it on disk, which takes its time; then all go by it at once, so that no grant lapses."""
+
+
 class IsolateVm(Struct, frozen=True, tag=True):
     """End the VM and take its port away; done when its processes and its port are gone."""
 
@@ -207,11 +229,20 @@ class NoteService(Struct, frozen=True, tag=True):
     epoch: int
 
 
+class NoteVoters(Struct, frozen=True, tag=True):
+    """How far the voter set has come: made (in the store), used (told to be gone by), sealed (none before it is)."""
+
+    voters: VoterSet
+    state: Literal["made", "used", "sealed"]
+
+
 VnfcAction = StartVnfc | StopVnfc | IsolateVnfc | Activate | StandBy | Quiesce | ConfirmLoss
 VmAction = IsolateVm | StartVm
-AgentAction = VnfcAction | StandingOrder | VmAction
+HostAction = StandingOrder | RememberEpochs | SetVoters
+"""For a host's agent as such."""
+AgentAction = VnfcAction | HostAction | VmAction
 PowerAction = FenceHost | StartHost
-Note = OpenIncident | CloseIncident | RaiseAlarm | ClearAlarm | Refuse | NoteService
+Note = OpenIncident | CloseIncident | RaiseAlarm | ClearAlarm | Refuse | NoteService | NoteVoters
 Action = AgentAction | PowerAction | Send | Note
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from holdfast.model.granting import VoterSet
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, Party, Role, ServiceName, VmName, VnfcName, VnfName
 
@@ -113,6 +114,8 @@ class AgentJoined(Struct, frozen=True, tag=True):
     vms: tuple[VmFact, ...]
     life: int = 0
     """Which life of the host other hosts hear, where agents hold grants: another one after each restart; 0: none."""
+    voters: VoterSet | None = None
+    """Where agents hold grants: the voter set that its voter goes by, which is on its disk."""
 
 
 class AgentLost(Struct, frozen=True, tag=True):

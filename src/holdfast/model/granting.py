@@ -32,6 +32,8 @@ SEATS_MAX = 4096
 SENT_MAX = 512
 """Sent ASKs whose answers still count."""
 VOTERS_MAX = 15
+EPOCHS_WAIT_NS = 3 * SECOND
+"""A voter that has started, and whose silence is over, waits so long at most to hear which epochs are over."""
 ROUNDS_APART_NS = 200 * US
 """Rounds outside the heartbeat are begun no closer, so that a burst of claims makes few of them."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from holdfast.model.granting import PROFILES, SECOND, Profile
+from holdfast.model.granting import PROFILES, SECOND, Profile, VoterSet, voter_set
 from holdfast.model.names import (
     HA,
     GroupName,
@@ -238,6 +238,17 @@ class Layout(Struct, frozen=True):
     """Longest outage by service availability level: configuration (SAL-T)."""
     grants: Grants | None = None
     """None: one machine, or one manager that everybody obeys; no protection across partitions."""
+
+
+def first_voters(layout: Layout) -> VoterSet | None:
+    """The voter set that a deployment begins with: all its hosts; None where nothing is agreed by grants."""
+    if layout.grants is None:
+        return None
+    return voter_set(tuple(layout.hosts), layout.grants.lengths, witnesses=witnesses_of(layout))
+
+
+def witnesses_of(layout: Layout) -> tuple[HostName, ...]:
+    return tuple(name for name, host in layout.hosts.items() if host.witness)
 
 
 def in_charge(layout: Layout, vnf: VnfName) -> Party:

@@ -15,9 +15,12 @@ from holdfast.model.actions import (
     Activate,
     AgentAction,
     ConfirmLoss,
+    HostAction,
     IsolateVm,
     IsolateVnfc,
     Quiesce,
+    RememberEpochs,
+    SetVoters,
     StandBy,
     StandingOrder,
     StartVnfc,
@@ -150,6 +153,7 @@ class Agent:
             tuple(life.fact() for life in self._vnfcs.values()),
             tuple(vm.fact() for vm in self._vms.values()),
             self._exclusive.life,
+            self._exclusive.voters,
         )
 
     def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
@@ -182,8 +186,8 @@ class Agent:
     async def _carry_out(self, action: AgentAction) -> Outcome:
         outcome: Outcome
         try:
-            if isinstance(action, StandingOrder):
-                detail = await self._standing.order(action)
+            if isinstance(action, HostAction):
+                detail = await self._as_host(action)
             elif isinstance(action, VmAction):
                 detail = await self._with_vm(action)
             else:
@@ -203,12 +207,24 @@ class Agent:
         return outcome
 
     def _vm_is_gone(self, action: AgentAction) -> bool:
-        if isinstance(action, VmAction | StandingOrder):
+        if isinstance(action, VmAction | HostAction):
             return False
         life = self._vnfcs.get(action.vnfc)
         if life is None:
             return False
         return life.vm_is_gone or (isinstance(action, StartVnfc) and life.is_of_another_boot(action.boot))
+
+    async def _as_host(self, action: HostAction) -> str:
+        match action:
+            case StandingOrder():
+                return await self._standing.order(action)
+            case RememberEpochs():
+                await self._exclusive.take_epochs(action.epochs)
+                return "known to its voter"
+            case SetVoters():
+                return await self._exclusive.set_voters(action.voters, use=action.use)
+            case _:
+                assert_never(action)
 
     async def _with_vm(self, action: VmAction) -> str:
         vm = self._vms.get(action.vm)

@@ -7,7 +7,8 @@ which nothing is heard within the limit is given up, so that it cannot be held b
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,10 +17,11 @@ from holdfast.core.suspicion_words import PeerChanged, in_ms, patience
 from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
 from holdfast.model.events import HostFailed
-from holdfast.model.granting import DEFAULT, Succession, Successor
-from holdfast.model.layout import Layout, Service
-from holdfast.model.names import HostName, ServiceName
+from holdfast.model.granting import DEFAULT, Succession, Successor, VoterSet
+from holdfast.model.layout import Layout, Service, in_charge, witnesses_of
+from holdfast.model.names import HA, HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
+from holdfast.runtime.agent_voters import AgentVoters
 from holdfast.runtime.exclusivity import Told
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor, HotEnd
@@ -62,6 +64,11 @@ class HeldGrants:
         self._asked: list[Callable[[tuple[HostFailed, ...]], None]] = []
         """Who waits for the answer which hosts are silent."""
         self._incarnation = 0
+        self._voters = AgentVoters(
+            partial(self._door.keep_voters, folder.voters(host)),
+            self._tell,
+            lambda text: self._say("voters-not-written", host, text),
+        )
         self.gate_is_timed = False
 
     # --- life
@@ -117,10 +124,11 @@ class HeldGrants:
             me=self._host,
             profile=grants.lengths if grants is not None else DEFAULT,
             members=tuple(self._layout.hosts),
-            witnesses=tuple(name for name, host in self._layout.hosts.items() if host.witness),
+            witnesses=witnesses_of(self._layout),
             addresses={service.name: service.address for service in self._layout.services.values()},
             table=self._table,
-            voter_set_file=str(self._folder.hot_settings(self._host).with_suffix(".voters")),
+            voter_set_file=str(self._folder.voters(self._host)),
+            learns_epochs=any(in_charge(self._layout, vnf) == HA for vnf in self._layout.vnfs),
             interface=self._layout.hosts[self._host].bridge if self._carries_addresses() else "",
         )
 
@@ -131,6 +139,7 @@ class HeldGrants:
         if self._alive is not None:
             self._alive.cancel()
             await asyncio.gather(self._alive, return_exceptions=True)
+        await self._voters.close()
         if self._end is None:
             return
         if end_all:
@@ -207,6 +216,16 @@ class HeldGrants:
         if len(self._asked) == 1:
             self._send(packed(AskStanding()))
 
+    @property
+    def voters(self) -> VoterSet | None:
+        return self._voters.in_use
+
+    async def set_voters(self, voters: VoterSet, *, use: bool) -> str:
+        return await self._voters.set_voters(voters, use=use)
+
+    async def take_epochs(self, epochs: Mapping[ServiceName, int]) -> dict[ServiceName, int]:
+        return await self._voters.take_epochs(epochs)
+
     # --- what happens
 
     def _read(self, packet: bytes) -> None:
@@ -241,6 +260,7 @@ class HeldGrants:
             answer(found)
 
     def _heard(self, news: words.GrantNews) -> None:
+        self._voters.heard(news)
         match news:
             case words.Ready():
                 if self._ready is not None and not self._ready.done():
@@ -261,8 +281,11 @@ class HeldGrants:
             case words.NotHeld(service=service, epoch=epoch, how=how, why=why):
                 self._not_held(service, epoch, how, why)
             case words.Said(name=name, about=about, detail=detail):
-                if self._told is not None:
-                    self._told.said(name, about, detail)
+                self._say(name, about, detail)
+
+    def _say(self, name: str, about: str, detail: str) -> None:
+        if self._told is not None:
+            self._told.said(name, about, detail)
 
     def _held(self, service: ServiceName, epoch: int, again: bool) -> None:
         wanted = self._claims.get(service)
@@ -288,6 +311,7 @@ class HeldGrants:
         if self._end is not None:
             self._end.close()
             self._end = None
+        self._voters.gone()
         for followed in self._followed.values():
             if not followed.done():
                 followed.set_result(None)

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from holdfast.core.explain_words import happened
 from holdfast.errors import HoldfastError, UserError, WorldError
-from holdfast.model.actions import AgentAction, IsolateVm, StandingOrder, StartVm
+from holdfast.model.actions import AgentAction, IsolateVm, RememberEpochs, SetVoters, StandingOrder, StartVm
 from holdfast.model.events import (
     ActionDone,
     ActionFailed,
@@ -262,6 +262,8 @@ class AgentProcess:
 def _target(action: AgentAction) -> str:
     if isinstance(action, StandingOrder):
         return action.service
+    if isinstance(action, RememberEpochs | SetVoters):
+        return action.host
     return action.vm if isinstance(action, IsolateVm | StartVm) else action.vnfc
 
 

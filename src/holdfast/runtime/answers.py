@@ -35,6 +35,7 @@ def status_of(layout: Layout, seat: Seat, joined: dict[HostName, bool], now: flo
         "agents": joined,
         "vnfs": _vnfs(layout, seat),
         "vms": {vm.name: _vm(vm, view) for vm in layout.vms.values()} if seat.party == VIM else {},
+        "voters": None if view.voters is None else msgspec.to_builtins(view.voters),
         "incidents": [{"incident": name, **msgspec.to_builtins(incident)} for name, incident in view.incidents.items()],
         "alarms": view.alarms,
         "outstanding": [

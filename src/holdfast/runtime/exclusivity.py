@@ -7,8 +7,10 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
 from holdfast.model.events import HostFailed
+from holdfast.model.granting import VoterSet
 from holdfast.model.layout import Service
 from holdfast.model.names import HostName, ServiceName
 
@@ -69,6 +71,16 @@ class Exclusivity(Protocol):
     async def follow(self, order: StandingOrder) -> None:
         """Returns when nothing can come of an older order any more; what has come of one has been told before."""
 
+    @property
+    def voters(self) -> VoterSet | None:
+        """What the voter of this host goes by; None where there is none."""
+
+    async def set_voters(self, voters: VoterSet, *, use: bool) -> str:
+        """Returns when it is on disk; with `use`, when the voter goes by it, or by a newer one."""
+
+    async def take_epochs(self, epochs: Mapping[ServiceName, int]) -> dict[ServiceName, int]:
+        """Have the voter go by these epochs; answer below which number it refuses claims."""
+
     async def close(self, *, end_all: bool) -> None: ...
 
 
@@ -78,6 +90,7 @@ class Unguarded:
     is_shared = False
     gate_is_timed = False
     life = 0
+    voters = None
 
     def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
         answer(())
@@ -96,6 +109,12 @@ class Unguarded:
 
     async def follow(self, order: StandingOrder) -> None:
         return
+
+    async def set_voters(self, voters: VoterSet, *, use: bool) -> str:
+        raise WorldError("nobody votes here: this deployment has no grants")
+
+    async def take_epochs(self, epochs: Mapping[ServiceName, int]) -> dict[ServiceName, int]:
+        raise WorldError("nobody votes here: this deployment has no grants")
 
     async def close(self, *, end_all: bool) -> None:
         return

@@ -73,8 +73,12 @@ class RunFolder:
         return self.root / f"hot-{host}.sock"
 
     def hot_settings(self, host: HostName) -> Path:
-        """What the hot process of a host is started with; its voter set lies beside it."""
+        """What the hot process of a host is started with."""
         return self.root / "hot" / f"{host}.json"
+
+    def voters(self, host: HostName) -> Path:
+        """The voter set that the voter of a host goes by: it must not forget it."""
+        return self.root / "hot" / f"{host}.voters"
 
     def terms(self, host: HostName) -> Path:
         """The newest terms of managers that the agent of a host has followed."""

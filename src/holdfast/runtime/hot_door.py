@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from holdfast.errors import HoldfastError, MachineLacks, UserError, WorldError
+from holdfast.model.granting import VoterSet
+from holdfast.runtime import voter_file
 from holdfast.runtime.hot_link import connected
 from holdfast.runtime.hot_words import PACKET_BYTES_MAX
 
@@ -34,6 +36,9 @@ class HotDoor(Protocol):
     async def reach(self, path: Path, settings: Path, log: Path, heard: Heard) -> HotEnd:
         """Connect to the hot process that listens at `path`; where none does, start one with these settings."""
 
+    async def keep_voters(self, path: Path, voters: VoterSet) -> None:
+        """As `voter_file.keep`, without holding up the caller's loop while the disk writes."""
+
 
 class SpawnedHot:
     """A process of this machine."""
@@ -51,6 +56,9 @@ class SpawnedHot:
                 if process.poll() is not None:
                     raise _ended(process.returncode, log, before) from None
                 await asyncio.sleep(CALL_AGAIN_S)
+
+    async def keep_voters(self, path: Path, voters: VoterSet) -> None:
+        await asyncio.to_thread(voter_file.keep, path, voters)
 
 
 def _ended(status: int, log: Path, before: int) -> HoldfastError:

@@ -3,7 +3,18 @@
 import msgspec
 from msgspec import Struct
 
-from holdfast.model.granting import Held, Lapsed, Lost, Profile, Refused, Regained, Released, Succession, Taking
+from holdfast.model.granting import (
+    Held,
+    Lapsed,
+    Lost,
+    Profile,
+    Refused,
+    Regained,
+    Released,
+    Succession,
+    Taking,
+    VoterSet,
+)
 from holdfast.model.names import HostName, ServiceName
 
 AGENT_SILENT_NS = 3_000_000_000
@@ -23,6 +34,8 @@ class GrantSettings(Struct, frozen=True):
     table: str
     """Name of the agent's tables in the kernel: that of its gates."""
     voter_set_file: str
+    learns_epochs: bool = True
+    """Somebody tells which epochs are over; False where no service can ever go to another host."""
     interface: str = ""
     """Interface of the host that carries addresses of VNFCs without a VM."""
     way: str = "best"
@@ -68,6 +81,39 @@ class Followed(Struct, frozen=True, tag=True):
     number: int
 
 
+class TakeEpochs(Struct, frozen=True, tag=True):
+    """These numbers are recorded by a majority: claims under lower ones are over. Answered by `EpochsTaken`."""
+
+    number: int
+    epochs: dict[ServiceName, int]
+
+
+class EpochsTaken(Struct, frozen=True, tag=True):
+    """Done; and below which number claims are refused here."""
+
+    number: int
+    floors: dict[ServiceName, int]
+
+
+class VotersWritten(Struct, frozen=True, tag=True):
+    """This voter set is on disk; with `use`, it shall be gone by. Answered by `VotersAre`."""
+
+    voters: VoterSet
+    use: bool
+
+
+class WriteVoters(Struct, frozen=True, tag=True):
+    """The voter wants to go by this: have it on disk, and say `VotersWritten`."""
+
+    voters: VoterSet
+
+
+class VotersAre(Struct, frozen=True, tag=True):
+    """The voter goes by this, which is on disk."""
+
+    voters: VoterSet
+
+
 class Alive(Struct, frozen=True, tag=True):
     """The agent is there, and looks after what is held."""
 
@@ -84,6 +130,8 @@ class Ready(Struct, frozen=True, tag=True):
     held: dict[ServiceName, int]
     claimed: tuple[ServiceName, ...] | None = None
     """What is claimed for this host, be it held at this moment or not; None where that is not said."""
+    voters: VoterSet | None = None
+    """What its voter goes by; None where that is not said."""
 
 
 class PortGuarded(Struct, frozen=True, tag=True):
@@ -99,7 +147,7 @@ class Said(Struct, frozen=True, tag=True):
     detail: str
 
 
-GrantCommand = Claim | GiveUp | GuardPort | Follow | Alive | Greet
+GrantCommand = Claim | GiveUp | GuardPort | Follow | TakeEpochs | VotersWritten | Alive | Greet
 
 
 class HeldNow(Struct, frozen=True, tag=True):
@@ -118,7 +166,7 @@ class NotHeld(Struct, frozen=True, tag=True):
     why: str = ""
 
 
-GrantNews = Ready | Known | PortGuarded | Said | HeldNow | NotHeld | Followed
+GrantNews = Ready | Known | PortGuarded | Said | HeldNow | NotHeld | Followed | EpochsTaken | WriteVoters | VotersAre
 
 _ENCODE = msgspec.msgpack.Encoder()
 _COMMANDS: msgspec.msgpack.Decoder[GrantCommand] = msgspec.msgpack.Decoder(GrantCommand)

@@ -6,11 +6,8 @@ Always: what the kernel confirms is said with a time that was read after it had.
 long holds nothing.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
-
-import msgspec
 
 from holdfast.core.grants import Grantor
 from holdfast.core.suspicion_words import Noticed, PeerChanged
@@ -19,6 +16,7 @@ from holdfast.drivers.window_choice import open_window
 from holdfast.drivers.window_order import Outcome
 from holdfast.errors import PeerError, WorldError
 from holdfast.model.granting import (
+    EPOCHS_WAIT_NS,
     Arm,
     Close,
     CloseAll,
@@ -28,13 +26,13 @@ from holdfast.model.granting import (
     Own,
     Persist,
     SendTo,
-    VoterSet,
     voter_set,
 )
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.hot_clock import KERNEL_CLOCKS, Clocks
 from holdfast.runtime.hot_grant_words import GrantSettings
+from holdfast.runtime.hot_voters import HotVoters, voters_at_start
 from holdfast.wire.peer import LETTERS_MAX, packed, unpacked
 
 CLOCKS_EVERY_NS = 1_000_000_000
@@ -67,7 +65,14 @@ class GrantRider:
         """The newest order of each service, for an agent that starts again."""
         self._alive_ns = now_ns
         self._clocks_ns = now_ns
-        self.grantor = Grantor(settings.me, incarnation, settings.profile, _voter_set(settings), now_ns)
+        path = Path(settings.voter_set_file)
+        first = voter_set(settings.members, settings.profile, witnesses=settings.witnesses)
+        self.grantor = Grantor(
+            settings.me, incarnation, settings.profile, voters_at_start(path, first), now_ns, EPOCHS_WAIT_NS
+        )
+        if not settings.learns_epochs:
+            self.grantor.set_floors({}, now_ns)
+        self._voters = HotVoters(settings.me, path, self.grantor, clocks, self._tell)
         self._carry_out()
 
     # What the loop calls.
@@ -75,6 +80,7 @@ class GrantRider:
     def beat(self, now_ns: int) -> None:
         """The ASKs of this round go with the heartbeats."""
         self._look_after_agent(now_ns)
+        self._voters.beat(now_ns)
         if self._unclosed:
             reason, self._unclosed = self._unclosed, ""
             self.grantor.kernel_failed(reason, now_ns)
@@ -122,6 +128,10 @@ class GrantRider:
                 self._following[order.service] = order.revision
                 if order.revision >= self._orders.get(order.service, (0, b""))[0]:
                     self._orders[order.service] = (order.revision, told)
+            case words.TakeEpochs():
+                self._voters.learn(command, now)
+            case words.VotersWritten(voters=voters, use=use):
+                self._voters.written(voters, now, use=use)
             case words.Alive():
                 pass
             case words.Greet():
@@ -152,7 +162,7 @@ class GrantRider:
                 self._following[service] = revision
         timed = self._window is not None and self._window.gate_is_timed
         claimed = tuple(one.service for one in self.grantor.claims if one.step == "take" and one.is_live)
-        self._tell(words.Ready(self._incarnation, timed, dict(self._held), claimed))
+        self._tell(words.Ready(self._incarnation, timed, dict(self._held), claimed, self._voters.in_use))
 
     def set_peers(self, peers: Iterable[HostName], now_ns: int) -> None:
         """The voters are a matter of the voter set, not of the peers that are heard."""
@@ -188,8 +198,7 @@ class GrantRider:
             case Own() | Disown() | Close() | CloseAll():
                 self._change(output)
             case Persist():
-                _write(Path(self._settings.voter_set_file), output.voter_set)
-                self.grantor.persisted(output.voter_set.version, self._clocks.raw_ns())
+                self._voters.persist(output.voter_set, self._clocks.raw_ns(), self._alive_ns)
             case Doubt():
                 self._tell(words.Said("grants-in-doubt", self._settings.me, output.reason))
             case _:
@@ -281,28 +290,3 @@ def make_window(settings: GrantSettings) -> Window | None:
     if settings.interface:
         window.guard(settings.interface)
     return window
-
-
-def _voter_set(settings: GrantSettings) -> VoterSet:
-    """As it is on this host's disk; at the very first start that of the descriptor."""
-    path = Path(settings.voter_set_file)
-    if path.is_file():
-        return msgspec.json.decode(path.read_bytes(), type=VoterSet)
-    first = voter_set(settings.members, settings.profile, witnesses=settings.witnesses)
-    _write(path, first)
-    return first
-
-
-def _write(path: Path, voters: VoterSet) -> None:
-    """On disk, fsynced, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(msgspec.json.encode(voters))
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

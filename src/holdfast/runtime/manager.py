@@ -21,9 +21,11 @@ from holdfast.model.actions import (
     ConfirmLoss,
     Decision,
     FenceHost,
+    HostAction,
     IsolateVm,
     Note,
     Send,
+    SetVoters,
     StandingOrder,
     StartHost,
     StartVm,
@@ -184,7 +186,7 @@ class Pump:
             return None
         if isinstance(action, IsolateVm | StartVm):
             return self._layout.vms[action.vm].host
-        if isinstance(action, StandingOrder):
+        if isinstance(action, HostAction):
             return action.host
         return self._layout.vnfcs[action.vnfc].host
 
@@ -206,9 +208,9 @@ class Pump:
         elif isinstance(action, FenceHost | StartHost):
             self._switch(seat, action)
         elif (host := self.host_of(action)) is not None:
-            if isinstance(action, ConfirmLoss | StandingOrder) and not seat.is_kept(seat.version):
+            if isinstance(action, ConfirmLoss | StandingOrder | SetVoters) and not seat.is_kept(seat.version):
                 # The active would acknowledge alone although the store does not know it (SY-1); and whoever leads next
-                # has to know who may take over.
+                # has to know who may take over, and who votes.
                 self._owed[seat.party].append((seat.version, partial(self._to_agent, seat, host, action)))
                 return
             self._reach.agent(seat, host, action)

@@ -19,6 +19,7 @@ from holdfast.model.actions import (
     IsolateVm,
     IsolateVnfc,
     NoteService,
+    NoteVoters,
     OpenIncident,
     Quiesce,
     RaiseAlarm,
@@ -78,6 +79,14 @@ class IncidentView(Struct, frozen=True):
     outcome: str = ""
 
 
+class VotersView(Struct, frozen=True):
+    version: int
+    state: str
+    members: tuple[HostName, ...]
+    witnesses: tuple[HostName, ...]
+    since: float
+
+
 class View(Struct, frozen=True):
     agents: dict[HostName, bool] = {}
     """Whether the agent of the host is joined."""
@@ -88,6 +97,8 @@ class View(Struct, frozen=True):
     alarms: dict[str, str] = {}
     under_way: dict[ActionId, Action] = {}
     """Actions whose outcome will change what is shown."""
+    voters: VotersView | None = None
+    """None where nobody votes, or as far as this manager knows."""
 
 
 K = TypeVar("K")
@@ -226,6 +237,9 @@ def _decided(view: View, record: Decided) -> View:
                 return view
             closed = replace(view.incidents[incident], closed_at=record.at, outcome=outcome)
             return replace(view, incidents=_with(view.incidents, incident, closed))
+        case NoteVoters(voters, state):
+            noted_voters = VotersView(voters.version, state, voters.members, voters.witnesses, record.at)
+            return replace(view, voters=noted_voters)
         case RaiseAlarm(alarm, text):
             return replace(view, alarms=_with(view.alarms, alarm, text))
         case ClearAlarm(alarm):

@@ -18,6 +18,8 @@ from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.streams import LOCAL_NS
 from holdfast.lab.sim.timeline import Due
 from holdfast.lab.sim.window import SimWindow
+from holdfast.model.granting import VoterSet
+from holdfast.runtime import voter_file
 from holdfast.runtime.hot_door import CALL_AGAIN_S, Heard, HotEnd
 from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.runtime.hot_grants import GrantRider
@@ -329,6 +331,9 @@ class SimHotDoor:
         end = AgentEnd(self._process, self._loop, heard)
         self._hot.running[self._host.name].door.call(end.far)
         return end
+
+    async def keep_voters(self, path: Path, voters: VoterSet) -> None:
+        voter_file.keep(path, voters)
 
     @property
     def _is_there(self) -> bool:

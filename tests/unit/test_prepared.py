@@ -9,6 +9,7 @@ import pytest
 from holdfast.descriptor import load
 from holdfast.errors import UserError
 from holdfast.model.layout import Layout
+from holdfast.model.names import HostName
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_layout
 from holdfast.runtime.prepared import prepare_host
@@ -39,6 +40,19 @@ def test_every_host_gets_the_same_layout_and_key_and_nobody_else_may_read_the_ke
     assert second.key.read_bytes() == first.key.read_bytes()
     assert second.key.stat().st_mode & 0o777 == 0o600
     assert load_layout(second) == layout(tmp_path)
+
+
+def test_who_votes_is_forgotten_with_the_descriptor_and_not_before(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    prepare_host(layout(tmp_path), folder, None)
+    voters = folder.voters(HostName("a"))
+    voters.parent.mkdir()
+    voters.write_bytes(b"{}")
+    prepare_host(layout(tmp_path), folder, None)
+    assert voters.exists()
+    folder.layout.unlink()
+    prepare_host(layout(tmp_path), folder, None)
+    assert not voters.exists()
 
 
 def test_doing_it_again_changes_nothing(tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ def prepare_host(layout: Layout, folder: RunFolder, key_file: Path | None) -> Ma
         if present is None:
             _write(folder.key, key or os.urandom(KEY_BYTES))
         if not folder.layout.exists():
+            # Who votes in a new deployment, its descriptor says: what was agreed on in an earlier one is over.
+            for voters in (folder.root / "hot").glob("*.voters"):
+                voters.unlink()
             _write(folder.layout, encoded)
     except OSError as error:
         raise UserError(f"{folder.root} cannot be prepared: {error.strerror}: {error.filename}") from error

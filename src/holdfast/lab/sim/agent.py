@@ -16,6 +16,7 @@ from holdfast.lab.sim.premises import SimPremises
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.programs import Programs
 from holdfast.lab.sim.streams import Exchange, SimStreams
+from holdfast.model.granting import VoterSet
 from holdfast.model.layout import Layout
 from holdfast.model.names import HostName, Party, agent_party
 from holdfast.model.records import Record
@@ -41,6 +42,9 @@ class NoHot:
 
     async def reach(self, path: Path, settings: Path, log: Path, heard: Heard) -> HotEnd:
         raise Bug(f"this world has no hot processes, and {path} was to be one's")
+
+    async def keep_voters(self, path: Path, voters: VoterSet) -> None:
+        raise Bug(f"nobody votes in this world, and {path} was to say who does")
 
 
 NO_HOT = NoHot()

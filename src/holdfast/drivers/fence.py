@@ -12,7 +12,7 @@ status 0 is success; for `status` 0 means on and 2 means off.
 import asyncio
 import os
 import shutil
-import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -33,7 +33,11 @@ def program(agent: str) -> str | None:
     return shutil.which(agent, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_FOLDERS}")
 
 
-async def set_power(levels: FenceLevels, wanted: Power) -> str:
+Call = Callable[[FenceDevice, str, float], Awaitable[tuple[int, str]]]
+"""Calls the device's fence agent with an action, within so many seconds (else TimeoutError): exit status and output."""
+
+
+async def set_power(levels: FenceLevels, wanted: Power, call: Call | None = None) -> str:
     """Switch a host and have it confirmed; returns which level did, and what those before it have said.
 
     Off: one level after another, until one has confirmed. On: all levels, as any of them may have switched it off.
@@ -41,14 +45,15 @@ async def set_power(levels: FenceLevels, wanted: Power) -> str:
     Raises:
         WorldError: no level has confirmed, with what each of them said.
     """
+    call = call if call is not None else call_agent
     if wanted == "on":
-        answers = await asyncio.gather(*(_level(level, "on") for level in levels))
+        answers = await asyncio.gather(*(_level(level, "on", call) for level in levels))
         if any(confirmed for confirmed, _ in answers):
             return ""
         raise WorldError(_told(answers))
     tried: list[tuple[bool, str]] = []
     for level in levels:
-        tried.append(await _level(level, "off"))
+        tried.append(await _level(level, "off", call))
         if tried[-1][0]:
             return _told(tried) if len(levels) > 1 else ""
     raise WorldError(_told(tried))
@@ -60,34 +65,43 @@ def _told(answers: list[tuple[bool, str]]) -> str:
     return "; ".join(f"level {number}: {said}" for number, (_, said) in enumerate(answers, start=1))
 
 
-async def _level(level: tuple[FenceDevice, ...], wanted: Power) -> tuple[bool, str]:
+async def _level(level: tuple[FenceDevice, ...], wanted: Power, call: Call) -> tuple[bool, str]:
     """Whether all devices of the level have confirmed; the first that has not ends it."""
     if not level:
         return False, "no device"
     for device in level:
         try:
-            await _switch(device, wanted)
+            await _switch(device, wanted, call)
         except HoldfastError as error:
             return False, error.message
     return True, f"{' and '.join(device.agent for device in level)} confirmed {wanted}"
 
 
-async def _switch(device: FenceDevice, wanted: Power) -> None:
+async def _switch(device: FenceDevice, wanted: Power, call: Call) -> None:
     """Switch, then ask until the device reports the wanted state, within its limit."""
-    limit = time.monotonic() + device.limit_s
-    code, output = await _run(device, wanted, limit)
+    loop = asyncio.get_running_loop()
+    limit = loop.time() + device.limit_s
+
+    async def ask(action: str) -> tuple[int, str]:
+        try:
+            return await call(device, action, limit - loop.time())
+        except TimeoutError:
+            raise WorldError(f"fence agent {device.agent} was not done with {action} in {device.limit_s:g} s") from None
+
+    code, output = await ask(wanted)
     if code != 0:
         raise WorldError(f"fence agent {device.agent} failed to switch {wanted} (exit status {code}): {output}")
     while True:
-        code, output = await _run(device, "status", limit)
+        code, output = await ask("status")
         if (wanted, code) in {("on", 0), ("off", 2)}:
             return
-        if time.monotonic() + _STATUS_PAUSE_S >= limit:
+        if loop.time() + _STATUS_PAUSE_S >= limit:
             raise WorldError(f"fence agent {device.agent} does not confirm {wanted} (exit status {code}): {output}")
         await asyncio.sleep(_STATUS_PAUSE_S)
 
 
-async def _run(device: FenceDevice, action: str, limit: float) -> tuple[int, str]:
+async def call_agent(device: FenceDevice, action: str, limit_s: float) -> tuple[int, str]:
+    """Run the program of that name. MachineLacks when there is none; it ends with all it has started at the limit."""
     lines = "".join(f"{name}={value}\n" for name, value in {**device.options, "action": action}.items())
     path = program(device.agent)
     if path is None:
@@ -97,7 +111,7 @@ async def _run(device: FenceDevice, action: str, limit: float) -> tuple[int, str
         )
     try:
         process = await asyncio.create_subprocess_exec(
-            *leashed([path], limit - time.monotonic()),
+            *leashed([path], limit_s),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -107,11 +121,9 @@ async def _run(device: FenceDevice, action: str, limit: float) -> tuple[int, str
         raise MachineLacks(f"fence agent {device.agent} cannot be started: {error.strerror}") from error
     is_done = False
     try:
-        async with asyncio.timeout_at(limit):
+        async with asyncio.timeout(limit_s):
             output, _ = await process.communicate(lines.encode())
         is_done = True
-    except TimeoutError:
-        raise WorldError(f"fence agent {device.agent} was not done with {action} in {device.limit_s:g} s") from None
     finally:
         if not is_done:
             await _end(process)

@@ -74,11 +74,14 @@ class SimAgent:
         exchange: Exchange,
         programs: Programs,
         went_wrong: Wrong,
+        ended: Callable[[Process, BaseException], None] = lambda process, error: None,
+        *,
         hot: Callable[[Process, SimLoop], HotDoor] | None = None,
     ) -> None:
         """
         Args:
             went_wrong: told of mistakes in the code: exceptions that nobody expects.
+            ended: told of every error that an agent's process ends with.
             hot: how the agent in that process reaches its hot process; where the layout has grants.
         """
         self.host = host
@@ -87,6 +90,7 @@ class SimAgent:
         self._exchange = exchange
         self._programs = programs
         self._went_wrong = went_wrong
+        self._ended = ended
         self._hot = hot
         self.process: Process | None = None
         self.loops: list[SimLoop] = []
@@ -122,6 +126,8 @@ class SimAgent:
 
         def over(_task: object) -> None:
             error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self._ended(process, error)
             if error is not None and not isinstance(error, HoldfastError | OSError):
                 self._went_wrong(process.name, {"message": "the agent has ended", "exception": error})
             process.end(EXIT_FAILED if error is not None else 0)

@@ -43,7 +43,8 @@ class Neighbour(NamedTuple):
 class Segment(Protocol):
     """The service network: every host with its VMs."""
 
-    net: Net
+    @property
+    def net(self) -> Net: ...
 
     def hosts(self) -> Iterable[str]: ...
 

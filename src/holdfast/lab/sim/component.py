@@ -155,7 +155,9 @@ class ComponentLoop(Loop):
         self.look()
 
     def forget(self, source: HasFileno) -> None:
-        self._watched.pop(id(source), None)
+        forgotten = self._watched.pop(id(source), None)
+        if forgotten is not None:
+            forgotten.readable = forgotten.writable = None
 
     def call_later(self, delay_s: float, callback: Callback) -> Timer:
         timer = Timer(self.now() + delay_s, callback)

@@ -77,6 +77,10 @@ class Etcd:
                 return name
         return None
 
+    def move_leader(self, name: str) -> bool:
+        """As a person does by `etcdctl`; whether it could be done."""
+        return self.leader == name or (name in self.group.running and self.group.move(self.group.running[name]))
+
     def snapshot(self, name: str) -> Snapshot:
         """What that member has now."""
         member = self.group.running[name]

@@ -101,7 +101,18 @@ class Group:
         voters = [one for one in self.running.values() if one is candidate or self._votes(one, candidate)]
         if len(voters) < self.majority:
             return
-        chosen = max(voters, key=lambda one: (one.disk.newness, one is candidate))
+        self._appoint(max(voters, key=lambda one: (one.disk.newness, one is candidate)), voters)
+
+    def move(self, to: "Member") -> bool:
+        """Let that one lead, as `etcdctl move-leader` does; whether it could: it must have all that is agreed."""
+        net = self.net
+        hear = [one for one in self.running.values() if net.passes(one.host, to.host) and net.passes(to.host, one.host)]
+        if len(hear) < self.majority or to.disk.newness < max(one.disk.newness for one in hear):
+            return False
+        self._appoint(to, hear)
+        return True
+
+    def _appoint(self, chosen: "Member", voters: "list[Member]") -> None:
         term = max(one.disk.term for one in voters) + 1
         for one in voters:
             one.voted(term)

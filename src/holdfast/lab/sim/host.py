@@ -42,6 +42,8 @@ class SimHost:
         self._pids = 1000
         self.raw = Clock(timeline, 0)
         self.monotonic = Clock(timeline, 0)
+        self.clocks: list[tuple[int, Clock]] = []
+        """The monotonic clock of each start, with the instant of the start."""
 
     def switch_on(self) -> None:
         if self.is_on:
@@ -53,6 +55,7 @@ class SimHost:
         start_ns = chance.randrange(UPTIME_NS_MAX)
         self.raw = Clock(self.timeline, start_ns, chance.randint(-PPM_MAX, PPM_MAX))
         self.monotonic = Clock(self.timeline, start_ns, chance.randint(-PPM_MAX, PPM_MAX))
+        self.clocks.append((self.timeline.now_ns, self.monotonic))
 
     def switch_off(self) -> None:
         self.is_on = False

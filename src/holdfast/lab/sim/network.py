@@ -7,8 +7,9 @@ open for it, and the window that keeps bridge or port lets it. A VM's interface 
 or a zone of a living agent; what stays then is what the agent has not taken away.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from holdfast.drivers.ports import mac_of
 from holdfast.lab.sim.client import Request
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.lab.sim.window import SimWindow
@@ -106,6 +107,13 @@ class SimNetwork:
         self.own = Namespace(self)
 
     # --- what an agent does to it
+
+    def make_bridge(self, name: str, own: Sequence[tuple[str, str]]) -> None:
+        """With the machine's own addresses there (without prefix length, with it), unless it is there already."""
+        if name not in self.bridges:
+            mac = mac_of("bridge", name, *(address for _plain, address in own)).hex(":")
+            self.bridges[name] = Interface(name, mac)
+        self.bridges[name].addresses.update(own)
 
     def add(self, port: Port) -> None:
         """Instead of any of that name."""

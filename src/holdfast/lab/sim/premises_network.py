@@ -187,10 +187,7 @@ class SimBridge:
 
     def make(self, addresses: Iterable[str]) -> None:
         self._caller.spends(KERNEL_NS)
-        own = tuple(addresses)
-        if not self.exists:
-            self._network.bridges[self._name] = Interface(self._name, mac_of("bridge", self._name, *own).hex(":"))
-        self._network.bridges[self._name].addresses.update(_parsed(address) for address in own)
+        self._network.make_bridge(self._name, [_parsed(address) for address in addresses])
 
     def remove(self) -> None:
         self._caller.spends(KERNEL_NS)

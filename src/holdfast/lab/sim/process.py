@@ -76,6 +76,13 @@ class Process:
     def _terminated(self) -> None:
         self.end(SIGTERM)
 
+    def starve(self, lateness_ns: tuple[int, int]) -> None:
+        """From now on it waits for a processor."""
+        self.lateness_ns = lateness_ns
+
+    def feed(self) -> None:
+        self.lateness_ns = WAKE_NS
+
     def stop(self) -> None:
         """SIGSTOP, or the freezer."""
         self.is_stopped = True

@@ -11,10 +11,12 @@ from holdfast.lab.functions.registry import Registry, options
 from holdfast.lab.sim.client import Request
 from holdfast.lab.sim.component import ComponentLoop, SimSocket
 from holdfast.lab.sim.process import Process
+from holdfast.lab.sim.programs import Program, Running
 from holdfast.lab.sim.streams import Exchange
 from holdfast.vnfc.process import prepare
 
 DATAGRAMS_MAX = 500
+MODULE = "holdfast.lab.functions.registry"
 
 
 class SimDoor:
@@ -76,3 +78,20 @@ def start_registry(
     process.when_over(lambda: component.keeping.let_go())
     loop.call_soon(begin)
     return component
+
+
+def registry_program(exchange: Exchange) -> Program:
+    """`python -m holdfast.lab.functions.registry OPTION…`, found by the name of its module."""
+
+    def begin(running: Running) -> None:
+        words = running.argv[running.argv.index(MODULE) + 1 :]
+        addresses = running.addresses
+        component = start_registry(running.process, exchange, running.host.name, addresses, words, running.env)
+
+        def asked(request: Request) -> None:
+            for door in component.doors:
+                door.put(request)  # type: ignore[attr-defined]
+
+        running.open_door(component.options.port, asked)
+
+    return begin

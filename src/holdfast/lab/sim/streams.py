@@ -40,6 +40,11 @@ class Exchange:
         self.host_of = host_of
         self.places: dict[tuple[str, str], Listener] = {}
 
+    def is_taken(self, path: Path) -> bool:
+        """Whether somebody listens at that path."""
+        listener = self.places.get(("", str(path)))
+        return listener is not None and listener.is_open
+
 
 class Listener:
     """Takes calls until it is closed, or its process ends."""
@@ -76,7 +81,7 @@ class SimStreams:
     def _key(self, place: Place) -> tuple[str, str]:
         if isinstance(place, Endpoint):
             return self.exchange.host_of(place.address), f"{place.address}:{place.port}"
-        return self.host, str(place)
+        return "", str(place)
 
     async def listen(self, place: Place, made: Callable[[], asyncio.Protocol]) -> Listener:
         return self.listen_now(place, made)

@@ -1,0 +1,153 @@
+"""What runs on one simulated machine: agent, candidate of the managers, store member; started again when they end, as a
+supervisor does. Hot process, VMs and components are started by the agent.
+
+In:   power, kills. Out: processes with the real compositions of the runtime in them.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from holdfast.errors import HoldfastError
+from holdfast.lab.sim.agent import SimAgent
+from holdfast.lab.sim.etcd import dial_over
+from holdfast.lab.sim.host import SimHost
+from holdfast.lab.sim.hot import SimHotDoor
+from holdfast.lab.sim.loop import SimLoop, loop_of
+from holdfast.lab.sim.process import Process
+from holdfast.lab.sim.site import Site
+from holdfast.lab.sim.streams import SimStreams
+from holdfast.lab.sim.window import plain
+from holdfast.model.names import HostName
+from holdfast.runtime.cluster import Reign, Surroundings, reigns
+from holdfast.runtime.manager import SetPower
+from holdfast.runtime.manager_process import core_of, parties_in
+from holdfast.store.etcd_client import EtcdClient
+
+START_NS = (120_000_000, 260_000_000)
+"""From the start of a Python process to its first line of ours."""
+AGAIN_NS = 50_000_000
+"""A supervisor waits so long before it starts a process again."""
+TOKEN_BITS = 64
+EXIT_FAILED = 1 << 8
+
+
+class Node:
+    """One machine of the site."""
+
+    def __init__(self, site: Site, name: HostName, power: SetPower) -> None:
+        """
+        Args:
+            site: where it stands.
+            name: its own.
+            power: what a manager on it switches hosts with.
+        """
+        self.site = site
+        self.name = name
+        self.power = power
+        self.host = SimHost(site.timeline, name)
+        self.host.network.announced = lambda address, mac: site.announced(name, address, mac)
+        self.folder = site.folder_of(name)
+        self.agent = SimAgent(
+            self.host,
+            site.layout,
+            self.folder,
+            site.exchange,
+            site.programs,
+            site.went_wrong,
+            site.ended,
+            hot=lambda process, loop: SimHotDoor(site.hot, self.host, process, loop),
+        )
+        self.manager: Process | None = None
+        self.store: Process | None = None
+        self.loops: list[SimLoop] = []
+
+    # --- power
+
+    def switch_on(self) -> None:
+        if self.host.is_on:
+            return
+        self.host.switch_on()
+        for net in self.site.nets.values():
+            net.switch(self.name, on=True)
+        # As prepared hosts have it, and lab hosts: the bridge is there before any of ours.
+        machine = self.site.layout.hosts[self.name]
+        self.host.network.make_bridge(machine.bridge, [(plain(address), address) for address in machine.addresses])
+        self.start_store()
+        self.start_agent()
+        self.start_manager()
+
+    def switch_off(self) -> None:
+        for net in self.site.nets.values():
+            net.switch(self.name, on=False)
+        self.host.switch_off()
+
+    # --- processes
+
+    def start_store(self) -> None:
+        """The member of the store; nobody starts it again by itself."""
+        if self.name not in self.site.etcd.endpoints or (self.store is not None and self.store.is_alive):
+            return
+        process = self.store = self.host.spawn(f"etcd-{self.name}")
+        loop = self._loop(process)
+        self.site.etcd.start(self.name, loop, SimStreams(self.site.exchange, process, loop, self.name))
+
+    def start_agent(self) -> None:
+        self.agent.start()
+        if self.agent.process is not None:
+            self._again(self.agent.process, self.start_agent)
+
+    def start_manager(self) -> None:
+        process = self.manager = self.host.spawn(f"manager-{self.name}")
+        loop = self._loop(process)
+        self._again(process, self.start_manager)
+        timeline = self.site.timeline
+        goes_on = process.run
+
+        def begin() -> None:
+            process.run = goes_on
+            task = loop.create_task(self._manager(process, loop), name="manager")
+            task.add_done_callback(lambda done: self._manager_over(process, done))
+
+        process.run = begin
+        timeline.after(timeline.chance.randint(*START_NS), process.wake)
+
+    def _manager_over(self, process: Process, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.site.ended(process, error)
+            if not isinstance(error, HoldfastError | OSError):
+                self.site.went_wrong(process.name, {"message": "the manager has ended", "exception": error})
+        process.end(0 if error is None else EXIT_FAILED)
+
+    def _loop(self, process: Process) -> SimLoop:
+        loop = loop_of(process, self.site.went_wrong)
+        self.loops.append(loop)
+        return loop
+
+    def _again(self, process: Process, start: Callable[[], None]) -> None:
+        life = self.host.starts
+
+        def again() -> None:
+            if self.host.is_on and self.host.starts == life:
+                start()
+
+        process.when_over(lambda: self.site.after(AGAIN_NS, again))
+
+    async def _manager(self, process: Process, loop: SimLoop) -> None:
+        site = self.site
+        chance = site.timeline.chance
+        streams = SimStreams(site.exchange, process, loop, self.name)
+        around = Surroundings(
+            streams=streams,
+            power=self.power,
+            machine=f"{self.name}-{self.host.starts}",
+            token=lambda: f"{chance.getrandbits(TOKEN_BITS):016x}",
+            wall=site.wall_s,
+            pid=process.pid,
+            settle=lambda: None,
+        )
+        client = EtcdClient(site.target, dial=dial_over(streams))
+        parties = parties_in(site.layout, "all")
+        await reigns(
+            lambda: Reign(site.layout, self.folder, parties, client, self.name, core_of, around), asyncio.Event()
+        )

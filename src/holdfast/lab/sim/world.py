@@ -1,0 +1,79 @@
+"""The simulated world: machines with all that runs on them, clients outside, and what can be done to it.
+
+In:   a layout, a seed, a folder. Out: everything that happens, one thing after the other, the same each time.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from holdfast.drivers.fence import set_power
+from holdfast.lab.sim.client import Client, Neighbour, Request
+from holdfast.lab.sim.net import OUTSIDE, Net
+from holdfast.lab.sim.node import Node
+from holdfast.lab.sim.power import SimPower
+from holdfast.lab.sim.site import FIRST, Site
+from holdfast.model.layout import FenceLevels, Layout
+from holdfast.model.names import HostName
+
+NS = 1_000_000_000
+
+
+class SimWorld:
+    """One run."""
+
+    def __init__(self, layout: Layout, seed: int, root: Path) -> None:
+        self.site = Site(layout, seed, root)
+        self.layout = layout
+        self.timeline = self.site.timeline
+        self.power = SimPower(self.timeline, self)
+        self.nodes = {name: Node(self.site, name, self._set_power) for name in layout.hosts}
+        self.clients: list[Client] = []
+        self.site.announced = self._announced
+
+    async def _set_power(self, levels: FenceLevels, wanted: Literal["on", "off"]) -> str:
+        return await set_power(levels, wanted, self.power.run)
+
+    def open(self) -> None:
+        """Everything is on after this; services come up on their own."""
+        for node in self.nodes.values():
+            node.switch_on()
+
+    def client(self) -> Client:
+        """One more machine outside."""
+        self.clients.append(Client(self.timeline, self))
+        return self.clients[-1]
+
+    # --- contract of Powered
+
+    def switch_on(self, name: HostName) -> None:
+        self.nodes[name].switch_on()
+
+    def switch_off(self, name: HostName) -> None:
+        self.nodes[name].switch_off()
+
+    def is_on(self, name: HostName) -> bool:
+        return self.nodes[name].host.is_on
+
+    # --- contract of Segment
+
+    @property
+    def net(self) -> Net:
+        return self.site.nets[FIRST]
+
+    def hosts(self) -> Iterable[str]:
+        return self.nodes
+
+    def owner_at(self, host: str, address: str) -> str | None:
+        owners = self.nodes[HostName(host)].host.network.owners(address)
+        return owners[0] if owners else None
+
+    def deliver(self, host: str, mac: str, port: int, request: Request) -> None:
+        self.nodes[HostName(host)].host.network.deliver(mac, port, request)
+
+    def _announced(self, host: str, address: str, mac: str) -> None:
+        found = Neighbour(host, mac)
+        for client in self.clients:
+            learn = partial(client.learn, address, found, is_announcement=True)
+            self.net.send(host, OUTSIDE, learn)

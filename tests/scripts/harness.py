@@ -16,6 +16,7 @@ from holdfast.model.events import (
     ActionDone,
     DeadlinePassed,
     Event,
+    HostReturned,
     LossAccepted,
     ManagerStarted,
     Observed,
@@ -314,6 +315,13 @@ class Story:
         self.stage.queue.extend(self.stage.world.found_silent(host, self._another_than(host), int(words[1])))
         return []
 
+    def host_returns(self, words: list[str]) -> list[str]:
+        """`host-returns HOST`: the agents of others hear it again."""
+        host = HostName(words[0])
+        returned = HostReturned(host, self._another_than(host))
+        self.stage.queue.extend((party, returned) for party in self.stage.cores)
+        return []
+
     def _another_than(self, host: HostName) -> HostName:
         return next(name for name in self.stage.layout.hosts if name != host)
 
@@ -373,6 +381,7 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "host-silent": Story.host_silent,
     "host-cut": Story.host_cut,
     "host-was-silent": Story.host_silent_once,
+    "host-returns": Story.host_returns,
     "from-now": Story.manner,
     "finish": Story.finish,
     "tick": Story.tick,

@@ -19,6 +19,8 @@ from holdfast.model.reasons import Reason
 AGENT_AWAY_LIMIT_S = 5.0
 """An agent that dies is started again well within this; longer means that its host has failed."""
 
+GONE_WHEN_JOINED = "absent when its agent joined"
+
 
 # Agents.
 
@@ -36,11 +38,14 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
         _host_is_back(draft, host)
     elif life.phase == "fence-failed" and life.only_away:
         draft.change_host(host, seen_vms=event.vms)
-        _host_was_only_away(draft, host)
+        _call_off(draft, host)
         return
     elif life.phase in ("condemned", "fencing", "fence-failed"):
         draft.change_host(host, seen_vms=event.vms)
-        return  # It is to be switched off all the same.
+        up = {fact.vm for fact in event.vms if fact.condition == "up"}
+        for vm in (vm for vm in life.unisolated if vm not in up):
+            _died_on_condemned(draft, vm, host, GONE_WHEN_JOINED)
+        return  # Unless that was called off just now, it is to be switched off all the same.
     else:
         _host_is_here(draft, host)
     _reconcile_all(draft, host, event.vms)
@@ -96,7 +101,7 @@ def host_returned(draft: Draft, host: HostName) -> None:
     if life.phase == "away":
         _host_is_here(draft, host)
     elif life.phase == "fence-failed" and life.only_away:
-        _host_was_only_away(draft, host)
+        _call_off(draft, host)
 
 
 def _needs_to_be_off(draft: Draft, host: HostName) -> bool:
@@ -138,20 +143,20 @@ def _host_is_back(draft: Draft, host: HostName) -> None:
     draft.desk.drop(lambda action: isinstance(action, StartHost) and action.host == host)
     draft.timers.pop(f"start:{host}", None)
     _host_is_here(draft, host)
-    draft.change_host(host, is_urgent=False, only_away=False)
+    draft.change_host(host, is_urgent=False, only_away=False, unisolated=())
 
 
-def _host_was_only_away(draft: Draft, host: HostName) -> None:
-    """It could not be switched off, and there is nothing against it any more."""
+def _call_off(draft: Draft, host: HostName, why: Reasons = ()) -> None:
+    """It could not be switched off, and there is nothing against it any more: what runs there goes on."""
     life = draft.host(host)
-    reasons = (draft.reason("host-up", host),)
+    reasons = (*why, draft.reason("host-up", host))
     draft.timers.pop(f"fence:{host}", None)
     if life.fence_alarmed:
         draft.clear_alarm(f"fence:{host}", reasons)
     if life.incident is not None:
         draft.desk.close_incident(life.incident, reasons)
     _host_is_here(draft, host)
-    draft.change_host(host, incident=None, is_urgent=False, only_away=False, fence_alarmed=False)
+    draft.change_host(host, incident=None, is_urgent=False, only_away=False, unisolated=(), fence_alarmed=False)
     for vm in draft.region.vms_on.get(host, ()):
         if draft.vm(vm).phase == "failed" and draft.vm(vm).repair is None:
             draft.change(vm, phase="up")
@@ -179,7 +184,7 @@ def _reconcile(draft: Draft, vm: VmName, fact: VmFact) -> None:
     is_same = fact.condition == "up" and fact.boot == life.boot
     match life.phase:
         case "up" if not is_same:
-            vm_died(draft, vm, life.boot, "absent when its agent joined")
+            vm_died(draft, vm, life.boot, GONE_WHEN_JOINED)
         case "down" if fact.condition == "up":
             # It was confirmed gone, and is there (a fence device that lied): it has to go before it may start.
             draft.change(vm, phase="failed", why=(*life.why, draft.reason("vm-ran-on", vm)))
@@ -206,16 +211,36 @@ def vm_died(draft: Draft, vm: VmName, boot: int, cause: str) -> None:
         return
     life = draft.vm(vm)
     host = draft.layout.vms[vm].host
-    seen = draft.host(host).seen_vms
-    if life.phase == "failed" and seen:
-        left = tuple(fact for fact in seen if fact.vm != vm)
-        draft.change_host(host, seen_vms=left)
-    if boot < life.boot or life.phase not in ("up", "starting"):
+    if boot < life.boot:
+        return
+    if life.phase == "failed" and draft.host(host).phase in ("condemned", "fencing", "fence-failed"):
+        _died_on_condemned(draft, vm, host, cause)
+        return
+    if life.phase not in ("up", "starting"):
         return
     if life.phase == "starting":
         start_failed(draft, vm, f"it died while it was starting ({cause})")
         return
     fault_in_vm(draft, vm, cause or "died", (draft.reason("vm-failed", vm, cause),))
+
+
+def _died_on_condemned(draft: Draft, vm: VmName, host: HostName, cause: str) -> None:
+    """It ran on a host that is to be switched off. It is told now and repaired later, whatever becomes of the host.
+
+    If nothing was against the host but that this VM could not be ended, nothing is against it any more.
+    """
+    life = draft.host(host)
+    reasons = (draft.reason("vm-failed", vm, cause),)
+    if life.seen_vms:
+        draft.change_host(host, seen_vms=tuple(fact for fact in life.seen_vms if fact.vm != vm))
+    if draft.vm(vm).repair is None:
+        begin_repair(draft, vm, cause or "died", reasons)
+    if vm not in life.unisolated:
+        return
+    left = tuple(name for name in life.unisolated if name != vm)
+    draft.change_host(host, unisolated=left, only_away=not left)
+    if not left and life.phase == "fence-failed" and draft.is_heard(host):
+        _call_off(draft, host, reasons)
 
 
 def start_failed(draft: Draft, vm: VmName, why: str) -> None:
@@ -293,7 +318,7 @@ def not_switched_off(draft: Draft, host: HostName, why: str) -> None:
     """Hold: nothing on it may be started elsewhere or again until its device says that it is off."""
     life = draft.host(host)
     if life.only_away and draft.is_heard(host):
-        _host_was_only_away(draft, host)
+        _call_off(draft, host)
         return
     reasons = (*life.why, draft.reason("repair-failed", host, f"not switched off: {why}"))
     if not life.fence_alarmed:

@@ -178,7 +178,7 @@ def not_isolated(draft: Draft, vm: VmName, why: str) -> None:
     host = draft.layout.vms[vm].host
     if draft.has_fence(host):
         draft.change(vm, phase="failed")
-        condemn(draft, host, f"VM {vm} could not be isolated", (*life.why, failure), is_urgent=True)
+        condemn(draft, host, f"VM {vm} could not be isolated", (*life.why, failure), is_urgent=True, unisolated=(vm,))
         return
     reasons = (*life.why, failure, Reason("zone-above-unknown", vm))
     draft.change(vm, phase="stuck")
@@ -250,6 +250,7 @@ def condemn(
     heard: Party | None = None,
     is_urgent: bool = False,
     only_away: bool = False,
+    unisolated: tuple[VmName, ...] = (),
 ) -> None:
     """The host is to be switched off: at once if it is urgent, else when all its VMs may be repaired."""
     life = draft.host(host)
@@ -271,6 +272,7 @@ def condemn(
         incident=incident,
         is_urgent=is_urgent,
         only_away=only_away,
+        unisolated=unisolated,
         is_alarmed=True,
     )
     for name in draft.region.vms_on.get(host, ()):

@@ -68,7 +68,9 @@ class HostLife(Struct, frozen=True):
     is_urgent: bool = False
     """Switch it off without acknowledgements: something of it may run that could not be ended otherwise."""
     only_away: bool = False
-    """The one thing against it is that its agent is away."""
+    """The one thing against it is that its agent is away, or nothing is any more."""
+    unisolated: tuple[VmName, ...] = ()
+    """VMs that could not be ended, if they are all there is against it."""
     is_alarmed: bool = False
     fence_alarmed: bool = False
     errors: Counter = Counter()

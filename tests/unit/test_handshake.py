@@ -5,7 +5,7 @@ import pytest
 
 from holdfast.errors import PeerError
 from holdfast.model.names import Party
-from holdfast.wire.handshake import Calling, Hello, Listening, Proof, Welcome
+from holdfast.wire.handshake import Calling, FrameKeys, Hello, Listening, Proof, Welcome
 from holdfast.wire.link_messages import decoded
 
 KEY = b"k" * 32
@@ -34,6 +34,23 @@ def test_two_that_share_a_key_come_to_know_each_other() -> None:
     assert listener.answer(proof) is None
     assert (caller.is_done, listener.is_done) == (True, True)
     assert (caller.peer, listener.peer) == (AGENT, HA)
+
+
+def keys_of(nonce: bytes = b"c" * 16, key: bytes = KEY) -> tuple[FrameKeys, FrameKeys]:
+    """Of a caller and a listener that came to know each other."""
+    caller, listener = calling(key=key, nonce=nonce), listening(key=key)
+    listener.answer(sent(caller.answer(sent(listener.answer(sent(caller.first()))))))
+    assert caller.keys is not None
+    assert listener.keys is not None
+    return caller.keys, listener.keys
+
+
+def test_both_have_the_same_keys_then_one_for_each_direction_and_new_ones_for_each_link() -> None:
+    caller, listener = keys_of()
+    assert (caller.sends, caller.hears) == (listener.hears, listener.sends)
+    others = keys_of(nonce=b"d" * 16) + keys_of(key=b"x" * 32)
+    everything = {caller.sends, caller.hears, *(key for keys in others for key in keys)}
+    assert len(everything) == 6
 
 
 def test_the_caller_refuses_a_listener_with_another_key() -> None:
@@ -69,11 +86,20 @@ def test_a_listeners_proof_cannot_be_sent_back_to_it() -> None:
 
 
 def test_a_foreign_version_is_refused_with_both_numbers() -> None:
-    with pytest.raises(PeerError, match="speaks protocol 99, this side speaks 2"):
+    with pytest.raises(PeerError, match="speaks protocol 99, this side speaks 3"):
         listening().answer(msgspec.msgpack.encode(Hello(99, HA, b"c" * 16)))
     caller = calling()
-    with pytest.raises(PeerError, match="speaks protocol 3"):
-        caller.answer(msgspec.msgpack.encode(Welcome(3, AGENT, b"l" * 16, b"")))
+    with pytest.raises(PeerError, match="speaks protocol 4"):
+        caller.answer(msgspec.msgpack.encode(Welcome(4, AGENT, b"l" * 16, b"")))
+
+
+def test_a_listener_tells_a_caller_of_another_version_which_one_it_speaks() -> None:
+    listener = listening()
+    with pytest.raises(PeerError, match="speaks protocol 2, this side speaks 3"):
+        listener.answer(msgspec.msgpack.encode(Hello(2, HA, b"c" * 16)))
+    farewell = msgspec.msgpack.decode(sent(listener.farewell), type=Welcome)
+    assert (farewell.protocol, farewell.proof) == (3, b"")
+    assert listening().farewell is None
 
 
 def test_a_caller_that_reached_somebody_else_says_so() -> None:

@@ -47,7 +47,7 @@ from holdfast.model.records import Begun, Ended, Marked
 from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of, places_of_agent
-from holdfast.runtime.link import Link, listen
+from holdfast.runtime.link import LINK_CUT, Link, listen
 from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.runtime.watchdog import watched
@@ -199,6 +199,8 @@ class AgentProcess:
         task.add_done_callback(lambda done: self._under_way.pop(done, None))
 
     def link_closed(self, link: Link) -> None:
+        if link.trouble:
+            self.mark(LINK_CUT, link.peer, link.trouble)
         self._others.pop(link, None)
         self._unnamed.pop(link, None)
         if self._links.get(link.peer) is link:

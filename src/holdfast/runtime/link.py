@@ -15,10 +15,13 @@ from holdfast.model.limits import HANDSHAKE_LIMIT_S, LINK_BUFFER_BYTES_MAX, LINK
 from holdfast.model.names import Party
 from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
-from holdfast.wire.frames import FrameReader, frame
+from holdfast.wire.frames import FrameReader, FrameWriter
 from holdfast.wire.handshake import NONCE_BYTES, Calling
 from holdfast.wire.handshake import Listening as Answering
 from holdfast.wire.link_messages import LinkMessage, decoded, encoded
+
+LINK_CUT = "link-cut"
+"""Name of the mark in the journal of an owner whose open link was cut."""
 
 
 class Owner(Protocol):
@@ -29,7 +32,7 @@ class Owner(Protocol):
     def link_received(self, link: "Link", message: LinkMessage) -> None: ...
 
     def link_closed(self, link: "Link") -> None:
-        """Called once for each link that was opened."""
+        """Called once for each link that was opened; `link.trouble` says why, if it was cut."""
         ...
 
 
@@ -39,12 +42,14 @@ class Link(asyncio.Protocol):
     def __init__(self, handshake: Calling | Answering, owner: Owner) -> None:
         self._handshake = handshake
         self._owner = owner
-        self._reader = FrameReader()
+        self._reader, self._writer = FrameReader(), FrameWriter()
         self._transport: asyncio.Transport | None = None
         self._limit: asyncio.TimerHandle | None = None
         self.is_open = False
         self.is_refused = False
-        """One end could not prove itself to the other."""
+        """One end could not prove itself to the other, or something else came than was sent."""
+        self.trouble = ""
+        """Why it was cut: what came is not what was sent, or is no message, or the peer does not read."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -55,10 +60,14 @@ class Link(asyncio.Protocol):
         """Write the message out; without effect on a link that is not open."""
         if not self.is_open or self._transport is None:
             return
-        self._transport.write(encoded(message))
+        self._write(encoded(message))
         if self._transport.get_write_buffer_size() > LINK_BUFFER_BYTES_MAX:
             # A peer that is stopped for long: it gets all it needs to know when it connects again.
             self._give_up(PeerError(f"{self.peer} does not read what it is sent"))
+
+    def _write(self, payload: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(self._writer.frame(payload))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -75,33 +84,41 @@ class Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._limit = loop.call_later(HANDSHAKE_LIMIT_S, self._give_up, PeerError("no proof within the limit"))
         if (first := self._handshake.first()) is not None:
-            transport.write(frame(first))
+            self._write(first)
 
     def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
         try:
-            for payload in self._reader.feed(data):
+            while (payload := self._reader.next()) is not None:
                 if self._handshake.is_done:
                     self._owner.link_received(self, decoded(payload))
                 else:
                     self._introduce(payload)
         except PeerError as error:
-            self.is_refused = not self._handshake.is_done
+            self.is_refused = True
             self._give_up(error)
 
     def _introduce(self, payload: bytes) -> None:
         answer = self._handshake.answer(payload)
-        if answer is not None and self._transport is not None:
-            self._transport.write(frame(answer))
-        if self._handshake.is_done:
+        if answer is not None:
+            self._write(answer)
+        if self._handshake.keys is not None:
             if self._limit is not None:
                 self._limit.cancel()
+            # The caller signs what follows its proof, and the listener what follows its welcome.
+            self._writer.seal(self._handshake.keys.sends)
+            self._reader.seal(self._handshake.keys.hears)
             self.is_open = True
             self._owner.link_opened(self)
 
     def _give_up(self, error: PeerError) -> None:
         sys.stderr.write(f"link with {self.peer or 'somebody'} cut: {error.message}\n")
-        if self._transport is not None:
-            self._transport.abort()
+        self.trouble = error.message
+        if self._handshake.farewell is not None:
+            self._write(self._handshake.farewell)
+            self.close()
+        else:
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._limit is not None:

@@ -14,7 +14,7 @@ from holdfast.errors import PeerError
 from holdfast.model.names import OPERATOR, Party
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.sockets import connected
-from holdfast.wire.frames import FrameReader, frame
+from holdfast.wire.frames import FrameReader, FrameWriter
 from holdfast.wire.handshake import NONCE_BYTES, Calling
 from holdfast.wire.link_messages import AllEnded, Answer, Ask, EndAll, LinkMessage, Question, decoded, encoded
 
@@ -27,8 +27,7 @@ class Talk:
     def __init__(self, folder: RunFolder, to: Party, limit_s: float, me: Party = OPERATOR) -> None:
         self._to = to
         self._limit = time.monotonic() + limit_s
-        self._reader = FrameReader()
-        self._waiting: list[bytes] = []
+        self._reader, self._writer = FrameReader(), FrameWriter()
         handshake = Calling(folder.key.read_bytes(), me, to, os.urandom(NONCE_BYTES))
         try:
             self._socket = connected(folder.socket(to), limit_s)
@@ -37,8 +36,11 @@ class Talk:
         try:
             payload = handshake.first()
             while payload is not None:
-                self._write(frame(payload))
+                self._write(payload)
                 payload = None if handshake.is_done else handshake.answer(self._read())
+            if handshake.keys is not None:
+                self._writer.seal(handshake.keys.sends)
+                self._reader.seal(handshake.keys.hears)
         except PeerError:
             self._socket.close()
             raise
@@ -63,7 +65,8 @@ class Talk:
             raise PeerError(f"{self._to} does not answer within its time limit")
         return rest
 
-    def _write(self, block: bytes) -> None:
+    def _write(self, payload: bytes) -> None:
+        block = self._writer.frame(payload)
         self._socket.settimeout(self._rest())
         try:
             self._socket.sendall(block)
@@ -71,7 +74,7 @@ class Talk:
             raise PeerError(f"{self._to} cannot be told: {error}") from error
 
     def _read(self) -> bytes:
-        while not self._waiting:
+        while (payload := self._reader.next()) is None:
             self._socket.settimeout(self._rest())
             try:
                 piece = self._socket.recv(_PIECE_BYTES)
@@ -81,8 +84,8 @@ class Talk:
                 raise PeerError(f"the link with {self._to} broke: {error.strerror}") from error
             if not piece:
                 raise PeerError(f"{self._to} closed the link")
-            self._waiting += self._reader.feed(piece)
-        return self._waiting.pop(0)
+            self._reader.feed(piece)
+        return payload
 
 
 def ask(folder: RunFolder, party: Party, question: Question, limit_s: float = 2.0) -> Answer:

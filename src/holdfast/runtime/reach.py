@@ -27,7 +27,7 @@ from holdfast.model.names import LAB, OPERATOR, HostName, Party, agent_party
 from holdfast.runtime.answers import refusals_of, status_of
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import parties_of, places_of_agent
-from holdfast.runtime.link import KeptLink, Link, listen
+from holdfast.runtime.link import LINK_CUT, KeptLink, Link, listen
 from holdfast.runtime.manager import Pump, Reach, SetPower
 from holdfast.runtime.seat import Seat
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
@@ -175,6 +175,7 @@ class _ToAgent:
         self.is_joined = self.kept is not None and self.kept.link is not None and self.kept.link.is_open
 
     def link_closed(self, link: Link) -> None:
+        _mark_cut(self._seat, link)
         if link is not self._newest:
             return  # Called anew meanwhile: that an older one ends says nothing about the agent.
         self.is_joined = False
@@ -198,7 +199,7 @@ class _ToPeer:
             self._pump.message_taken(self._seat, message.id)
 
     def link_closed(self, link: Link) -> None:
-        return
+        _mark_cut(self._seat, link)
 
 
 class _FromOthers:
@@ -214,6 +215,7 @@ class _FromOthers:
         self._open[link] = None
 
     def link_closed(self, link: Link) -> None:
+        _mark_cut(self._seat, link)
         self._open.pop(link, None)
 
     async def close(self) -> None:
@@ -249,3 +251,8 @@ class _FromOthers:
         else:
             event = SwitchoverAsked(question.vnf, question.service, question.to)
         self._pump.push(self._seat, event, asyncio.get_running_loop().time(), answer)
+
+
+def _mark_cut(seat: Seat, link: Link) -> None:
+    if link.trouble:
+        seat.mark(LINK_CUT, link.peer, link.trouble)

@@ -7,11 +7,15 @@
 
 Each proof is an HMAC-SHA256 over the side, the protocol version, both names and both nonces. The nonces
 are fresh for each link, so a proof that was overheard is of no use on another; the side is part of
-it, so that it cannot be sent back. Frames in, frames out; nonces come in as values; no socket.
+it, so that it cannot be sent back. Both ends then have two keys of their own for this link, one for each direction,
+with which every later frame is signed (`wire.frames`). Payloads in, payloads out; nonces come in as values; no socket.
+
+The versions are told first, and a listener that does not speak the caller's answers with its own before it hangs up.
 """
 
 import hashlib
 import hmac
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -19,8 +23,15 @@ from msgspec import Struct
 from holdfast.errors import PeerError
 from holdfast.model.names import Party
 
-PROTOCOL = 2
+PROTOCOL = 3
 NONCE_BYTES = 16
+
+
+class FrameKeys(NamedTuple):
+    """With which the frames of one link are signed."""
+
+    sends: bytes
+    hears: bytes
 
 
 class Hello(Struct, frozen=True, tag=True):
@@ -51,6 +62,14 @@ def _proof(key: bytes, side: bytes, hello: Hello, listener: Party, nonce: bytes)
     return hmac.new(key, text, hashlib.sha256).digest()
 
 
+def _frame_keys(key: bytes, hello: Hello, listener: Party, nonce: bytes) -> FrameKeys:
+    """As the caller uses them."""
+    return FrameKeys(
+        _proof(key, b"caller's frames", hello, listener, nonce),
+        _proof(key, b"listener's frames", hello, listener, nonce),
+    )
+
+
 def _decoded(payload: bytes) -> Hello | Welcome | Proof:
     try:
         return _DECODE.decode(payload)
@@ -72,7 +91,13 @@ class Calling:
         self._key = key
         self._hello = Hello(PROTOCOL, me, nonce)
         self.peer: Party = listener
-        self.is_done = False
+        self.keys: FrameKeys | None = None
+        """Known when it is done."""
+        self.farewell: bytes | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.keys is not None
 
     def first(self) -> bytes | None:
         """What to send before anything was received."""
@@ -89,7 +114,7 @@ class Calling:
         wanted = _proof(self._key, b"listener", self._hello, self.peer, welcome.nonce)
         if not hmac.compare_digest(wanted, welcome.proof):
             raise PeerError(f"{self.peer} does not know this deployment's key")
-        self.is_done = True
+        self.keys = _frame_keys(self._key, self._hello, self.peer, welcome.nonce)
         return _ENCODE.encode(Proof(_proof(self._key, b"caller", self._hello, self.peer, welcome.nonce)))
 
 
@@ -102,7 +127,14 @@ class Listening:
         self._nonce = nonce
         self._hello: Hello | None = None
         self.peer: Party = Party("")
-        self.is_done = False
+        self.keys: FrameKeys | None = None
+        """Known when it is done."""
+        self.farewell: bytes | None = None
+        """After an error: what to send before hanging up, so that the caller knows why."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.keys is not None
 
     def first(self) -> bytes | None:
         """Nothing: the caller begins."""
@@ -112,6 +144,8 @@ class Listening:
         """What to send on this, None at the end; raises PeerError when the caller is not to be believed."""
         message = _decoded(payload)
         if isinstance(message, Hello) and self._hello is None:
+            if message.protocol != PROTOCOL:
+                self.farewell = _ENCODE.encode(Welcome(PROTOCOL, self._me, self._nonce, b""))
             _check_protocol(message.protocol)
             if len(message.nonce) != NONCE_BYTES:
                 raise PeerError(f"a nonce of {len(message.nonce)} bytes, expected {NONCE_BYTES}")
@@ -123,6 +157,7 @@ class Listening:
             wanted = _proof(self._key, b"caller", self._hello, self._me, self._nonce)
             if not hmac.compare_digest(wanted, message.proof):
                 raise PeerError(f"{self.peer} does not know this deployment's key")
-            self.is_done = True
+            keys = _frame_keys(self._key, self._hello, self._me, self._nonce)
+            self.keys = FrameKeys(sends=keys.hears, hears=keys.sends)
             return None
         raise PeerError(f"the caller sent {type(message).__name__} out of turn")

@@ -11,7 +11,6 @@ from holdfast.model.actions import AgentAction
 from holdfast.model.events import Event
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, Party, ServiceName, VnfcName, VnfName
-from holdfast.wire.frames import frame
 
 
 class Leads(Struct, frozen=True, tag=True):
@@ -113,8 +112,8 @@ _DECODE: msgspec.msgpack.Decoder[LinkMessage] = msgspec.msgpack.Decoder(LinkMess
 
 
 def encoded(message: LinkMessage) -> bytes:
-    """The message as a frame."""
-    return frame(_ENCODE.encode(message))
+    """The message as the payload of a frame."""
+    return _ENCODE.encode(message)
 
 
 def decoded(payload: bytes) -> LinkMessage:

@@ -9,7 +9,7 @@ from holdfast.lab.sim.host import SimHost
 from holdfast.lab.sim.loop import SimLoop, loop_of
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.process import Process
-from holdfast.lab.sim.programs import Programs, command, runs
+from holdfast.lab.sim.programs import Programs, command, ocf_agent, runs
 from holdfast.lab.sim.sandbox import SimInit
 from holdfast.lab.sim.streams import Exchange, SimStreams
 from holdfast.lab.sim.timeline import Timeline
@@ -24,7 +24,12 @@ from tests.unit.agent_host import HOST, VNFC
 
 MS = 1_000_000
 LIMIT_NS = 20_000 * MS
-PROGRAMS = {"sleep": runs, "true": command(0), "false": command(1, said="no, thank you")}
+PROGRAMS = {
+    "sleep": runs,
+    "true": command(0),
+    "false": command(1, said="no, thank you"),
+    "/usr/lib/ocf/resource.d/heartbeat/daemon": ocf_agent(),
+}
 Found = TypeVar("Found", bound=Event)
 
 
@@ -84,7 +89,7 @@ class Manager:
 class OneHost:
     """The world."""
 
-    def __init__(self, layout: Layout, folder: Path, seed: int = 1, programs: Programs | None = None) -> None:
+    def __init__(self, layout: Layout, folder: Path, seed: int = 1) -> None:
         self.timeline = Timeline(seed)
         self.folder = RunFolder(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +106,7 @@ class OneHost:
             layout,
             self.folder,
             self.exchange,
-            programs or Programs(PROGRAMS),
+            self.programs(),
             lambda name, context: self.wrong.append((name, context)),
         )
         outside = SimHost(self.timeline, "managers")
@@ -109,6 +114,9 @@ class OneHost:
         self.manager_loop: SimLoop = loop_of(outside.spawn("managers"), lambda *said: self.wrong.append(said))
         self.agent.start()
         self.ha, self.vim = Manager(self, HA), Manager(self, VIM)
+
+    def programs(self) -> Programs:
+        return Programs(PROGRAMS)
 
     def until(self, holds: Callable[[], bool]) -> None:
         self.timeline.run(self.timeline.now_ns + LIMIT_NS, lambda: holds() or bool(self.wrong))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.actions import Activate, IsolateVm, IsolateVnfc, StandBy, StartVm, StartVnfc, StopVnfc
-from holdfast.model.events import ActionFailed, VmDied, VnfcFailed, VnfcReady
-from holdfast.model.layout import Operation
+from holdfast.model.events import ActionDone, ActionFailed, VmDied, VnfcFailed, VnfcReady
+from holdfast.model.layout import OcfAgent, Operation
 from tests.sim.one_host import OneHost
 from tests.unit.agent_host import ADDRESS, SERVICE, VM, VNFC, component, layout_of
 
@@ -159,6 +159,58 @@ def test_stopping_asks_first_and_a_program_that_is_not_there_is_named(world: One
     outcome = world.ha.instruct(lambda number: StartVnfc(number, VNFC, 3, 3))
     assert isinstance(outcome, ActionFailed)
     assert "Read-only file system" in outcome.why
+
+
+def test_an_agent_that_is_told_to_end_leaves_everything_as_it_is(world: OneHost) -> None:
+    active(world)
+    process = world.agent.process
+    assert process is not None
+    process.ask_to_end()
+    world.until(lambda: not process.is_alive)
+    assert process.status == 0
+    assert world.component().is_alive
+    assert len(world.owners(ADDRESS)) == 1
+
+
+@pytest.mark.parametrize("trouble", ["none", "hangs", "fails"])
+def test_a_cleanup_that_does_not_succeed_keeps_isolation_from_being_confirmed(tmp_path: Path, trouble: str) -> None:
+    cleanup = Operation(("false" if trouble == "fails" else "true", "clean"), 0.3)
+    world = OneHost(layout_of(component(cleanup=cleanup)), tmp_path)
+    active(world)
+    if trouble == "hangs":
+        world.host.troubles.hanging.add("clean")
+    outcome = world.ha.instruct(lambda number: IsolateVnfc(number, VNFC, 1))
+    assert world.owners(ADDRESS) == []
+    assert str(world.folder.vnfc(VNFC)) not in world.host.sandboxes, "ended all the same"
+    if trouble == "none":
+        assert isinstance(outcome, ActionDone)
+    else:
+        assert isinstance(outcome, ActionFailed)
+        said = "failed with status 1; it said: no, thank you" if trouble == "fails" else "had not ended after 0.3 s"
+        assert said in outcome.why
+    world.end()
+
+
+def test_an_ocf_agent_leaves_a_daemon_that_is_watched(tmp_path: Path) -> None:
+    world = OneHost(layout_of(component(start=None, ocf=OcfAgent("heartbeat", "daemon"))), tmp_path)
+    started(world)
+    (daemon,) = world.capsule().children.values()
+    daemon.process.end()
+    assert world.ha.event(VnfcFailed).cause == "killed"
+    started(world, 2)
+    world.ha.done(lambda number: StopVnfc(number, VNFC, 2))
+    assert str(world.folder.vnfc(VNFC)) not in world.host.sandboxes
+    world.end()
+
+
+def test_what_a_journal_on_a_read_only_disk_has_lost_is_counted_when_it_can_be(world: OneHost) -> None:
+    started(world)
+    world.host.troubles.is_read_only = True
+    world.component().end()
+    world.ha.event(VnfcFailed)
+    world.host.troubles.is_read_only = False
+    world.ha.done(lambda number: IsolateVnfc(number, VNFC, 1))
+    assert b"journal-gap" in world.journal()
 
 
 def story(folder: Path, seed: int) -> tuple[bytes, int]:

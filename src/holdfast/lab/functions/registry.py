@@ -210,7 +210,7 @@ class Registry(vnfc.Component):
         self._keeping.become_active(role)
         self._sign(role.epoch)
         if role.address and (role.claim or self.options.claim):
-            vnfc.claim_address(role.address, self.options.interface, self.loop)
+            self.take_address(role.address)
             self._claimed = role.address
 
     def become_standby(self, role: vnfc.Role) -> None:
@@ -251,8 +251,14 @@ class Registry(vnfc.Component):
 
     def _release(self) -> None:
         if self._claimed:
-            vnfc.release_address(self._claimed, self.options.interface)
+            self.leave_address(self._claimed)
             self._claimed = ""
+
+    def take_address(self, address: str) -> None:
+        vnfc.claim_address(address, self.options.interface, self.loop)
+
+    def leave_address(self, address: str) -> None:
+        vnfc.release_address(address, self.options.interface)
 
     def _open_doors(self) -> None:
         self.doors = [Door(socket.AF_INET, self.options.port)]

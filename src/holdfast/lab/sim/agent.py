@@ -5,6 +5,8 @@ Out:  what the agent does, in the kernel and the sandboxes of the machine, on it
 Always: an agent that is killed leaves all that it has made, and one that is started again finds it.
 """
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from holdfast.lab.sim.premises import SimPremises
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.programs import Programs
 from holdfast.lab.sim.streams import Exchange, SimStreams
+from holdfast.lab.sim.troubles import Troubles
 from holdfast.model.granting import VoterSet
 from holdfast.model.layout import Layout
 from holdfast.model.names import HostName, Party, agent_party
@@ -51,15 +54,18 @@ NO_HOT = NoHot()
 
 
 class SimJournal(Journal):
-    """Of a process: what its code says when it has been killed is not said."""
+    """Of a process: what its code says when it has been killed is not said, and a disk may take nothing."""
 
-    def __init__(self, path: Path, by: Party, process: Process) -> None:
+    def __init__(self, path: Path, by: Party, process: Process, troubles: Troubles) -> None:
         super().__init__(path, by)
         self._process = process
+        self._troubles = troubles
         process.when_over(self.close)
 
     def write(self, records: Sequence[Record]) -> None:
-        if self._process.is_alive:
+        if self._troubles.is_read_only:
+            self._missed(OSError(errno.EROFS, os.strerror(errno.EROFS)), len(records))
+        elif self._process.is_alive:
             super().write(records)
 
 
@@ -126,6 +132,8 @@ class SimAgent:
 
         def over(_task: object) -> None:
             error = None if task.cancelled() else task.exception()
+            if not process.is_alive:
+                return
             if error is not None:
                 self._ended(process, error)
             if error is not None and not isinstance(error, HoldfastError | OSError):
@@ -136,7 +144,7 @@ class SimAgent:
 
     async def _hold(self, process: Process, loop: SimLoop, name: HostName) -> None:
         me = agent_party(name)
-        journal = SimJournal(self.folder.journal(me), me, process)
+        journal = SimJournal(self.folder.journal(me), me, process, self.host.troubles)
         journal.opened(loop.time(), FIRST_DAY_S + self.host.timeline.now_ns / NS, process.pid)
         streams = SimStreams(self._exchange, process, loop, self.host.name)
         premises = SimPremises(self.host, loop, streams, self._programs)
@@ -148,5 +156,6 @@ class SimAgent:
             lambda emit, mark: Agent(self.layout, name, self.folder, emit, mark, premises, hot=hot),
             self.folder.terms(name),
         )
+        process.heeds = lambda: loop.call_soon(attended.stop)
         places = places_of_agent(self.layout, self.folder, name)
         await attend(attended, places, load_key(self.folder), streams)

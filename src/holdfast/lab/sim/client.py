@@ -48,8 +48,8 @@ class Segment(Protocol):
 
     def hosts(self) -> Iterable[str]: ...
 
-    def owner_at(self, host: str, address: str) -> str | None:
-        """The MAC that answers a question for the address at that host at this instant, if any does."""
+    def owners_at(self, host: str, address: str) -> Iterable[str]:
+        """The MACs that answer a question for the address at that host at this instant."""
 
     def deliver(self, host: str, mac: str, port: int, request: Request) -> None:
         """A request has arrived at that host for that MAC."""
@@ -73,10 +73,13 @@ class Client:
             self._segment.net.send(OUTSIDE, host, lambda host=host: self._asked(host, address))  # type: ignore[misc]
 
     def _asked(self, host: str, address: str) -> None:
-        mac = self._segment.owner_at(host, address)
-        if mac is not None:
+        for mac in self._segment.owners_at(host, address):
             found = Neighbour(host, mac)
-            self._segment.net.send(host, OUTSIDE, lambda: self.learn(address, found, is_announcement=False))
+            self._segment.net.send(
+                host,
+                OUTSIDE,
+                lambda found=found: self.learn(address, found, is_announcement=False),  # type: ignore[misc]
+            )
 
     def learn(self, address: str, found: Neighbour, *, is_announcement: bool) -> None:
         """Somebody says that the address is theirs."""

@@ -153,7 +153,16 @@ class SimNetwork:
                 namespace = interface.port.namespace if interface.port is not None else self.own
                 door = namespace.doors.get(port)
                 if door is not None and self.lets(interface, request.asked_at):
-                    door(request)
+                    door(request._replace(answer=self._way_back(interface, request)))
+
+    def _way_back(self, interface: Interface, request: Request) -> Callable[[bytes, str], None]:
+        """An answer passes as the request did: what was taken away or shut meanwhile lets it get lost."""
+
+        def answer(data: bytes, source: str) -> None:
+            if source in interface.addresses and self.lets(interface, source):
+                request.answer(data, source)
+
+        return answer
 
     def lets(self, interface: Interface, address: str) -> bool:
         """Whether what is about the address may pass between the interface and everybody else."""

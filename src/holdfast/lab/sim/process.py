@@ -30,7 +30,7 @@ class Process:
         """From and to: how long after a wake it runs. More where its host is starved."""
         self.run: Callable[[], None] = _nothing
         """What it does when it is woken: look at all that has arrived, and at the time."""
-        self.heeds: Callable[[], None] = self._terminated
+        self.heeds: Callable[[], object] = self._terminated
         """What it does on SIGTERM."""
         self.busy_until_ns = 0
         """As long as it is in the kernel it does nothing else."""

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from holdfast.errors import WorldError
 from holdfast.lab.functions.registry import Registry, options
 from holdfast.lab.sim.client import Request
 from holdfast.lab.sim.component import ComponentLoop, SimSocket
+from holdfast.lab.sim.network import Interface
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.programs import Program, Running
 from holdfast.lab.sim.streams import Exchange
+from holdfast.lab.sim.window import plain
 from holdfast.vnfc.process import prepare
 
 DATAGRAMS_MAX = 500
@@ -48,12 +51,32 @@ class SimDoor:
 class SimRegistry(Registry):
     """With the simulated network in place of the sockets for requests."""
 
+    running: Running | None = None
+    """Where an agent has started it."""
+
     def _open_doors(self) -> None:
         loop = self.loop
         assert isinstance(loop, ComponentLoop)
         door: Any = SimDoor(loop, self.options.port)
         self.doors = [door]
         loop.on_readable(door.socket, lambda: self._serve(door))
+
+    def take_address(self, address: str) -> None:
+        """Announced once: the agent announces again when it has seen the address there."""
+        running, interface = self._interface()
+        interface.addresses[plain(address)] = address
+        running.host.network.announce(interface, plain(address))
+
+    def leave_address(self, address: str) -> None:
+        _running, interface = self._interface()
+        interface.addresses.pop(plain(address), None)
+
+    def _interface(self) -> tuple[Running, Interface]:
+        running = self.running
+        interface = running.init.namespace.interface if running is not None else None
+        if running is None or interface is None:
+            raise WorldError(f"there is no interface {self.options.interface}")
+        return running, interface
 
 
 def start_registry(
@@ -87,6 +110,8 @@ def registry_program(exchange: Exchange) -> Program:
         words = running.argv[running.argv.index(MODULE) + 1 :]
         addresses = running.addresses
         component = start_registry(running.process, exchange, running.host.name, addresses, words, running.env)
+
+        component.running = running
 
         def asked(request: Request) -> None:
             for door in component.doors:

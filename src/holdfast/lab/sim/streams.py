@@ -162,7 +162,7 @@ class SimStreams:
         near, far = End(self, net), End(listener.streams, net)
         near.other, far.other = far, near
         near.take(rider)
-        far.take(listener.made())
+        listener.streams.loop.call_soon(far.accept, listener.made)
         return rider
 
     def caller_pid(self, transport: asyncio.BaseTransport) -> int:
@@ -204,6 +204,12 @@ class End(asyncio.Transport):
     def take(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
         self.streams.loop.call_soon(protocol.connection_made, self)
+
+    def accept(self, made: Callable[[], asyncio.Protocol]) -> None:
+        """In the process that listens: futures that a protocol makes belong to its loop."""
+        if not self._is_over:
+            self._protocol = made()
+            self._protocol.connection_made(self)
 
     # --- what the process calls
 

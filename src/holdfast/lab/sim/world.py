@@ -65,9 +65,8 @@ class SimWorld:
     def hosts(self) -> Iterable[str]:
         return self.nodes
 
-    def owner_at(self, host: str, address: str) -> str | None:
-        owners = self.nodes[HostName(host)].host.network.owners(address)
-        return owners[0] if owners else None
+    def owners_at(self, host: str, address: str) -> Iterable[str]:
+        return self.nodes[HostName(host)].host.network.owners(address)
 
     def deliver(self, host: str, mac: str, port: int, request: Request) -> None:
         self.nodes[HostName(host)].host.network.deliver(mac, port, request)

@@ -83,6 +83,7 @@ def small_layout(fence: FenceDevice | None = None) -> Layout:
 def make_folder(path: Path, layout: Layout) -> RunFolder:
     folder = RunFolder(path)
     folder.layout.write_bytes(msgspec.json.encode(layout))
+    folder.key.touch(0o600)
     folder.key.write_bytes(b"k" * 32)
     return folder
 

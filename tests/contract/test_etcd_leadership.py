@@ -18,11 +18,14 @@ import pytest
 
 from holdfast.lab.sim.etcd import dial_over
 from holdfast.store.etcd_client import EtcdClient
+from holdfast.store.etcd_leadership import Campaign
 from holdfast.store.etcd_target import Target
 from holdfast.store.leadership import Leadership
 from tests.contract.conftest import AnyCluster
 from tests.contract.etcd_candidate import take_part
+from tests.contract.etcd_cluster import Cluster
 from tests.contract.etcd_sim import SimCluster
+from tests.contract.fakes import until
 
 ROOT = Path(__file__).resolve().parents[2]
 One = TypeVar("One", bound="Candidate")
@@ -240,3 +243,31 @@ def test_a_leader_outlives_the_loss_of_the_stores_leader(etcd: AnyCluster, race:
     race.leader(other_than=first)
     assert [end is not None and end >= told_at for _, end in first.times] == [True]
     race.assert_never_two()
+
+
+def test_a_candidate_says_once_that_the_store_cannot_be_asked_and_once_that_it_answers_again(
+    real_etcd: Cluster,
+) -> None:
+    told: list[str] = []
+
+    async def story() -> None:
+        client = EtcdClient(real_etcd.target("troubled"), limit_s=0.3)
+        campaign = Campaign(client, Leadership("m", "m"), lambda _: None, told.append)
+        try:
+            await campaign.start()
+            async with asyncio.timeout(10):
+                await until(lambda: told, "the problem")
+                for member in real_etcd.members.values():
+                    member.thaw()
+                await until(lambda: len(told) > 1, "that it is over")
+                await campaign.won()
+        finally:
+            await campaign.close()
+            await client.close()
+
+    for member in real_etcd.members.values():
+        member.freeze()
+    asyncio.run(story())
+    problem, well = told
+    assert problem.startswith("etcd has not answered within 0.3 s: etcd member ")
+    assert well == ""

@@ -19,13 +19,18 @@ from tests.contract.etcd_cluster import Certificates, Cluster, cluster
 PASSWORD = "correct horse"
 
 
+def secret(file: Path, text: str) -> None:
+    file.touch(0o600)
+    file.write_text(text + "\n")
+
+
 @pytest.fixture(scope="module")
 def safe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Members with TLS that want client certificates, users and passwords."""
     folder = tmp_path_factory.mktemp("safe")
     certificates = Certificates(folder / "certificates")
     cert, key = certificates.own
-    (folder / "password").write_text(PASSWORD + "\n")
+    secret(folder / "password", PASSWORD)
     with cluster(folder / "cluster", certificates, ("--client-cert-auth",)) as made:
         ctl = [f"--cacert={certificates.ca}", f"--cert={cert}", f"--key={key}"]
         for words in (
@@ -84,7 +89,7 @@ def test_a_token_that_the_members_do_not_know_is_renewed(safe: Cluster, target: 
     ],
 )
 def test_what_does_not_fit_is_said_at_once_and_in_words(target: Target, tmp_path: Path, wrong: str, words: str) -> None:
-    (tmp_path / "password").write_text("wrong\n")
+    secret(tmp_path / "password", "wrong")
     other = Certificates(tmp_path / "other")
     changed: dict[str, dict[str, Any]] = {
         "password": {"password_file": str(tmp_path / "password")},
@@ -147,7 +152,17 @@ def test_a_wrong_address_is_refused_with_what_is_expected(address: str, words: s
 
 
 def test_an_address_says_everything_but_the_password(tmp_path: Path) -> None:
-    (tmp_path / "p").write_text("secret\n")
+    secret(tmp_path / "p", "secret")
     target = parse_target(f"etcds://me@[fd00::1],b.example:4001/prod?ca=/c&password-file={tmp_path / 'p'}")
     assert [str(endpoint) for endpoint in target.endpoints] == ["[fd00::1]:2379", "b.example:4001"]
     assert (target.folder, target.user, target.password(), target.ca) == ("/holdfast/prod", "me", "secret", "/c")
+
+
+@pytest.mark.parametrize(("mode", "words"), [(0o644, "others may read the password file"), (None, "cannot be read")])
+def test_a_password_file_is_there_and_for_its_owner_alone(tmp_path: Path, mode: int | None, words: str) -> None:
+    if mode is not None:
+        secret(tmp_path / "p", "secret")
+        (tmp_path / "p").chmod(mode)
+    with pytest.raises(UserError, match=words) as told:
+        parse_target(f"etcd://me@a?password-file={tmp_path / 'p'}").password()
+    assert told.value.hint

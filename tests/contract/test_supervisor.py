@@ -31,6 +31,7 @@ EMPTY = Layout(name="empty", hosts={HostName("h1"): Host(HostName("h1"))})
 def folder(tmp_path: Path) -> RunFolder:
     made = RunFolder(tmp_path)
     made.layout.write_bytes(msgspec.json.encode(EMPTY))
+    made.key.touch(0o600)
     made.key.write_bytes(b"k" * 32)
     return made
 

@@ -112,6 +112,28 @@ def test_where_no_manager_leads_the_hosts_to_be_asked_are_named(tmp_path: Path, 
     assert "`up` runs all of a deployment on this machine" in error
 
 
+def test_a_manager_of_several_hosts_does_not_run_without_the_store_that_they_share(tmp_path: Path) -> None:
+    descriptor = tmp_path / "three.yaml"
+    descriptor.write_text(SEVERAL)
+    assert holdfast(tmp_path, "prepare", str(descriptor))[0] == 0
+    for store in ((), ("--store", "")):
+        status, _, error = holdfast(tmp_path, "manager", "--folder", str(tmp_path / "three"), *store)
+        assert status == 2
+        assert "three has 3 hosts, so its managers share a store, and none is given" in error
+
+
+def test_a_key_that_others_may_read_is_not_used(tmp_path: Path) -> None:
+    descriptor = tmp_path / "three.yaml"
+    descriptor.write_text(SEVERAL)
+    assert holdfast(tmp_path, "prepare", str(descriptor))[0] == 0
+    key = tmp_path / "three" / "key"
+    key.chmod(0o640)
+    status, _, error = holdfast(tmp_path, "agent", "--folder", str(tmp_path / "three"), "--host", "a")
+    assert status == 2
+    assert f"others may read the key {key}" in error
+    assert f"chmod 600 {key}" in error
+
+
 def test_what_is_shown_of_a_host_whose_agent_is_away_is_what_was_known_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -133,4 +133,4 @@ def manager(
 
     words = ["--folder", str(folder), "--parties", parties.value, "--least-term", str(least_term)]
     words += [*(["--store", store] if store else []), *(["--manager", manager] if manager else [])]
-    raise typer.Exit(manager_process.main(words))
+    raise typer.Exit(manager_process.main(words, may_be_alone=False))

@@ -131,6 +131,11 @@ def _settle() -> None:
     gc.freeze()
 
 
+def _say_of_store(problem: str) -> None:
+    # A leader has an alarm for it; one that waits to follow would wait without a word.
+    sys.stderr.write(f"the store cannot be asked: {problem}\n" if problem else "the store answers again\n")
+
+
 class Surroundings(NamedTuple):
     """What a candidate finds around it on its host."""
 
@@ -145,6 +150,8 @@ class Surroundings(NamedTuple):
     """0: this process."""
     settle: Callable[[], None] = _settle
     """Called when a leader has begun."""
+    say: Callable[[str], None] = _say_of_store
+    """Gets why the store cannot be asked, for people, and an empty text when it can be again."""
 
 
 class Reign:
@@ -168,7 +175,7 @@ class Reign:
         self._client = client
         self._core = core
         self._token = around.token()
-        self.campaign = Campaign(client, Leadership(name, self._token), self._changed)
+        self.campaign = Campaign(client, Leadership(name, self._token), self._changed, around.say)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Has an error when somebody else leads."""
         self._term = 0

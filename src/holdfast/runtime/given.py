@@ -27,9 +27,12 @@ def load_layout(folder: RunFolder) -> Layout:
 def load_key(folder: RunFolder) -> bytes:
     """The deployment's key."""
     try:
-        return folder.key.read_bytes()
+        key, mode = folder.key.read_bytes(), folder.key.stat().st_mode
     except OSError as error:
         raise UserError(f"the key of {folder.root} cannot be read: {error.strerror}", "run as its owner") from error
+    if mode & 0o077:
+        raise UserError(f"others may read the key {folder.key}", f"chmod 600 {folder.key}")
+    return key
 
 
 def parties_of(layout: Layout) -> tuple[Party, ...]:

@@ -166,8 +166,13 @@ async def run(layout: Layout, folder: RunFolder, share: str) -> None:
             journal.close()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; answer the exit status."""
+def main(arguments: Sequence[str] | None = None, *, may_be_alone: bool = True) -> int:
+    """Run; answer the exit status.
+
+    Args:
+        arguments: those of the command line if None.
+        may_be_alone: it may hold the managers of several hosts without a store that they share, as the lab's does.
+    """
     parser = argparse.ArgumentParser(prog="holdfast manager", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--parties", choices=SHARES, default="all")
@@ -178,6 +183,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         folder = RunFolder(chosen.folder)
         layout = load_layout(folder)
+        if not (chosen.store or may_be_alone or len(layout.hosts) == 1):
+            raise UserError(
+                f"{layout.name} has {len(layout.hosts)} hosts, so its managers share a store, and none is given",
+                "--store etcd://… (STORE in the unit's environment file: docs/several-hosts.md)",
+            )
         if chosen.store:
             # Only here: one machine needs neither TLS nor HTTP, and starts faster without.
             from holdfast.runtime.cluster import run_shared

@@ -46,13 +46,21 @@ class Campaign:
         client: the cluster; closed by whoever opened it.
         leadership: the deciding part.
         changed: told of each change of term or lapse, at once.
+        troubled: told why etcd cannot be asked when that begins, and nothing when it is over.
     """
 
-    def __init__(self, client: EtcdClient, leadership: Leadership, changed: Callable[[Standing], None]) -> None:
+    def __init__(
+        self,
+        client: EtcdClient,
+        leadership: Leadership,
+        changed: Callable[[Standing], None],
+        troubled: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._leadership = leadership
         self._changed = changed
+        self._troubled = troubled
         self._key = f"{client.target.folder}/leader".encode()
         self._term_key = term_key(client.target.folder)
         self._news = asyncio.Event()
@@ -77,7 +85,7 @@ class Campaign:
         except (UserError, MachineLacks):
             raise
         except HoldfastError as error:
-            self.problem = error.message
+            self._note(error.message)
         self._trying = self._loop.create_task(self._try_on(), name="leadership")
         self._watch_anew()
 
@@ -146,11 +154,11 @@ class Campaign:
             pair = KeyValue() if done.succeeded else done.responses[0].response_range.first()
             record = _record_in(pair)
         except HoldfastError as error:
-            self.problem = error.message
+            self._note(error.message)
             self._leadership.failed(attempt, self._loop.time())
             await asyncio.sleep(ETCD_PAUSE_S)
             return
-        self.problem = ""
+        self._note("")
         now = self._loop.time()
         if done.succeeded:
             self._leadership.done(attempt, done.header.revision, now)
@@ -163,6 +171,7 @@ class Campaign:
     async def _read(self) -> int:
         """Hear what stands in the store now; answer its revision."""
         found = await self._client.range(Range(self._key))
+        self._note("")
         self._heard(found.first())
         return found.header.revision
 
@@ -170,18 +179,28 @@ class Campaign:
         while True:
             try:
                 revision = await self._read()
+            except HoldfastError as error:
+                self._note(error.message)
+                await asyncio.sleep(ETCD_PAUSE_S)
+                continue
+            try:
                 async with aclosing(self._client.watch(Range(self._key), revision + 1)) as told:
                     async for watched in told:
                         for change in watched.events:
                             self._heard(change.kv)
             except HoldfastError as error:
-                self.problem = error.message
+                self.problem = error.message  # Of one member; the next one may be well.
             await asyncio.sleep(ETCD_PAUSE_S)
 
     def _watch_anew(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
         self._watching = self._loop.create_task(self._watch_on(), name="leadership watch")
+
+    def _note(self, problem: str) -> None:
+        before, self.problem = self.problem, problem
+        if bool(before) != bool(problem):
+            self._troubled(problem)
 
     def _heard(self, pair: KeyValue) -> None:
         self._leadership.heard(_record_in(pair), pair.mod_revision, self._loop.time())

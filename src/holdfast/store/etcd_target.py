@@ -47,10 +47,17 @@ class Target(Struct, frozen=True):
 
     def password(self) -> str:
         """Read anew each time, so that a changed password needs no restart."""
+        file = Path(self.password_file)
         try:
-            return Path(self.password_file).read_text().rstrip("\n")
+            password, mode = file.read_text().rstrip("\n"), file.stat().st_mode
         except OSError as error:
-            raise UserError(f"the password file {self.password_file!r} cannot be read: {error.strerror}") from error
+            raise UserError(
+                f"the password file {self.password_file!r} cannot be read: {error.strerror}",
+                "password-file= in the address of the store names it",
+            ) from error
+        if mode & 0o077:
+            raise UserError(f"others may read the password file {file}", f"chmod 600 {file}")
+        return password
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Raises UserError for files that are not what they should be."""

@@ -56,6 +56,7 @@ class SimCandidate:
             start.wall,
             loop.process.pid,
             _nothing,
+            lambda _: None,
         )
         self._told_to_end = asyncio.Event()
         loop.create_task(self._take_part()).add_done_callback(self._over)

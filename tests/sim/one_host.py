@@ -93,6 +93,7 @@ class OneHost:
         self.timeline = Timeline(seed)
         self.folder = RunFolder(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder.key.touch(0o600)
         self.folder.key.write_bytes(b"k" * 32)
         self.wrong: list[tuple[str, dict[str, Any]]] = []
         net = Net(self.timeline, "one")

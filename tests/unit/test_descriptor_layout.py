@@ -15,7 +15,7 @@ Part = TypeVar("Part")
 EVERYTHING = """
 holdfast: 1
 name: everything
-network: {subnet: 192.0.2.0/24, subnet6: 2001:db8::/64}
+network: {subnet: 192.0.2.0/24, subnet6: 2001:db8::/64, second-subnet: 198.51.100.0/24}
 sal-thresholds: {0: 1s, 1: 5s}
 hosts:
   h1:
@@ -132,6 +132,16 @@ def test_several_component_types_and_several_actives_have_longer_names() -> None
 def test_a_place_on_a_host_is_without_a_vm() -> None:
     vnfc = one(layout_of(EVERYTHING).vnfcs, "shop.front-3")
     assert (vnfc.host, vnfc.vm) == ("h2", None)
+
+
+def test_hosts_are_reached_on_each_network_at_an_address_of_its_own() -> None:
+    hosts = layout_of(EVERYTHING).hosts.values()
+    assert [host.reached_at for host in hosts] == [
+        ("192.0.2.1", "198.51.100.1"), ("192.0.2.2", "198.51.100.2"), ("192.0.2.3", "198.51.100.3"),
+    ]  # fmt: skip
+    assert [host.second for host in hosts] == ["198.51.100.1/24", "198.51.100.2/24", "198.51.100.3/24"]
+    alone = layout_of("holdfast: 1\nname: x\nvms: {vm1: }\nvnfs: {f: {place: vm1, start: f}}\n")
+    assert [host.reached_at for host in alone.hosts.values()] == [("10.77.0.1",)]
 
 
 def test_the_manager_in_charge_follows_from_redundancy() -> None:

@@ -25,6 +25,12 @@ def grants_of(text: DescriptorText, hosts: dict[str, HostText], vnfcs: Iterable[
             )
             witnesses.discard(vnfc.host)
     if text.grants is None:
+        if text.network.second_subnet != "none":
+            notes.wrong(
+                ("network", "second-subnet"),
+                "`grants` in this descriptor: only agents that hold grants together speak with each other",
+                found=text.network.second_subnet,
+            )
         for name in sorted(witnesses):
             notes.wrong(("hosts", name, "witness"), "`grants` in this descriptor: only they need a witness", found=True)
         return None

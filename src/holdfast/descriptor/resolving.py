@@ -4,6 +4,7 @@ In: models and the Notes of their file; out: a Layout, to be used only if the No
 """
 
 import re
+from ipaddress import ip_interface
 
 from holdfast.descriptor.addresses import HOSTS_FROM, VMS_FROM, Addresses, plan
 from holdfast.descriptor.components import component
@@ -56,7 +57,7 @@ def resolve(text: DescriptorText, notes: Notes) -> Layout:
     hosts = text.hosts or {THIS_HOST: HostText()}
     addresses = plan(text.network, notes)
     where = places(text.vms, tuple(hosts), notes)
-    given = _claimed(hosts, text.vms, addresses)
+    given, second = _claimed(hosts, text.vms, addresses)
     types = _types(text, notes)
     groups_of: dict[str, list[GroupName]] = {name: [] for name in text.vnfs}
     components: dict[GroupName, Component] = {}
@@ -77,9 +78,10 @@ def resolve(text: DescriptorText, notes: Notes) -> Layout:
     check_cycles(types, groups, notes)
     _check_ports(types, vnfcs, notes)
     _draw(hosts, text.vms, given, addresses)
+    _draw_second(hosts, second, addresses)
     return Layout(
         name=text.name,
-        hosts={HostName(name): _host(name, host, given, notes) for name, host in hosts.items()},
+        hosts={HostName(name): _host(name, host, given[name], second[name], notes) for name, host in hosts.items()},
         vms={VmName(name): _vm(name, vm, where, given, text, notes) for name, vm in text.vms.items()},
         vnfs={VnfName(name): _vnf(name, vnf, groups_of[name], sal_s, notes) for name, vnf in text.vnfs.items()},
         components=components,
@@ -119,26 +121,41 @@ def _types(text: DescriptorText, notes: Notes) -> list[TypeOf]:
     return types
 
 
-def _claimed(hosts: dict[str, HostText], vms: dict[str, VmText], addresses: Addresses) -> dict[str, list[str]]:
-    """The addresses that hosts and VMs are given in the descriptor."""
+def _claimed(
+    hosts: dict[str, HostText], vms: dict[str, VmText], addresses: Addresses
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The addresses that hosts and VMs are given in the descriptor; and those of hosts on the second network."""
     given: dict[str, list[str]] = {}
+    second: dict[str, str] = {}
     for name, host in hosts.items():
-        given[name] = _claim_all(host.addresses, ("hosts", name, "addresses"), f"an address of host {name}", addresses)
+        path = ("hosts", name, "addresses")
+        given[name], second[name] = _claim_all(host.addresses, path, f"an address of host {name}", addresses, True)
     for name, vm in vms.items():
-        given[name] = _claim_all(vm.address, ("vms", name, "address"), f"the address of VM {name}", addresses)
-    return given
+        path = ("vms", name, "address")
+        given[name], _ = _claim_all(vm.address, path, f"the address of VM {name}", addresses, False)
+    return given, second
 
 
-def _claim_all(texts: tuple[str, ...], path: Path, owner: str, addresses: Addresses) -> list[str]:
+def _claim_all(
+    texts: tuple[str, ...], path: Path, owner: str, addresses: Addresses, of_host: bool
+) -> tuple[list[str], str]:
     claimed: list[str] = []
+    second = ""
     for number, text in enumerate(texts):
-        address = addresses.claim(text, (*path, number), owner)
-        if address and _version(address) in map(_version, claimed):
+        address = addresses.claim(text, (*path, number), owner, of_host=of_host)
+        if not address:
+            continue
+        if of_host and addresses.is_second(ip_interface(address).ip):
+            if second:
+                addresses.notes.wrong((*path, number), "one address on the second network at most", found=text)
+            second = second or address
+            continue
+        if _version(address) in map(_version, claimed) and not (of_host and addresses.second_misread):
             expected = "one IPv4 and one IPv6 address at most"
-            addresses.notes.wrong((*path, number), expected, found=text)
-        if address:
-            claimed.append(address)
-    return claimed
+            of_another = "an address on a second network is in another subnet: network.second-subnet"
+            addresses.notes.wrong((*path, number), expected, of_another if of_host else "", text)
+        claimed.append(address)
+    return claimed, second
 
 
 def _draw(
@@ -156,17 +173,35 @@ def _draw(
         given[name].sort(key=_version)
 
 
+def _draw_second(hosts: dict[str, HostText], second: dict[str, str], addresses: Addresses) -> None:
+    """All hosts are on the second network: their addresses there are written for each of them, or for none."""
+    notes = addresses.notes
+    written = [name for name, host in hosts.items() if addresses.names_second(host.addresses)]
+    for name, host in hosts.items():
+        path: Path = ("hosts", name, "addresses")
+        if not written:
+            second[name] = addresses.draw_second(1, ("hosts", name), f"an address of {name}")
+        elif name not in written:
+            expected = f"an address in {addresses.second} (network.second-subnet) too, as host {written[0]} has"
+            hint = "write one for each host, or for none: then they are drawn"
+            if host.addresses:
+                notes.wrong(path, expected, hint, said="none there")
+            else:
+                notes.missing(path, expected, hint)
+
+
 def _version(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def _host(name: str, text: HostText, given: dict[str, list[str]], notes: Notes) -> Host:
+def _host(name: str, text: HostText, given: list[str], second: str, notes: Notes) -> Host:
     path = ("hosts", name)
     if not _BRIDGE.match(text.bridge):
         notes.wrong((*path, "bridge"), "the name of a network interface, at most 15 signs", found=text.bridge)
     return Host(
         name=HostName(name),
-        addresses=tuple(given[name]),
+        addresses=tuple(given),
+        second=second,
         bridge=text.bridge,
         witness=text.witness,
         fence=_fence(text.fence, (*path, "fence"), notes),

@@ -24,6 +24,7 @@ Kind = Literal[
     "no-repair",
     "no-fence",
     "no-grants",
+    "one-network",
     "one-more-voter",
     "standby-vm-shared",
     "standby-vm-same-host",
@@ -161,6 +162,13 @@ def _hosts(layout: Layout, occupied: set[HostName]) -> Iterator[Finding]:
             layout.name,
             "there are several hosts and no `grants`: when the network between them is cut, nobody can tell a failed "
             "host from an unheard one, and two may be active",
+        )
+    if layout.grants is not None and not any(host.second for host in layout.hosts.values()):
+        yield Finding(
+            "one-network",
+            layout.name,
+            "one network joins the hosts: a host that is cut from it has failed for the others, and its services move "
+            "(network.second-subnet adds another)",
         )
     if layout.grants is not None and len(layout.hosts) % 2 == 0:
         survives = (len(layout.hosts) - 1) // 2

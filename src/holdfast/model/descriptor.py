@@ -219,7 +219,10 @@ class GrantsText(Written):
 class HostText(Written):
     """A machine that runs VMs and VNFCs."""
 
-    addresses: Names = Field(default=(), description="the host's own addresses on the bridge; drawn from the subnets")
+    addresses: Names = Field(
+        default=(),
+        description="the host's own addresses: on the bridge, and one on the second network; drawn from the subnets",
+    )
     bridge: str = Field(default="hf0", description="name of the bridge that VMs are attached to")
     fence: FenceLevelsText = Field(
         default=(),
@@ -427,6 +430,11 @@ class NetworkText(Written):
 
     subnet: str = Field(default="10.77.0.0/24", description="IPv4 subnet, or `none`")
     subnet6: str = Field(default="fd77::/64", description="IPv6 subnet, or `none`")
+    second_subnet: str = Field(
+        default="none",
+        description="subnet (IPv4 or IPv6) of a second network, which joins the hosts alone: heartbeats, grants and "
+        "the managers' links go over both",
+    )
 
 
 class DescriptorText(Written):

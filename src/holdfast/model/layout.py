@@ -205,9 +205,16 @@ FenceLevels = tuple[tuple[FenceDevice, ...], ...]
 """Tried in order, until all devices of one level have confirmed."""
 
 
+NETWORKS = ("first", "second")
+"""What the networks between the hosts are called. The first one carries the services too, and their clients."""
+
+
 class Host(Struct, frozen=True):
     name: HostName
     addresses: tuple[str, ...] = ()
+    """On the bridge, which is part of the first network: one of IPv4, one of IPv6, or one of them alone."""
+    second: str = ""
+    """On the second network, which no VM and no client is on; empty where there is one network. With prefix length."""
     bridge: str = "hf0"
     """Bridge of the host that its VMs are attached to and that carries addresses of VNFCs without a VM."""
     fence: FenceLevels = ()
@@ -220,6 +227,12 @@ class Host(Struct, frozen=True):
     def fence_limit_s(self) -> float:
         """How long it takes at most until every level has been tried."""
         return sum(device.limit_s for level in self.fence for device in level)
+
+    @property
+    def reached_at(self) -> tuple[str, ...]:
+        """Where other hosts reach it: an address for each network, in their order, without prefix length."""
+        own = (*self.addresses[:1], *((self.second,) if self.second else ()))
+        return tuple(address.partition("/")[0] for address in own)
 
 
 class Layout(Struct, frozen=True):

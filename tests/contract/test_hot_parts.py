@@ -2,6 +2,7 @@
 
 import os
 import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -175,6 +176,15 @@ def test_an_address_that_is_not_this_hosts_is_refused_with_a_hint() -> None:
     with pytest.raises(WorldError, match="network lan") as refused:
         HotSockets((HotNetwork("lan", "192.0.2.1", 0),), {})
     assert "this host's own" in refused.value.hint
+
+
+def test_of_two_networks_one_may_be_missing_at_the_start() -> None:
+    absent, present = HotNetwork("first", "198.51.100.1", 0), HotNetwork("second", "127.0.0.1", 0)
+    with closing(HotSockets((absent, present), {})) as sockets:
+        links = [link for link in sockets.sockets if isinstance(link, socket.socket)]
+        assert [link.getsockname()[0] for link in links] == ["198.51.100.1", "127.0.0.1"]
+    with pytest.raises(WorldError, match="network first"):
+        HotSockets((absent, HotNetwork("second", "198.51.100.2", 0)), {})
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:

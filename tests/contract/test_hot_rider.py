@@ -13,6 +13,7 @@ from holdfast.core.suspicion_words import Noticed, OwnLate, PeerChanged
 from holdfast.model.names import HostName
 from holdfast.runtime.hot_link import HotLink, connected
 from holdfast.runtime.hot_loop import HotLoop
+from holdfast.runtime.hot_main import make_speech
 from holdfast.runtime.hot_sockets import HotSockets
 from holdfast.runtime.hot_words import (
     PACKET_BYTES_MAX,
@@ -43,6 +44,7 @@ class AskingRider:
         self.peer = peer
         self.noticed_: list[Noticed] = []
         self.times: list[int] = []
+        self.heard: list[bytes] = []
         self.peers: tuple[HostName, ...] = ()
         self._asked = 0
         self._out: list[tuple[HostName, bytes]] = []
@@ -55,6 +57,7 @@ class AskingRider:
 
     def received(self, peer: HostName, incarnation: int, body: bytes, now_ns: int) -> None:
         self.times.append(now_ns)
+        self.heard.append(body)
         if body.startswith(b"ask "):
             self._out.append((peer, b"answer to " + body[4:]))
         else:
@@ -87,7 +90,7 @@ class AskingRider:
 class Pair:
     """Loops a and b on the loopback interface; a's agent is this test."""
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, addresses: tuple[str, ...] = ("127.0.0.1",)) -> None:
         ports = {A: free_port(), B: free_port()}
         key = os.urandom(32)
         self.key = key
@@ -98,8 +101,8 @@ class Pair:
             settings = HotSettings(
                 cluster="test",
                 me=me,
-                networks=(HotNetwork("lan", "127.0.0.1", ports[me]),),
-                peers={other: HotPeer(("127.0.0.1",), ports[other])},
+                networks=tuple(HotNetwork(f"lan {address}", address, ports[me]) for address in addresses),
+                peers={other: HotPeer(addresses, ports[other])},
                 heartbeat_ns=10 * MS,
                 key_file="",
                 socket=str(folder / f"{me}.sock"),
@@ -107,7 +110,7 @@ class Pair:
             )
             sockets = HotSockets(settings.networks, settings.peers)
             link = HotLink(Path(settings.socket))
-            speech = PlainSpeech(me, key, ord(me))
+            speech = make_speech(settings, key, ord(me), 0) if len(addresses) > 1 else PlainSpeech(me, key, ord(me))
             self.loops[me] = HotLoop(settings, speech, sockets, link, rider=self.riders[me])
             stack.callback(self.loops[me].close)
         self.agent = stack.enter_context(connected(folder / "a.sock"))
@@ -155,6 +158,23 @@ def test_asks_go_with_heartbeats_and_answers_at_once(pair: Pair) -> None:
     assert any(body.startswith(b"answer to ") for body in bodies)
     for rider in pair.riders.values():
         assert rider.times == sorted(rider.times)
+
+
+def test_on_two_networks_the_rider_hears_each_body_once_and_on_one_all_the_same(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        pair = Pair(stack, tmp_path, ("127.0.0.1", "127.0.0.2"))
+        heard = pair.riders[A].heard
+        while len(heard) < 40:
+            pair.round()
+        asked = [body for body in heard if body.startswith((b"ask ", b"answer "))]
+        assert len(asked) == len(set(asked)) > 20
+        # Nothing of a reaches b on the first network any more, and the other way round.
+        for me, other in ((A, B), (B, A)):
+            pair.loops[me]._sockets.set_peers({other: HotPeer(("127.0.0.3", "127.0.0.2"), pair.ports[other])})
+        answers = sum(body.startswith(b"answer ") for body in heard)
+        while sum(body.startswith(b"answer ") for body in heard) < answers + 10:
+            pair.round()
+        assert pair.loops[A].suspicion.level(B) in ("well", "degraded")
 
 
 def test_the_rider_hears_of_changes_and_of_its_agent(pair: Pair) -> None:

@@ -47,7 +47,7 @@ class Leader:
     def __init__(self, folder: RunFolder) -> None:
         self.heard: list[LinkMessage] = []
         self.closed = 0
-        self.kept = KeptLink(folder.socket(agent_party(H1)), KEY, HA, agent_party(H1), self)
+        self.kept = KeptLink((folder.socket(agent_party(H1)),), KEY, HA, agent_party(H1), self)
 
     def link_opened(self, link: Link) -> None:
         return

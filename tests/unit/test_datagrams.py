@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model.names import HostName
-from holdfast.wire.datagrams import MAC_BYTES, NONCE_BYTES, VERSION, Datagrams
+from holdfast.wire.datagrams import COPIES_KNOWN, MAC_BYTES, NONCE_BYTES, VERSION, Datagrams, Opened
 
 A, B, C = HostName("a"), HostName("b"), HostName("c")
 KEY = b"k" * 32
@@ -57,8 +57,8 @@ def sealed(sender: Datagrams, peer: HostName, body: bytes = b"ask") -> bytes:
 
 def test_after_greetings_bodies_arrive_with_the_life_that_sent_them() -> None:
     a, b = joined()
-    assert b.open(sealed(a, B), 0) == (A, 11, b"ask")
-    assert a.open(sealed(b, A, b"ack"), 0) == (B, 22, b"ack")
+    assert b.open(sealed(a, B), 0) == Opened(A, 11, b"ask")
+    assert a.open(sealed(b, A, b"ack"), 0) == Opened(B, 22, b"ack")
 
 
 def test_nothing_is_sealed_for_a_peer_that_has_proven_no_life() -> None:
@@ -68,8 +68,8 @@ def test_nothing_is_sealed_for_a_peer_that_has_proven_no_life() -> None:
 def test_a_datagram_counts_once_on_each_network() -> None:
     a, b = joined()
     datagram = sealed(a, B)
-    assert b.open(datagram, 0) is not None
-    assert b.open(datagram, 1) is not None
+    assert b.open(datagram, 0) == Opened(A, 11, b"ask")
+    assert b.open(datagram, 1) == Opened(A, 11, b"ask", is_copy=True)
     assert b.open(datagram, 0) is None
     assert b.refused["replay"] == 1
 
@@ -79,6 +79,41 @@ def test_an_older_datagram_is_dropped_after_a_newer_one() -> None:
     old, new = sealed(a, B), sealed(a, B)
     assert b.open(new, 0) is not None
     assert b.open(old, 0) is None
+
+
+def test_whatever_the_networks_lose_or_delay_each_body_is_new_once() -> None:
+    a, b = joined()
+    first, second, third = (sealed(a, B, body) for body in (b"1", b"2", b"3"))
+    seen = [b.open(datagram, 0) for datagram in (first, third)]
+    seen += [b.open(datagram, 1) for datagram in (first, second, third)]
+    assert [(one.body, one.is_copy) for one in seen if one is not None] == [
+        (b"1", False), (b"3", False), (b"1", True), (b"2", False), (b"3", True),
+    ]  # fmt: skip
+
+
+def test_what_comes_much_later_on_the_other_network_says_nothing_new() -> None:
+    a, b = joined()
+    late = sealed(a, B)
+    for _ in range(COPIES_KNOWN - 1):
+        newest = sealed(a, B)
+    assert b.open(newest, 0) is not None
+    barely = b.open(late, 1)
+    assert barely == Opened(A, 11, b"ask")
+    too_late = sealed(a, B)
+    for _ in range(COPIES_KNOWN):
+        newest = sealed(a, B)
+    assert b.open(newest, 0) is not None
+    assert b.open(too_late, 1) == Opened(A, 11, b"ask", is_copy=True)
+
+
+@given(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 1)), max_size=80))
+def test_of_copies_in_any_order_exactly_one_is_new(order: list[tuple[int, int]]) -> None:
+    a, b = joined()
+    datagrams = [sealed(a, B, b"%d" % n) for n in range(40)]
+    opened = [one for n, network in order if (one := b.open(datagrams[n], network)) is not None]
+    new = [one.body for one in opened if not one.is_copy]
+    assert len(new) == len(set(new))
+    assert set(new) == {one.body for one in opened}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +157,7 @@ def test_a_peer_that_starts_again_must_prove_its_new_life_and_the_former_one_is_
     again = agent(A, 12, start=5000)
     again.tick(0)
     exchange(again, b, A, B)
-    assert b.open(sealed(again, B), 0) == (A, 12, b"ask")
+    assert b.open(sealed(again, B), 0) == Opened(A, 12, b"ask")
     assert b.open(old, 0) is None
     assert b.refused["stranger"] == 1
 

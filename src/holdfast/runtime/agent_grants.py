@@ -18,7 +18,7 @@ from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
 from holdfast.model.events import HostFailed
 from holdfast.model.granting import DEFAULT, Succession, Successor, VoterSet
-from holdfast.model.layout import Layout, Service, in_charge, witnesses_of
+from holdfast.model.layout import NETWORKS, Layout, Service, in_charge, witnesses_of
 from holdfast.model.names import HA, HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.agent_voters import AgentVoters
@@ -102,16 +102,18 @@ class HeldGrants:
         grants = self._layout.grants
         if grants is None:
             raise WorldError("this deployment has no grants")
-        own = _plain(self._layout.hosts[self._host].addresses[0])
+        own = self._layout.hosts[self._host].reached_at
         peers = {
-            name: HotPeer((_plain(host.addresses[0]),), grants.port)
+            name: HotPeer(host.reached_at, grants.port)
             for name, host in self._layout.hosts.items()
             if name != self._host
         }
         return HotSettings(
             cluster=self._layout.name,
             me=self._host,
-            networks=(HotNetwork("first", own, grants.port),),
+            networks=tuple(
+                HotNetwork(name, address, grants.port) for name, address in zip(NETWORKS, own, strict=False)
+            ),
             peers=peers,
             heartbeat_ns=grants.lengths.heartbeat_ns,
             key_file=str(self._folder.key),
@@ -340,7 +342,3 @@ def _settle(future: "asyncio.Future[None]", trouble: str) -> None:
         future.set_exception(WorldError(trouble))
     else:
         future.set_result(None)
-
-
-def _plain(address: str) -> str:
-    return address.partition("/")[0]

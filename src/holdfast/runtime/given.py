@@ -41,12 +41,19 @@ def parties_of(layout: Layout) -> tuple[Party, ...]:
 
 
 def places_of_agent(layout: Layout, folder: RunFolder, host: HostName) -> tuple[Place, ...]:
-    """Where the agent of a host listens; the managers call the last one.
+    """Where the agent of a host listens.
 
-    Always at a path on its own machine; where several hosts hold grants together, on the network too.
+    Always at a path on its own machine; where several hosts hold grants together, on each of the networks too.
     """
-    path = folder.socket(agent_party(host))
-    if layout.grants is None or not layout.hosts[host].addresses:
-        return (path,)
-    address = layout.hosts[host].addresses[0].partition("/")[0]
-    return (path, Endpoint(address, layout.grants.port + 1))
+    return (folder.socket(agent_party(host)), *_endpoints(layout, host))
+
+
+def places_to_call(layout: Layout, folder: RunFolder, host: HostName) -> tuple[Place, ...]:
+    """Where managers call the agent of a host: on each network, or at its path where there is no other way."""
+    return _endpoints(layout, host) or (folder.socket(agent_party(host)),)
+
+
+def _endpoints(layout: Layout, host: HostName) -> tuple[Endpoint, ...]:
+    if layout.grants is None:
+        return ()
+    return tuple(Endpoint(address, layout.grants.port + 1) for address in layout.hosts[host].reached_at)

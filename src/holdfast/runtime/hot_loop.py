@@ -170,9 +170,10 @@ class HotLoop:
             self._received += 1
             length = _LENGTH.unpack_from(heard.body)[0] if len(heard.body) >= _LENGTH.size else 0
             end = _LENGTH.size + length
-            beat = hot_beat.decode(heard.body[_LENGTH.size : end]) if length else None
+            # Everything is sent on every network; a copy proves that its network carries, and says nothing new.
+            beat = hot_beat.decode(heard.body[_LENGTH.size : end]) if length and not heard.is_copy else None
             self.suspicion.receive(heard.peer, place, heard.incarnation, now, beat)
-            if len(heard.body) > end:
+            if len(heard.body) > end and not heard.is_copy:
                 self._rider.received(heard.peer, heard.incarnation, heard.body[end:], self._now_ns())
 
     def _pass_on(self, now: int) -> None:

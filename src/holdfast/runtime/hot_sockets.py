@@ -2,17 +2,20 @@
 
 In: datagrams to send, by peer. Out: datagrams received. Always: a datagram that the own kernel does not take (interface
 down, route gone, buffer full) is counted for its network and forgotten: the next heartbeat is a better one. To whom it
-was is told, so that nobody is blamed for a silence that begins here.
+was is told, so that nobody is blamed for a silence that begins here. One of several networks may be missing at the
+start, because that is what there are several for; it is used once it is there.
 """
 
+import errno
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from holdfast.errors import WorldError
 from holdfast.model.granting import AGENTS_MAX
 from holdfast.model.names import HostName
 from holdfast.runtime.hot_words import HotNetwork, HotPeer
+from holdfast.runtime.sockets import bind_before_it_is_there
 
 DATAGRAM_BYTES_MAX = 2048
 DRAINED_MAX = 1024
@@ -57,8 +60,10 @@ class HotSockets:
         self.sockets: list[Datagrams] = []
         self._addresses: list[dict[HostName, tuple[str, int]]] = []
         try:
-            for network in networks:
-                self.sockets.append((bound or _bound)(network))
+            if bound is None:
+                self.sockets.extend(_bound(networks))
+            else:
+                self.sockets.extend(map(bound, networks))
         except BaseException:
             self.close()
             raise
@@ -122,7 +127,31 @@ def _make_room(link: socket.socket) -> None:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
 
 
-def _bound(network: HotNetwork) -> socket.socket:
+def _bound(networks: Sequence[HotNetwork]) -> list[socket.socket]:
+    """To the own address on each network, of which one at least must be there."""
+    links: list[socket.socket] = []
+    absent: list[tuple[HotNetwork, socket.socket, OSError]] = []
+    try:
+        for network in networks:
+            links.append(link := _opened(network))
+            try:
+                link.bind((network.address, network.port))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise _refused(network, error) from error
+                absent.append((network, link, error))
+        for network, link, why in absent:
+            if len(absent) == len(links):
+                raise _refused(network, why) from why
+            bind_before_it_is_there(link, network.address, network.port)
+    except BaseException:
+        for link in links:
+            link.close()
+        raise
+    return links
+
+
+def _opened(network: HotNetwork) -> socket.socket:
     family = socket.AF_INET6 if ":" in network.address else socket.AF_INET
     link = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
@@ -133,11 +162,14 @@ def _bound(network: HotNetwork) -> socket.socket:
             link.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _DSCP_CS6)
         else:
             link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _DSCP_CS6)
-        link.bind((network.address, network.port))
     except OSError as error:
         link.close()
-        raise WorldError(
-            f"cannot listen on {network.address} port {network.port} (network {network.name}): {error.strerror}",
-            "the address must be one of this host's own, and no other agent may use the port",
-        ) from error
+        raise _refused(network, error) from error
     return link
+
+
+def _refused(network: HotNetwork, error: OSError) -> WorldError:
+    return WorldError(
+        f"cannot listen on {network.address} port {network.port} (network {network.name}): {error.strerror}",
+        "the address must be one of this host's own, and no other agent may use the port",
+    )

@@ -17,6 +17,8 @@ class Heard(NamedTuple):
     peer: HostName
     incarnation: int
     body: bytes
+    is_copy: bool = False
+    """It came before, on another network."""
 
 
 class Outgoing(NamedTuple):

@@ -8,10 +8,18 @@ closed. All calls to the owner come from the loop; nothing waits between receivi
 import asyncio
 import os
 import sys
+from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from holdfast.errors import PeerError
-from holdfast.model.limits import HANDSHAKE_LIMIT_S, LINK_BUFFER_BYTES_MAX, LINK_REFUSED_RETRY_S, LINK_RETRY_S
+from holdfast.model.limits import (
+    HANDSHAKE_LIMIT_S,
+    LINK_BUFFER_BYTES_MAX,
+    LINK_REFUSED_RETRY_S,
+    LINK_RETRY_S,
+    OTHER_PLACE_AFTER_S,
+)
 from holdfast.model.names import Party
 from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
@@ -50,11 +58,22 @@ class Link(asyncio.Protocol):
         """One end could not prove itself to the other, or something else came than was sent."""
         self.trouble = ""
         """Why it was cut: what came is not what was sent, or is no message, or the peer does not read."""
+        self.fell_silent = False
+        """It broke because nothing came through any more; not because the other end closed it."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def peer(self) -> Party:
         return self._handshake.peer
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the other end is on this host."""
+        if self._transport is None:
+            return False
+        own, other = (self._transport.get_extra_info(end) for end in ("sockname", "peername"))
+        # A TCP end is its address and port; a UNIX socket's is a path, and never of another host.
+        return not isinstance(own, tuple) or own[0] == other[0]
 
     def send(self, message: LinkMessage) -> None:
         """Write the message out; without effect on a link that is not open."""
@@ -123,6 +142,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._limit is not None:
             self._limit.cancel()
+        self.fell_silent = isinstance(exc, OSError) and not isinstance(exc, ConnectionError)
         if not self.ended.done():
             self.ended.set_result(None)
         if self.is_open:
@@ -136,12 +156,16 @@ async def listen(place: Place, key: bytes, me: Party, owner: Owner, streams: Str
 
 
 class KeptLink:
-    """Calls `to` at its place, and calls again whenever the link breaks, until closed."""
+    """Calls `to` at one of its places, and calls again whenever the link breaks, until closed.
+
+    After a link that fell silent, and after a call that was not answered, the next place is tried.
+    """
 
     def __init__(
-        self, place: Place, key: bytes, me: Party, to: Party, owner: Owner, streams: Streams = SOCKETS
+        self, places: Sequence[Place], key: bytes, me: Party, to: Party, owner: Owner, streams: Streams = SOCKETS
     ) -> None:
-        self._place = place
+        self._places = deque(places)
+        """The first one is in use, or is being called."""
         self._streams = streams
         self._key = key
         self._owner = owner
@@ -152,14 +176,16 @@ class KeptLink:
 
     async def _keep(self) -> None:
         while True:
-            pause = LINK_RETRY_S
+            pause, is_next = LINK_RETRY_S, False
             try:
                 self.link = await self._call()
                 await asyncio.shield(self.link.ended)
+                is_next = self.link.fell_silent
                 if self.link.is_refused:
                     pause = LINK_REFUSED_RETRY_S
             except OSError:
-                pass  # Nobody listens there yet; that is what the loop is for.
+                is_next = True  # Nobody listens there yet, or nothing gets there; that is what the loop is for.
+            self._places.rotate(-1 if is_next else 0)
             await asyncio.sleep(pause)
 
     def again(self) -> None:
@@ -169,8 +195,15 @@ class KeptLink:
         self._task.cancel()
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{self.me} calls {self.to}")
 
+    def avoid(self, place: Place) -> None:
+        """It is known that nothing gets through there: if it is in use, call elsewhere at once."""
+        if self._places[0] == place and len(self._places) > 1:
+            self._places.rotate(-1)
+            self.again()
+
     async def _call(self) -> Link:
-        return await self._streams.call(self._place, self._caller, HANDSHAKE_LIMIT_S)
+        limit_s = HANDSHAKE_LIMIT_S if len(self._places) == 1 else OTHER_PLACE_AFTER_S
+        return await self._streams.call(self._places[0], self._caller, limit_s)
 
     def _caller(self) -> Link:
         return Link(Calling(self._key, self.me, self.to, os.urandom(NONCE_BYTES)), self._owner)

@@ -26,7 +26,7 @@ from holdfast.model.layout import Layout
 from holdfast.model.names import LAB, OPERATOR, HostName, Party, agent_party
 from holdfast.runtime.answers import refusals_of, status_of
 from holdfast.runtime.folder import RunFolder
-from holdfast.runtime.given import parties_of, places_of_agent
+from holdfast.runtime.given import parties_of, places_to_call
 from holdfast.runtime.link import LINK_CUT, KeptLink, Link, listen
 from holdfast.runtime.manager import Pump, Reach, SetPower
 from holdfast.runtime.seat import Seat
@@ -88,8 +88,8 @@ class Links:
             )
             for host in self._layout.hosts:
                 agent = _ToAgent(pump, seat, host, self._term, self)
-                place = places_of_agent(self._layout, self._folder, host)[-1]
-                agent.kept = KeptLink(place, self._key, seat.party, agent_party(host), agent, self._streams)
+                places = places_to_call(self._layout, self._folder, host)
+                agent.kept = KeptLink(places, self._key, seat.party, agent_party(host), agent, self._streams)
                 self._agents[seat.party, host] = agent
             for party in parties_of(self._layout):
                 if party not in pump.seats:
@@ -98,7 +98,7 @@ class Links:
                     self._managers[seat.party, party] = manager
 
     def _kept(self, me: Party, to: Party, owner: "_ToPeer") -> KeptLink:
-        return KeptLink(self._folder.socket(to), self._key, me, to, owner, self._streams)
+        return KeptLink((self._folder.socket(to),), self._key, me, to, owner, self._streams)
 
     def call_again(self, party: Party, host: HostName) -> None:
         """The host has failed, or is heard again: a link from before knows nothing of it for seconds."""

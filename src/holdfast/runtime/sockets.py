@@ -16,6 +16,8 @@ _PATH_BYTES_MAX = 100
 _PEER_SILENT_S = 2
 """A host that is switched off does not say so: after this time without an acknowledgement its links are broken."""
 _WAITING_MAX = 64
+_IP_FREEBIND, _IPV6_FREEBIND = 15, 78
+"""linux/in.h, linux/in6.h; Python has no names for them."""
 
 
 class Endpoint(NamedTuple):
@@ -62,7 +64,7 @@ def listening(place: Place) -> socket.socket:
         if isinstance(place, Endpoint):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             notice_silence(listener)  # accepted links inherit it
-            listener.bind(place)
+            bind_before_it_is_there(listener, *place)
         else:
             place.unlink(missing_ok=True)
             with short(place) as address:
@@ -73,6 +75,15 @@ def listening(place: Place) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def bind_before_it_is_there(link: socket.socket, address: str, port: int) -> None:
+    """Bind to an address that this host need not have yet: its network is down, or comes up later."""
+    if link.family == socket.AF_INET6:
+        link.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+    else:
+        link.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    link.bind((address, port))
 
 
 def _family(place: Place) -> socket.AddressFamily:

@@ -4,7 +4,8 @@ In:   bodies to be sealed for a peer; datagrams received; the clock only to spac
 Out:  datagrams; bodies with the peer and the life of it that sent them; greetings to be sent (`take`).
 Always: what `open` returns was sealed by somebody who knows the key, for this agent in its present life, by the life of
 the peer that has proven (by answering a fresh nonce) that it is the present one, and has not been returned before on
-the same network. Everything else is dropped and counted by reason. Nothing grows with what strangers send.
+the same network; what comes on another one as well is said to be a copy there. Everything else is dropped and counted
+by reason. Nothing grows with what strangers send.
 
 Head: version, kind, cluster, sender, receiver, sender's life, receiver's life as last proven (0 in greetings), number.
 The MAC is keyed BLAKE2s of 16 bytes over head and body; while a key is being changed, two are accepted.
@@ -25,6 +26,8 @@ NAME_BYTES = 8
 NONCE_BYTES = 16
 _HEAD = struct.Struct(f"!BB{NAME_BYTES}s{NAME_BYTES}s{NAME_BYTES}sQQQ")
 KEYS_MAX = 2
+COPIES_KNOWN = 1024
+"""How far a network may be behind another one, in numbers of the sender; what is behind further counts as a copy."""
 REASONS = ("short", "version", "mac", "cluster", "receiver", "sender", "life", "stranger", "replay", "nonce")
 
 
@@ -32,6 +35,8 @@ class Opened(NamedTuple):
     peer: HostName
     incarnation: int
     body: bytes
+    is_copy: bool = False
+    """It has been opened before, on another network."""
 
 
 class Greeting(NamedTuple):
@@ -43,7 +48,7 @@ class Greeting(NamedTuple):
 
 
 class _Session:
-    __slots__ = ("incarnation", "last", "mark", "nonce")
+    __slots__ = ("incarnation", "last", "mark", "nonce", "seen")
 
     def __init__(self, peer: HostName) -> None:
         self.mark = _mark(peer)
@@ -53,6 +58,33 @@ class _Session:
         """Asked with, and not answered yet."""
         self.last: dict[int, int] = {}
         """By network: the highest number that was taken."""
+        self.seen = _Seen()
+
+
+class _Seen:
+    """Which of the latest numbers have been taken, on whichever network."""
+
+    __slots__ = ("_bits", "_highest")
+
+    def __init__(self) -> None:
+        self._highest = 0
+        self._bits = 0
+        """Bit n: the number that is n below the highest has been taken."""
+
+    def take(self, number: int) -> bool:
+        """Whether it is new."""
+        behind = self._highest - number
+        if behind < 0:
+            self._bits = (self._bits << -behind | 1) & _KNOWN if -behind < COPIES_KNOWN else 1
+            self._highest = number
+            return True
+        if behind >= COPIES_KNOWN or self._bits >> behind & 1:
+            return False
+        self._bits |= 1 << behind
+        return True
+
+
+_KNOWN = (1 << COPIES_KNOWN) - 1
 
 
 def _mark(name: str) -> bytes:
@@ -162,7 +194,7 @@ class Datagrams:
         if number <= session.last.get(network, 0):
             return self._drop("replay")
         session.last[network] = number
-        return Opened(peer, life, body)
+        return Opened(peer, life, body, is_copy=not session.seen.take(number))
 
     def _is_authentic(self, text: bytes, mac: bytes) -> bool:
         return any(compare_digest(_mac(keyed, text), mac) for keyed in self._keyed)
@@ -184,6 +216,7 @@ class Datagrams:
         if life != session.incarnation:
             session.incarnation = life
             session.last.clear()
+            session.seen = _Seen()
 
     def _drop(self, reason: str) -> Opened | None:
         self.refused[reason] += 1

@@ -27,10 +27,10 @@ from holdfast.model.events import (
     ActionFailed,
     AgentJoined,
     DeadlinePassed,
-    HostFailed,
     LossAccepted,
     Observed,
     Received,
+    Silence,
     StandbyLost,
     SwitchoverAsked,
     VmDied,
@@ -141,7 +141,7 @@ class ToyAgent:
         self.emit = emit
         self.mark = mark
         self.performed: list[AgentAction] = []
-        self.silent: tuple[HostFailed, ...] = ()
+        self.silent: tuple[Silence, ...] = ()
         self.hold = asyncio.Event()
         self.hold.set()
         self.closed: bool | None = None
@@ -159,7 +159,7 @@ class ToyAgent:
             H1, (VnfcFact(DNS_1, 1, "ready", "active", 1), VnfcFact(DNS_2, 1, "ready", "standby", 2)), ()
         )
 
-    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+    def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None:
         answer(self.silent)
 
     async def close(self, *, end_all: bool = False) -> None:

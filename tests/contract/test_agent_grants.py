@@ -10,10 +10,19 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from holdfast.core.suspicion_words import Level, PeerChanged, PeerState
+from holdfast.core.suspicion_words import Level, NetworkChanged, PeerChanged, PeerState
 from holdfast.errors import HoldfastError
 from holdfast.model.actions import Activate, StandingOrder
-from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    Event,
+    HostFailed,
+    HostReturned,
+    NetworkHeard,
+    NetworkSilent,
+    Silence,
+)
 from holdfast.model.granting import FAST, voter_set
 from holdfast.model.layout import Grants, Host
 from holdfast.model.names import ActionId, HostName, ServiceName
@@ -99,11 +108,40 @@ def test_a_later_manager_is_told_of_hosts_that_are_silent_and_not_of_those_that_
         async with grants_at(tmp_path) as (held, fake, _):
             fake.stands(H2, "failed", silent_ms=900, life=5)
             fake.stands(H3, "failed", silent_ms=4, life=6)
-            answers: list[tuple[HostFailed, ...]] = []
+            answers: list[tuple[Silence, ...]] = []
             held.ask_silent(answers.append)
             held.ask_silent(answers.append)
             await until(lambda: len(answers) == 2, "both answers")
             assert answers[0] == answers[1] == (HostFailed(H2, H1, "silent for 900 ms", 5),)
+
+    run(story())
+
+
+def test_a_network_is_told_of_once_whether_it_was_noticed_or_found_in_how_everybody_stands(tmp_path: Path) -> None:
+    def stands(fake: HotFake, *lost: str) -> None:
+        silent = {"first": 4 * MS, "second": 900 * MS}
+        fake.peers[H2] = PeerState("degraded", 5, silent, 0, 1, (), lost)
+
+    async def story() -> None:
+        async with grants_at(tmp_path) as (held, fake, emitted):
+            answers: list[tuple[Silence, ...]] = []
+            fake.link.tell(NetworkChanged(0, H2, "second", True, 200 * MS))
+            stands(fake, "second")
+            held.ask_silent(answers.append)
+            await until(lambda: answers, "the answer")
+            noticed = NetworkSilent(H2, H1, "second", "nothing for 200 ms")
+            assert emitted == [noticed]
+            assert answers == [(NetworkSilent(H2, H1, "second", "nothing for 900 ms"),)]
+            # A change that was dropped on its way is made up for.
+            stands(fake)
+            held.ask_silent(answers.append)
+            await until(lambda: len(answers) == 2, "the answer")
+            assert emitted == [noticed, NetworkHeard(H2, H1, "second")]
+            assert answers[1] == ()
+            stands(fake, "first")
+            held.ask_silent(answers.append)
+            await until(lambda: len(answers) == 3, "the answer")
+            assert emitted[2:] == [NetworkSilent(H2, H1, "first", "nothing for 4 ms")]
 
     run(story())
 
@@ -123,7 +161,7 @@ def test_the_life_that_failed_is_told_and_the_own_one_is_known(tmp_path: Path) -
 def test_nobody_waits_for_the_answer_of_a_hot_process_that_has_ended(tmp_path: Path) -> None:
     async def story() -> None:
         async with grants_at(tmp_path) as (held, fake, _):
-            answers: list[tuple[HostFailed, ...]] = []
+            answers: list[tuple[Silence, ...]] = []
             held.ask_silent(answers.append)
             fake.link.disconnect()
             await until(lambda: answers, "the answer")

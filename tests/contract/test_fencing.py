@@ -20,10 +20,10 @@ from holdfast.errors import WorldError
 from holdfast.lab.power import PowerSwitch
 from holdfast.lab.world import BIN
 from holdfast.model.actions import Action, RaiseAlarm, Send, StartVm
-from holdfast.model.events import AgentJoined, HostFailed, VmFact
+from holdfast.model.events import AgentJoined, HostFailed, NetworkSilent, VmFact
 from holdfast.model.layout import FenceDevice, FenceLevels, Grants, Layout
 from holdfast.model.messages import VmIsolated
-from holdfast.model.names import VIM, HostName
+from holdfast.model.names import HA, VIM, HostName, Party
 from holdfast.model.records import Decided, Ended
 from holdfast.runtime.manager_process import core_of
 from holdfast.store.journal import read
@@ -343,18 +343,24 @@ def alarms(journal: Path) -> dict[str, str]:
     return {action.alarm: action.text for action in decided(journal) if isinstance(action, RaiseAlarm)}
 
 
-def test_a_manager_that_comes_later_is_told_which_hosts_are_silent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("party", [HA, VIM])
+def test_a_manager_that_comes_later_is_told_what_is_silent_as_far_as_it_concerns_it(
+    tmp_path: Path, party: Party
+) -> None:
     layout = small_layout()
     folder = make_folder(tmp_path, layout)
+    failed = HostFailed(HostName("h2"), H1, "silent for 45 ms", 7)
+    on_network = NetworkSilent(HostName("h3"), H1, "second", "nothing for 200 ms")
+    concerned = [failed, on_network] if party == VIM else [failed]
 
     async def story() -> str:
         async with an_agent(layout, folder) as (_, agent):
-            agent.silent = (HostFailed(HostName("h2"), H1, "silent for 45 ms", 7),)
-            leader = Leader(folder)
+            agent.silent = (failed, on_network)
+            leader = Leader(folder, party)
             await leader.leads(1)
-            await until(lambda: len(leader.heard) > 1, "the facts and the news")
+            await until(lambda: len(leader.heard) > len(concerned), "the facts and the news")
             await leader.kept.close()
-        assert [one.event for one in leader.heard[1:] if isinstance(one, Tell)] == list(agent.silent)
+        assert [one.event for one in leader.heard[1:] if isinstance(one, Tell)] == concerned
         return ""
 
     run(story())

@@ -217,7 +217,9 @@ def test_rights_that_are_refused_are_told_and_the_rest_goes_on() -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="pings need root")
 def test_a_measurement_tells_lateness_and_round_trips() -> None:
-    jitter = hot_tune.measure(0.2, ["127.0.0.1"], priority=0)
+    jitter = hot_tune.measure(0.2, ["127.0.0.1,127.0.0.2", "127.0.0.3"], priority=0)
+    assert jitter.peers == (("127.0.0.1", "127.0.0.2"), ("127.0.0.3",))
+    assert set(jitter.round_trips) == {"127.0.0.1", "127.0.0.2", "127.0.0.3"}
     assert jitter.rounds >= 10
     assert 0 < jitter.late_p50_ns <= jitter.late_p99_ns <= jitter.late_max_ns
     assert jitter.round_trips["127.0.0.1"].sent >= 10

@@ -75,6 +75,7 @@ def test_the_next_place_is_called_where_the_first_does_not_answer(places: tuple[
     async def story() -> None:
         async with listening(places[1]) as agent, calling(*places) as (manager, _):
             await until(lambda: bool(manager.links and agent.links), "the link by the second place")
+            assert (len(manager.links), manager.closed) == (1, 0)
 
     run(story())
 

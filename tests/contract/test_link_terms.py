@@ -11,7 +11,7 @@ from holdfast.errors import UserError
 from holdfast.model.actions import IsolateVnfc
 from holdfast.model.events import StandbyLost, VnfcFailed
 from holdfast.model.layout import Layout
-from holdfast.model.names import HA, VIM, ActionId, agent_party
+from holdfast.model.names import HA, VIM, ActionId, Party, agent_party
 from holdfast.model.records import Marked
 from holdfast.runtime import manager_process
 from holdfast.runtime.agent_terms import Terms
@@ -44,10 +44,10 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 class Leader:
     """A manager's end of a link that says what it is told to say."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, me: Party = HA) -> None:
         self.heard: list[LinkMessage] = []
         self.closed = 0
-        self.kept = KeptLink((folder.socket(agent_party(H1)),), KEY, HA, agent_party(H1), self)
+        self.kept = KeptLink((folder.socket(agent_party(H1)),), KEY, me, agent_party(H1), self)
 
     def link_opened(self, link: Link) -> None:
         return

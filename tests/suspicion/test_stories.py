@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.suspicion_words import (
+    NetworkChanged,
     Noticed,
     OutnumberedChanged,
     OwnLate,
@@ -34,6 +35,9 @@ def told(noticed: Noticed) -> str:
         return f"{noticed.peer} {noticed.before} -> {noticed.after} | {why}"
     if isinstance(noticed, PeerRestarted):
         return f"{noticed.peer} has started again (life {noticed.former} -> {noticed.incarnation})"
+    if isinstance(noticed, NetworkChanged):
+        word = "is lost" if noticed.is_lost else "is no longer lost"
+        return f"network {noticed.network} of {noticed.peer} {word}"
     if isinstance(noticed, OwnLate):
         return f"my own loop was late by {in_ms(noticed.by_ns)}"
     if isinstance(noticed, OwnOnTime):

@@ -99,6 +99,14 @@ def test_the_round_trip_that_counts_is_that_of_a_majority_without_the_nearest_pe
     assert of(1, 2, 3, 40) == 3
 
 
+def test_of_a_peer_on_two_networks_the_farther_one_counts_since_the_other_may_be_lost() -> None:
+    trips = {"a1": trip(1), "a2": trip(9), "b1": trip(2), "b2": trip(3)}
+    both = Jitter(1, 1, 0, 0, 0, 0, round_trips=trips, peers=(("a1", "a2"), ("b1", "b2")))
+    assert majority_trip_ns(both) == 9 * MS
+    assert majority_trip_ns(structs.replace(both, peers=(("a1",), ("b1", "b2")))) == 3 * MS
+    assert majority_trip_ns(structs.replace(both, peers=())) == 3 * MS
+
+
 def test_peers_too_far_away_refuse_a_profile() -> None:
     far = Jitter(5.0, 500, 0, 0, 0, 0, round_trips={"near": trip(0.3), "witness": trip(35)})
     assert codes(FAST, far) == ["peer-too-far"]

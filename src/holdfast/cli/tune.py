@@ -14,7 +14,10 @@ def register(app: typer.Typer) -> None:
 
 def tune(
     seconds: Annotated[float, typer.Option(help="how long to measure")] = 5.0,
-    peer: Annotated[list[str] | None, typer.Option(help="address of another agent's host, to be pinged")] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="address of another host, to be pinged; on two networks both, with a comma between"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the measurement and the proposal as JSON")] = False,
 ) -> None:
     """Measure how late this host is at times, and propose a profile; run it while the host does its usual work."""

@@ -40,6 +40,8 @@ from holdfast.model.events import (
     HostReturned,
     LossAccepted,
     ManagerStarted,
+    NetworkHeard,
+    NetworkSilent,
     Received,
     ServiceTaken,
     StandbyLost,
@@ -93,6 +95,10 @@ def happened(event: Event) -> str:
             return f"host {host} is not heard any more ({by} says so{': ' + detail if detail else ''})"
         case HostReturned(host, by):
             return f"host {host} is heard again ({by} says so)"
+        case NetworkSilent(host, by, network, detail):
+            return f"{by} does not hear {host} on the {network} network{' (' + detail + ')' if detail else ''}"
+        case NetworkHeard(host, by, network):
+            return f"{by} misses {host} on the {network} network no more"
         case ServiceTaken(vnfc, _, service, epoch):
             return f"{vnfc} has taken {service} over by standing order (epoch {epoch})"
         case ActionDone(action, detail):

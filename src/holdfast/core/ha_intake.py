@@ -42,6 +42,8 @@ from holdfast.model.events import (
     HostReturned,
     LossAccepted,
     ManagerStarted,
+    NetworkHeard,
+    NetworkSilent,
     Position,
     Received,
     ServiceTaken,
@@ -102,6 +104,8 @@ def take_in(turn: Turn, event: Event) -> None:
             _switchover_asked(turn, event)
         case LossAccepted():
             _loss_accepted(turn, event)
+        case NetworkSilent() | NetworkHeard():
+            pass  # Nothing has failed by that; the VIM speaks of it.
         case VmBooted() | VmDied():
             pass  # The NFVI's own news reach the HA manager through VIM and VNFM.
         case _:

@@ -24,6 +24,7 @@ from holdfast.core.suspicion_words import (
     LEVELS,
     Beat,
     Level,
+    NetworkChanged,
     NetworkName,
     Noticed,
     OutnumberedChanged,
@@ -143,6 +144,8 @@ class Suspicion:
             level, reasons = self._judged(peer, now_ns, now_b)
             if level != peer.level:
                 self._change(peer, level, reasons, now_ns, now_b)
+            if len(self._networks) > 1:
+                self._look_at_networks(peer, now_ns, now_b)
         self._is_asking = any(peer.level == "suspected" for peer in self._peers.values())
         self._due_ns = self._next_ns(now_ns, now_b)
 
@@ -200,6 +203,7 @@ class Suspicion:
                 peer.late_ns,
                 sum(hearing.falls(now_b, self._patience) for hearing in peer.hearings),
                 peer.reasons,
+                tuple(name for name, one in zip(self._networks, peer.hearings, strict=True) if one.is_lost),
             )
             for peer in self._peers.values()
         }
@@ -346,6 +350,15 @@ class Suspicion:
         )
         peer.level, peer.reasons = level, reasons
 
+    def _look_at_networks(self, peer: Peer, now_ns: int, now_b: int) -> None:
+        """Is it heard on one network and not on another? Said only after a while: what is off falls silent on all."""
+        for name, hearing in zip(self._networks, peer.hearings, strict=True):
+            lost_at_b = peer.lost_at_b(hearing, self._patience)
+            is_lost = lost_at_b is not None and (hearing.is_lost or now_b >= lost_at_b)
+            if is_lost != hearing.is_lost:
+                hearing.is_lost = is_lost
+                self._noticed.append(NetworkChanged(now_ns, peer.name, name, is_lost, now_b - hearing.heard_b))
+
     def _next_ns(self, now_ns: int, now_b: int) -> int:
         """The earliest instant at which time alone can change something."""
         wait_ns = self._patience.flap_window_ns
@@ -356,6 +369,9 @@ class Suspicion:
             for hearing in peer.hearings:
                 if hearing.is_up:
                     wait_ns = min(wait_ns, limits[0] - now_b + hearing.heard_b)
+                elif not hearing.is_lost:
+                    lost_at_b = peer.lost_at_b(hearing, self._patience)
+                    wait_ns = wait_ns if lost_at_b is None else min(wait_ns, lost_at_b - now_b)
             if peer.failed_b is None:
                 silent_ns = peer.silent_ns(now_b)
                 for limit_ns in limits:

@@ -21,11 +21,15 @@ from holdfast.model.reasons import Reason
 class Hearing:
     """One network's way from a peer to here."""
 
-    __slots__ = ("_counted_b", "_falls_b", "good", "heard_b", "is_up", "unsent_b")
+    __slots__ = ("_counted_b", "_falls_b", "changed_b", "good", "heard_b", "is_lost", "is_up", "unsent_b")
 
     def __init__(self, now_b: int) -> None:
         self.heard_b = now_b
         self.is_up = False
+        self.changed_b = now_b
+        """Since when it is up, or down."""
+        self.is_lost = False
+        """Down, while the peer is heard on another network, for so long that it was told."""
         self.good = 0
         """Heartbeats in a row, none of them later than the patience allows."""
         self.unsent_b = now_b - (1 << 62)
@@ -48,9 +52,11 @@ class Hearing:
             if now_b - self.heard_b >= patience.degraded_after_ns + stretch_ns:
                 self.is_up = False
                 self.good = 0
+                self.changed_b = now_b
                 self._falls_b.append(now_b)
         elif self.good >= self.needed(now_b, patience):
             self.is_up = True
+            self.changed_b = now_b
 
     def falls(self, now_b: int, patience: Patience) -> int:
         return sum(now_b - fall < patience.flap_window_ns for fall in self._falls_b)
@@ -103,6 +109,17 @@ class Peer:
     def could_be_told(self, now_b: int, patience: Patience) -> bool:
         """Whether the own kernel takes what is sent to the peer, on one network at least."""
         return any(now_b - hearing.unsent_b >= patience.degraded_after_ns for hearing in self.hearings)
+
+    def up_since_b(self) -> int | None:
+        """Since when it is heard steadily on some network; None while it is on none."""
+        return min((hearing.changed_b for hearing in self.hearings if hearing.is_up), default=None)
+
+    def lost_at_b(self, hearing: Hearing, patience: Patience) -> int | None:
+        """When this network counts (or counted) as lost, if nothing changes; None while there is no reason for it."""
+        up_b = self.up_since_b()
+        if hearing.is_up or up_b is None:
+            return None
+        return max(hearing.changed_b, up_b) + patience.network_after_ns
 
     def view(self, about: int) -> View | None:
         """What this peer told last of another agent."""

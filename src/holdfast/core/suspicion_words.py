@@ -48,6 +48,8 @@ class Patience(Struct, frozen=True):
     flap_window_ns: int = 0
     asked_max: int = 3
     """Other agents whose word about a silent peer is looked at."""
+    network_after_ns: int = 0
+    """A network on which a peer is not heard steadily, for so long, while it is on another one, is told of."""
 
     @property
     def late_degrades_ns(self) -> int:
@@ -67,6 +69,7 @@ def patience(heartbeat_ns: int) -> Patience:
         stretch_max_ns=heartbeat_ns * 10,
         late_window_ns=heartbeat_ns * 100,
         flap_window_ns=heartbeat_ns * 1000,
+        network_after_ns=heartbeat_ns * 20,
     )
 
 
@@ -120,6 +123,17 @@ class PeerRestarted(Struct, frozen=True, tag=True):
     incarnation: int
 
 
+class NetworkChanged(Struct, frozen=True, tag=True):
+    """A peer is heard on another network and not on this one; or that is over (also when it is heard on none)."""
+
+    at_ns: int
+    peer: HostName
+    network: NetworkName
+    is_lost: bool
+    silent_ns: int
+    """Since anything came on it. Short where heartbeats come, but not steadily."""
+
+
 class OwnLate(Struct, frozen=True, tag=True):
     """The own loop was late: nobody is blamed for that time, and patience is longer until `until_ns`."""
 
@@ -143,7 +157,7 @@ class OutnumberedChanged(Struct, frozen=True, tag=True):
     members: int
 
 
-Noticed = PeerChanged | PeerRestarted | OwnLate | OwnOnTime | OutnumberedChanged
+Noticed = PeerChanged | PeerRestarted | NetworkChanged | OwnLate | OwnOnTime | OutnumberedChanged
 
 
 class PeerState(Struct, frozen=True):
@@ -156,6 +170,8 @@ class PeerState(Struct, frozen=True):
     falls: int
     """Within the flap window, over all networks."""
     reasons: tuple[Reason, ...] = ()
+    lost: tuple[NetworkName, ...] = ()
+    """Networks on which it is not heard, though it is on another one."""
 
 
 def in_ms(length_ns: int) -> str:

@@ -53,6 +53,9 @@ class Jitter(Struct, frozen=True):
     late_max_ns: int
     tick_ns: int = 4 * MS
     round_trips: dict[str, RoundTrip] = {}
+    """By address."""
+    peers: tuple[tuple[str, ...], ...] = ()
+    """The addresses of each peer: one for each network. Where it is empty, each address is a peer of its own."""
     lacks: tuple[str, ...] = ()
     """What the machine did not give the loop: priority, locked memory."""
 
@@ -141,8 +144,9 @@ class Proposal(Struct, frozen=True):
 
 
 def majority_trip_ns(jitter: Jitter) -> int:
-    """How long the answer of a majority takes when the nearest peer is lost."""
-    trips = sorted(trip.p99_ns for trip in jitter.round_trips.values())
+    """How long the answer of a majority takes when the nearest peer is lost, and each peer's nearer network."""
+    peers = jitter.peers or tuple((address,) for address in jitter.round_trips)
+    trips = sorted(max(jitter.round_trips[address].p99_ns for address in addresses) for addresses in peers)
     if not trips:
         return TRIP_NS
     others_needed = (len(trips) + 1) // 2

@@ -71,6 +71,8 @@ class Draft:
         self.timers = dict(state.timers)
         self.voters = state.voters
         self.alarmed_voters = dict.fromkeys(state.alarmed_voters)
+        self.unheard = state.unheard
+        self.networks = dict(state.networks)
         self.touched_vms: dict[VmName, None] = {}
         self.touched_hosts: dict[HostName, None] = {}
 
@@ -83,6 +85,8 @@ class Draft:
             self.timers,
             self.voters,
             tuple(self.alarmed_voters),
+            self.unheard,
+            self.networks,
         )
 
     def reason(self, code: Code, about: str, detail: str = "") -> Reason:

@@ -23,6 +23,7 @@ from holdfast.core.vim_hosts import (
     vm_is_up,
 )
 from holdfast.core.vim_messages import message_received
+from holdfast.core.vim_networks import forget_word_of, look_at, network_heard, network_silent
 from holdfast.core.vim_repair import not_isolated, remind, try_again
 from holdfast.core.vim_voters import voters_not_set, voters_set, voters_time
 from holdfast.model.actions import FenceHost, IsolateVm, SetVoters, StartHost, StartVm
@@ -37,6 +38,8 @@ from holdfast.model.events import (
     HostReturned,
     LossAccepted,
     ManagerStarted,
+    NetworkHeard,
+    NetworkSilent,
     Received,
     ServiceTaken,
     StandbyLost,
@@ -58,8 +61,10 @@ def take_in(draft: Draft, event: Event) -> None:
         case DeadlinePassed():
             _deadline_passed(draft)
         case AgentJoined():
+            forget_word_of(draft, event.host)
             agent_joined(draft, event)
         case AgentLost():
+            forget_word_of(draft, event.host)
             agent_lost(draft, event.host)
         case HostFailed():
             host_failed(draft, event)
@@ -81,6 +86,10 @@ def take_in(draft: Draft, event: Event) -> None:
                 message_received(draft, event)
         case HostReturned():
             host_returned(draft, event.host)
+        case NetworkSilent():
+            network_silent(draft, event)
+        case NetworkHeard():
+            network_heard(draft, event)
         case (
             VnfcReady()
             | VnfcFailed()
@@ -187,6 +196,8 @@ def _due(draft: Draft, kind: str, name: str) -> None:
         case "fence":
             if draft.host(HostName(name)).phase == "fence-failed":
                 draft.change_host(HostName(name), phase="condemned", is_urgent=True)
+        case "network":
+            look_at(draft, name)
         case "start":
             if draft.host(HostName(name)).phase == "starting":
                 switch_on(draft, HostName(name))

@@ -116,6 +116,17 @@ class Reported(Struct, frozen=True):
     """Life of the VM that it was about."""
 
 
+class Unheard(Struct, frozen=True):
+    """One agent's word that it does not hear a host on a network, and hears it on another one."""
+
+    network: str
+    by: HostName
+    host: HostName
+    seen: int
+    """Number of the observation."""
+    detail: str = ""
+
+
 class State(Struct, frozen=True):
     ledger: Ledger
     vms: dict[VmName, VmLife] = {}
@@ -127,3 +138,6 @@ class State(Struct, frozen=True):
     """None: nobody votes here, or nothing was looked at yet."""
     alarmed_voters: tuple[HostName, ...] = ()
     """Hosts with an alarm about what their voter goes by."""
+    unheard: tuple[Unheard, ...] = ()
+    networks: dict[str, str] = {}
+    """Networks that an alarm is up for, and what it says."""

@@ -21,6 +21,8 @@ from holdfast.model.events import (
     HostReturned,
     LossAccepted,
     ManagerStarted,
+    NetworkHeard,
+    NetworkSilent,
     Received,
     ServiceTaken,
     StandbyLost,
@@ -64,7 +66,7 @@ def take_in(draft: Draft, event: Event) -> None:
             if event.vnf in draft.layout.vnfs and in_charge(draft.layout, event.vnf) == draft.desk.party:
                 reason = draft.reason("no-successor", event.vnf)
                 draft.desk.note(Refuse("switchover", event.vnf), (reason,))
-        case HostFailed() | HostReturned() | ServiceTaken():
+        case HostFailed() | HostReturned() | NetworkSilent() | NetworkHeard() | ServiceTaken():
             pass  # Grants concern VNFs with an HA manager; for a host the VIM speaks.
         case VmBooted() | VmDied() | StandbyLost() | StandbySynced() | LossAccepted():
             pass  # For the VIM and the HA manager.

@@ -145,6 +145,27 @@ class HostReturned(Struct, frozen=True, tag=True):
     by: HostName
 
 
+class NetworkSilent(Struct, frozen=True, tag=True):
+    """One agent does not hear a host on one of the networks between them, and hears it on another one."""
+
+    host: HostName
+    by: HostName
+    network: str
+    detail: str = ""
+
+
+class NetworkHeard(Struct, frozen=True, tag=True):
+    """That is over: it is heard there again, or on no network at all (then it fails as a host)."""
+
+    host: HostName
+    by: HostName
+    network: str
+
+
+Silence = HostFailed | NetworkSilent
+"""What an agent has not heard: as long as that is so, each manager that begins to lead is told."""
+
+
 class ServiceTaken(Struct, frozen=True, tag=True):
     """A VNFC has become active by a standing order: claimed, told, address announced, read back."""
 
@@ -207,6 +228,8 @@ Event = (
     | AgentLost
     | HostFailed
     | HostReturned
+    | NetworkSilent
+    | NetworkHeard
     | ServiceTaken
     | ActionDone
     | ActionFailed

@@ -28,7 +28,13 @@ from holdfast.model.actions import (
     VmAction,
     VnfcAction,
 )
-from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, Event, HostFailed
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    AgentJoined,
+    Event,
+    Silence,
+)
 from holdfast.model.layout import Layout
 from holdfast.model.limits import OUTCOMES_KEPT
 from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
@@ -156,8 +162,8 @@ class Agent:
             self._exclusive.voters,
         )
 
-    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
-        """Answers which other hosts are found failed and are silent at this moment."""
+    def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None:
+        """Answers which other hosts are found failed and are silent at this moment, or are so on a network."""
         self._exclusive.ask_silent(answer)
 
     # --- components

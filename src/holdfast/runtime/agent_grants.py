@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.core.suspicion_words import PeerChanged, in_ms, patience
+from holdfast.core.suspicion_words import NetworkChanged, PeerChanged, in_ms, patience
 from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
-from holdfast.model.events import HostFailed
+from holdfast.model.events import HostFailed, NetworkSilent, Silence
 from holdfast.model.granting import DEFAULT, Succession, Successor, VoterSet
 from holdfast.model.layout import NETWORKS, Layout, Service, in_charge, witnesses_of
 from holdfast.model.names import HA, HostName, ServiceName
@@ -30,6 +30,7 @@ from holdfast.runtime.hot_words import (
     AskStanding,
     EndHot,
     FromRider,
+    HotEvent,
     HotNetwork,
     HotPeer,
     HotSettings,
@@ -61,7 +62,7 @@ class HeldGrants:
         self._orders: dict[ServiceName, StandingOrder] = {}
         self._followed: dict[ServiceName, asyncio.Future[None]] = {}
         self._alive: asyncio.Task[None] | None = None
-        self._asked: list[Callable[[tuple[HostFailed, ...]], None]] = []
+        self._asked: list[Callable[[tuple[Silence, ...]], None]] = []
         """Who waits for the answer which hosts are silent."""
         self._incarnation = 0
         self._voters = AgentVoters(
@@ -69,6 +70,8 @@ class HeldGrants:
             self._tell,
             lambda text: self._say("voters-not-written", host, text),
         )
+        self._lost: set[tuple[HostName, str]] = set()
+        """Networks on which a host is not heard that is heard on another one."""
         self.gate_is_timed = False
 
     # --- life
@@ -210,7 +213,7 @@ class HeldGrants:
     def life(self) -> int:
         return self._incarnation
 
-    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+    def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None:
         if self._end is None:
             answer(())
             return
@@ -237,26 +240,53 @@ class HeldGrants:
         heard = event(packet)
         if isinstance(heard, FromRider):
             self._heard(words.news_in(heard.body))
-        elif isinstance(heard, PeerChanged) and self._told is not None:
+        elif isinstance(heard, Standing):
+            self._reconcile(heard)
+            self._answer_silent(self._silent(heard))
+        elif self._told is not None:
+            self._noticed(heard, self._told)
+
+    def _noticed(self, heard: HotEvent, told: Told) -> None:
+        if isinstance(heard, PeerChanged):
             silent_ms = heard.silent_ns / 1e6
             if heard.after == "failed":
-                self._told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms", heard.incarnation)
+                told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms", heard.incarnation)
             elif heard.before == "failed":
-                self._told.host_changed(heard.peer, False, "", heard.incarnation)
-        elif isinstance(heard, Standing):
-            self._answer_silent(self._silent(heard))
+                told.host_changed(heard.peer, False, "", heard.incarnation)
+        elif isinstance(heard, NetworkChanged):
+            self._network_changed(heard.peer, heard.network, heard.is_lost, heard.silent_ns)
 
-    def _silent(self, standing: Standing) -> tuple[HostFailed, ...]:
+    def _reconcile(self, standing: Standing) -> None:
+        """At the start, and after something was dropped: which networks are lost now."""
+        lost = {(peer, name): one.silent_ns[name] for peer, one in standing.peers.items() for name in one.lost}
+        for peer, name in self._lost - set(lost):
+            self._network_changed(peer, name, False, 0)
+        for (peer, name), silent_ns in lost.items():
+            self._network_changed(peer, name, True, silent_ns)
+
+    def _network_changed(self, peer: HostName, name: str, is_lost: bool, silent_ns: int) -> None:
+        if self._told is None or is_lost == ((peer, name) in self._lost):
+            return
+        (self._lost.add if is_lost else self._lost.discard)((peer, name))
+        self._told.network_changed(peer, name, is_lost, _silence(silent_ns) if is_lost else "")
+
+    def _silent(self, standing: Standing) -> tuple[Silence, ...]:
         """One that is heard again, but not for long enough to count as back, may be well: nothing is told of it."""
         grants = self._layout.grants
         patient_ns = patience(grants.lengths.heartbeat_ns).suspected_after_ns if grants is not None else 0
-        return tuple(
+        hosts = (
             HostFailed(name, self._host, f"silent for {in_ms(silent_ns)}", peer.incarnation)
             for name, peer in standing.peers.items()
             if peer.level == "failed" and (silent_ns := min(peer.silent_ns.values())) >= patient_ns
         )
+        networks = (
+            NetworkSilent(name, self._host, network, _silence(peer.silent_ns[network]))
+            for name, peer in standing.peers.items()
+            for network in peer.lost
+        )
+        return (*hosts, *networks)
 
-    def _answer_silent(self, found: tuple[HostFailed, ...]) -> None:
+    def _answer_silent(self, found: tuple[Silence, ...]) -> None:
         asked, self._asked = self._asked, []
         for answer in asked:
             answer(found)
@@ -342,3 +372,7 @@ def _settle(future: "asyncio.Future[None]", trouble: str) -> None:
         future.set_exception(WorldError(trouble))
     else:
         future.set_result(None)
+
+
+def _silence(silent_ns: int) -> str:
+    return f"nothing for {in_ms(silent_ns)}"

@@ -32,7 +32,10 @@ from holdfast.model.events import (
     Event,
     HostFailed,
     HostReturned,
+    NetworkHeard,
+    NetworkSilent,
     ServiceTaken,
+    Silence,
     StandbyLost,
     StandbySynced,
     VmBooted,
@@ -64,7 +67,7 @@ class Performer(Protocol):
 
     def facts(self) -> AgentJoined: ...
 
-    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None: ...
+    def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None: ...
 
     async def close(self, *, end_all: bool) -> None: ...
 
@@ -132,7 +135,7 @@ class AgentProcess:
         self._journal.write([Marked(at, self.me, self._journal.number(), "told", _about(event), happened(event))])
 
     def _in_charge(self, event: Event) -> Party:
-        if isinstance(event, VmBooted | VmDied):
+        if isinstance(event, VmBooted | VmDied | NetworkSilent | NetworkHeard):
             return VIM
         if isinstance(event, VnfcReady | VnfcFailed | StandbyLost | StandbySynced | ServiceTaken):
             return in_charge(self._layout, self._layout.vnfcs[event.vnfc].vnf)
@@ -171,10 +174,11 @@ class AgentProcess:
         for tell in self._news.get(link.peer, {}).values():
             link.send(tell)
 
-    def _tell_silent(self, link: Link, found: tuple[HostFailed, ...]) -> None:
+    def _tell_silent(self, link: Link, found: tuple[Silence, ...]) -> None:
         """What was told before it came: a manager that has begun to lead has to know of it too."""
-        for failed in found:
-            link.send(Tell(failed, self._loop.time()))
+        for silence in found:
+            if isinstance(silence, HostFailed) or link.peer == self._in_charge(silence):
+                link.send(Tell(silence, self._loop.time()))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
         if isinstance(message, Leads) and link in self._unnamed:

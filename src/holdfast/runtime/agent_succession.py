@@ -10,7 +10,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from holdfast.model.actions import Activate, StandingOrder
-from holdfast.model.events import ActionDone, ActionFailed, Event, HostFailed, HostReturned, ServiceTaken
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    Event,
+    HostFailed,
+    HostReturned,
+    NetworkHeard,
+    NetworkSilent,
+    ServiceTaken,
+)
 from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName
 from holdfast.runtime.agent_vnfc import VnfcOnHost
 from holdfast.runtime.exclusivity import Exclusivity
@@ -108,6 +117,10 @@ class StandingTakeOver:
 
     def host_changed(self, host: HostName, failed: bool, detail: str, life: int) -> None:
         self._emit(HostFailed(host, self._host, detail, life) if failed else HostReturned(host, self._host))
+
+    def network_changed(self, host: HostName, network: str, lost: bool, detail: str) -> None:
+        event = NetworkSilent(host, self._host, network, detail) if lost else NetworkHeard(host, self._host, network)
+        self._emit(event)
 
     def said(self, name: str, about: str, detail: str) -> None:
         self._mark(name, about, detail)

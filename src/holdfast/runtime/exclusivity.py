@@ -9,7 +9,7 @@ from typing import Protocol
 
 from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
-from holdfast.model.events import HostFailed
+from holdfast.model.events import Silence
 from holdfast.model.granting import VoterSet
 from holdfast.model.layout import Service
 from holdfast.model.names import HostName, ServiceName
@@ -35,6 +35,9 @@ class Told(Protocol):
     def host_changed(self, host: HostName, failed: bool, detail: str, life: int) -> None:
         """Another host is found failed by its peers, or heard again."""
 
+    def network_changed(self, host: HostName, network: str, lost: bool, detail: str) -> None:
+        """Another host is heard on one network between us and not on this one; or that is over."""
+
     def said(self, name: str, about: str, detail: str) -> None:
         """Something worth a line in the journal."""
 
@@ -54,8 +57,11 @@ class Exclusivity(Protocol):
     def life(self) -> int:
         """Which life of this host the others hear; 0 where none hears it."""
 
-    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
-        """Answers which hosts are found failed and are not heard at this moment either, in order with other news."""
+    def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None:
+        """Answers which hosts are found failed and are not heard at this moment either, or not on one network.
+
+        In order with other news.
+        """
 
     async def open(self, told: Told) -> None: ...
 
@@ -92,7 +98,7 @@ class Unguarded:
     life = 0
     voters = None
 
-    def ask_silent(self, answer: Callable[[tuple[HostFailed, ...]], None]) -> None:
+    def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None:
         answer(())
 
     async def open(self, told: Told) -> None:

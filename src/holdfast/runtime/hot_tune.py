@@ -1,8 +1,9 @@
 """How much jitter this host has: a bounded run of the hot loop's timer, and pings to the peers.
 
-In:   seconds, addresses of peers. Out: `Jitter`, by `measure`, which starts a process of its own
-(`python -m holdfast.runtime.hot_tune`), because that takes the rights of the hot process, and a person's command shall
-not. Measure while the host does its usual work: a host that idles tells nothing.
+In:   seconds, peers: an address each, or with two networks both of them with a comma between.
+Out:  `Jitter`, by `measure`, which starts a process of its own (`python -m holdfast.runtime.hot_tune`), because that
+takes the rights of the hot process, and a person's command shall not.
+Measure while the host does its usual work: a host that idles tells nothing.
 """
 
 import argparse
@@ -131,7 +132,8 @@ def _checksum(packet: bytes) -> int:
 
 def run(seconds: float, peers: Sequence[str], priority: int) -> Jitter:
     """Measure in this process, which takes the rights of a hot process for good."""
-    pings = {address: Ping(address) for address in peers}
+    grouped = tuple(tuple(peer.split(",")) for peer in peers)
+    pings = {address: Ping(address) for addresses in grouped for address in addresses}
     rights = hot_rights.claim(priority)
     hot_rights.settle_memory()
     alarm, poll = Alarm(), select.epoll()
@@ -170,6 +172,7 @@ def run(seconds: float, peers: Sequence[str], priority: int) -> Jitter:
         found.max_ns,
         round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9),
         {address: ping.round_trip() for address, ping in pings.items()},
+        grouped,
         tuple(lack.what for lack in rights.lacks),
     )
 

@@ -7,14 +7,7 @@ agent may be away, and hears with `Standing` how things are when it is back.
 import msgspec
 from msgspec import Struct
 
-from holdfast.core.suspicion_words import (
-    OutnumberedChanged,
-    OwnLate,
-    OwnOnTime,
-    PeerChanged,
-    PeerRestarted,
-    PeerState,
-)
+from holdfast.core.suspicion_words import Noticed, PeerState
 from holdfast.model.names import HostName
 from holdfast.runtime.hot_lateness import Lateness
 from holdfast.runtime.hot_rights import Rights
@@ -101,7 +94,7 @@ class FromRider(Struct, frozen=True, tag=True):
     body: bytes
 
 
-HotEvent = Began | Standing | Pulse | PeerChanged | PeerRestarted | OwnLate | OwnOnTime | OutnumberedChanged | FromRider
+HotEvent = Began | Standing | Pulse | Noticed | FromRider
 
 
 class AskStanding(Struct, frozen=True, tag=True):

@@ -19,10 +19,11 @@ from holdfast.model.events import (
     HostFailed,
     HostReturned,
     LossAccepted,
+    NetworkSilent,
     Received,
     SwitchoverAsked,
 )
-from holdfast.model.layout import Layout
+from holdfast.model.layout import NETWORKS, Layout
 from holdfast.model.names import LAB, OPERATOR, HostName, Party, agent_party
 from holdfast.runtime.answers import refusals_of, status_of
 from holdfast.runtime.folder import RunFolder
@@ -106,6 +107,13 @@ class Links:
         if agent is not None and agent.kept is not None:
             agent.kept.again()
 
+    def avoid(self, host: HostName, network: str) -> None:
+        """Nothing of the host comes through on this network: whoever speaks with its agent there goes to another."""
+        place = dict(zip(NETWORKS, places_to_call(self._layout, self._folder, host), strict=False)).get(network)
+        for (_, of_host), agent in self._agents.items():
+            if of_host == host and agent.kept is not None and place is not None:
+                agent.kept.avoid(place)
+
     def _to_agent(self, seat: Seat, host: HostName, action: Action) -> bool:
         agent = self._agents.get((seat.party, host))
         if agent is None or not agent.is_joined or agent.kept is None or not isinstance(action, AgentAction):
@@ -165,6 +173,9 @@ class _ToAgent:
             return
         if isinstance(message.event, HostFailed | HostReturned) and message.event.host != self._host:
             self._links.call_again(self._seat.party, message.event.host)
+        elif isinstance(message.event, NetworkSilent) and link.is_local:
+            # The agent beside us does not hear it there, so neither do we.
+            self._links.avoid(message.event.host, message.event.network)
         if message.number == 0:
             self._pump.push(self._seat, message.event, message.at)
             return

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from holdfast.lab.judges.evidence import Evidence
-from holdfast.model.events import AgentLost, StandbyLost, SwitchoverAsked
+from holdfast.model.events import AgentLost, NetworkHeard, NetworkSilent, StandbyLost, SwitchoverAsked
 from holdfast.model.names import HA, VIM, HostName, Party, VnfcName, VnfName
 from tests.scripts.layouts import LAYOUTS
 from tests.unit.judged_stage import JournalledStage
@@ -95,6 +95,16 @@ def host_off(stage: JournalledStage) -> None:
     stage.settle()
 
 
+def one_network(stage: JournalledStage) -> None:
+    host, other = HostName("host1"), HostName("host2")
+    pairs = ((host, other), (other, host))
+    stage.fault("cut", host, [(VIM, NetworkSilent(of, by, "second")) for of, by in pairs])
+    stage.tick(2.0)
+    stage.queue.extend((VIM, NetworkHeard(of, by, "second")) for of, by in pairs)
+    stage.settle()
+    stage.tick(2.0)
+
+
 def host_fenced(stage: JournalledStage) -> None:
     stage.fault("host-off", "host1", stage.world.silence(HostName("host1"), HostName("host2")))
     stage.quiet(50)
@@ -147,6 +157,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),
     "fenced by a lie": ("external-granted", "billing", "fence-lies", fenced_by_a_lie),
     "agent away": ("registry-granted", "registry", "nothing-moves", agent_away),
+    "one network": ("registry-granted", "registry", "one-network", one_network),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }
 

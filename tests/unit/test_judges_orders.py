@@ -12,11 +12,11 @@ from holdfast.lab.judges.facts import facts
 from holdfast.lab.judges.marks import Episode, Mark, episodes, find_marks
 from holdfast.lab.judges.orders import Before, Order, judge_order, judge_orders, load_orders
 from holdfast.model.actions import Activate, Send, StartHost, StartVm, StartVnfc
-from holdfast.model.events import Position, Received, VnfcFailed, VnfcReady
+from holdfast.model.events import HostFailed, Position, Received, VnfcFailed, VnfcReady
 from holdfast.model.messages import ErrorOnVm, ErrorReport, RepairAck, RepairRequest, VmFailed
 from holdfast.model.names import HA, VIM, ActionId, HostName, IncidentId, Party, VmName, VnfcName, VnfName
 from holdfast.model.reasons import Reason
-from holdfast.model.records import Decided, Record, Seen
+from holdfast.model.records import Decided, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
 
 LITTLE = 1e-5
@@ -141,6 +141,10 @@ def forbidden(name: str, scene: Scene) -> Record:
             return Seen(at, VIM, 99_999, event)
         case "taken-back" | "set-active":
             return Decided(at, HA, 99_999, 0, Activate(ActionId("ha/9999"), failed, 9, scene.within.service, 9), WHY)
+        case "activation-begun":
+            return Marked(at, Party("agent:host2"), 99_999, "taking-over", scene.within.service, "epoch 9")
+        case "any-host-failed":
+            return Seen(at, VIM, 99_999, HostFailed(HostName("host2"), HostName("host1")))
         case "vnfc-start":
             return Decided(at, HA, 99_999, 0, StartVnfc(ActionId("ha/9999"), failed, 9, 9), WHY)
         case "error-on-vm":

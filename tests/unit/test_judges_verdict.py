@@ -128,6 +128,18 @@ def test_a_standby_that_is_not_there_or_not_in_sync_is_not_repaired() -> None:
     assert "1 of 2 VNFCs" in judge(with_records(evidence, not_ready)).checks["repaired"].text
 
 
+def test_where_nothing_may_be_noticed_one_lost_request_fails() -> None:
+    evidence = with_run(good_run("one network"), outage="none")
+    assert evidence.probe is not None
+    sent = evidence.probe.sent_at
+    answered = array("d", [at + 0.0001 for at in sent])
+    assert judge(with_probe(evidence, answered_at=answered)).verdict == "pass"
+    answered[len(answered) // 2] = -1.0
+    verdict = judge(with_probe(evidence, answered_at=answered))
+    assert fails(verdict) == ["restored"]
+    assert verdict.checks["restored"].text == f"1 of {len(sent)} requests were not answered, and none may be lost here"
+
+
 def test_a_service_that_is_not_answered_at_the_end_is_not_restored() -> None:
     evidence = good_run("uc1")
     assert evidence.probe is not None

@@ -17,6 +17,28 @@ def test_every_scenario_that_is_shipped_can_be_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "is_known"),
+    [
+        ("active", True),
+        ("active on second", True),
+        ("active h3", True),
+        ("active h3 on first", True),
+        ("active on third", False),
+        ("active on", False),
+        ("active h3 h2", False),
+    ],
+)
+def test_a_cut_is_of_one_host_or_two_on_all_networks_or_one(tmp_path: Path, words: str, is_known: bool) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace("kill-vnfc active", f"cut {words}"))
+    if is_known:
+        assert [step.words for step in scenario.parse(path).steps if step.verb == "cut"] == [tuple(words.split())]
+        return
+    with pytest.raises(UserError, match="the words do not fit"):
+        scenario.parse(path)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", ":1: expected a mapping"),

@@ -101,8 +101,8 @@ class Acts(Protocol):
 
     # --- network, power, all of it
 
-    def cut(self, name: HostName, other: HostName | None) -> None:
-        """The host from all others and from the managers; or the two from one another."""
+    def cut(self, name: HostName, other: HostName | None, network: str) -> None:
+        """The host from all others and from the managers; or the two from one another. On all networks, or on one."""
 
     def heal(self) -> None: ...
 

@@ -146,11 +146,11 @@ class LiveActs:
 
     # --- network, power, all of it
 
-    def cut(self, name: HostName, other: HostName | None) -> None:
+    def cut(self, name: HostName, other: HostName | None, network: str) -> None:
         if other is not None:
-            self._world.cut_pair(name, other)
+            self._world.cut_pair(name, other, network)
         else:
-            self._world.cut_off(name)
+            self._world.cut_off(name, network)
 
     def heal(self) -> None:
         self._world.heal()

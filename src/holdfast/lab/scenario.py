@@ -40,7 +40,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "store-lead-at": (PLACE, "have etcd's leader on that host"),
     "kill-store": (PLACE, "SIGKILL to etcd's member on that host"),
     "start-store": (PLACE, "start it again, on its data"),
-    "cut": (PLACE + "( " + PLACE + ")?", "cut a host from all others and from the managers, or two from one another"),
+    "cut": (
+        PLACE + "( (?!on\\b)" + PLACE + ")?( on (first|second))?",
+        "cut a host from all others and from the managers, or two from one another; on all networks, or on one",
+    ),
     "fence-mode": (
         PLACE + r"( [1-9])? (works|slow|lies|lies-fully|hangs)",
         "how the host's fence devices behave from now on (those of one level, or all)",
@@ -82,7 +85,8 @@ class Scenario(Struct, frozen=True):
     client: Client
     steps: tuple[Step, ...]
     managers: Literal["one", "three", "hosts"] = "one"
-    outage: Literal["below-one-second", "start-time"] = "below-one-second"
+    outage: Literal["none", "below-one-second", "start-time"] = "below-one-second"
+    """How long the client may be without answers; `none`: no request may stay without one."""
     checkpoint_ms: float = 0.0
     """How often the function under test saves its state; 0: each update is saved before it is acknowledged."""
     needs: tuple[str, ...] = ()

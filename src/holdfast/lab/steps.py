@@ -110,8 +110,9 @@ def _store_lead_at(stage: Stage, step: Step) -> None:
 
 
 def _cut(stage: Stage, step: Step) -> None:
-    name, *other = (stage.host(word) for word in step.words)
-    stage.hurt(step, name, lambda: stage.acts.cut(name, other[0] if other else None))
+    places, network = (step.words[:-2], step.words[-1]) if "on" in step.words else (step.words, "")
+    name, *other = (stage.host(word) for word in places)
+    stage.hurt(step, name, lambda: stage.acts.cut(name, other[0] if other else None, network))
 
 
 def _fence_mode(stage: Stage, step: Step) -> None:

@@ -7,7 +7,9 @@
                           │ uplink
       ┌── host h1 ── hf0 ─┴─┐                   a sandbox: PID, network, mount namespace; agent and supervisor
       │     VM vm1, VM vm2  │                   sandboxes within it, made by the agent
-      └─────────────────────┘
+      └──────────┬──────────┘
+                 │ second
+   ──────────────┴── lab1 ─────────────────     where the layout has a second network; no client and no VM is on it
 ```
 
 A host is switched off by killing its first process: agent, VMs, VNFCs and its interface end at that moment. Its disks
@@ -34,13 +36,16 @@ from holdfast.lab import faults
 from holdfast.lab.cuts import Cuts
 from holdfast.lab.power import PowerSwitch
 from holdfast.lab.starving import Starved, starve
-from holdfast.model.layout import FenceLevels, Host, Layout
+from holdfast.model.layout import NETWORKS, FenceLevels, Host, Layout
 from holdfast.model.names import HostName
 from holdfast.runtime.folder import RunFolder
 
 BIN = Path(__file__).parent / "bin"
-LAB_BRIDGE = "lab0"
-MANAGER_ADDRESSES = ("10.77.0.251/24", "fd77::251/64")
+BRIDGES = {"first": "lab0", "second": "lab1"}
+"""By network."""
+MANAGER_ADDRESSES = {"first": ("10.77.0.251/24", "fd77::251/64"), "second": ("10.78.0.251/24", "fd78::251/64")}
+SECOND = "second"
+"""Name of a host's interface on the second network."""
 SUPERVISOR_END_LIMIT_S = 15.0
 
 
@@ -83,11 +88,19 @@ class LiveWorld:
         self.folder.key.write_bytes(secrets.token_bytes(32))
         self.folder.key.chmod(0o600)
         self._netlink.up("lo")
-        # The managers have addresses of their own only where agents are reached over the network.
-        ports.make_bridge(self._netlink, LAB_BRIDGE, MANAGER_ADDRESSES if self.layout.grants is not None else ())
+        for network in self.networks:
+            # The managers have addresses of their own only where agents are reached over the network.
+            own = MANAGER_ADDRESSES[network] if self.layout.grants is not None else ()
+            ports.make_bridge(self._netlink, BRIDGES[network], own)
         self._client = self._make_client()
         self._switch.start()
         self.switch_all_on()
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks between the hosts."""
+        has_second = any(host.second for host in self.layout.hosts.values())
+        return NETWORKS if has_second else NETWORKS[:1]
 
     def switch_all_on(self) -> None:
         for name in self.layout.hosts:
@@ -99,7 +112,7 @@ class LiveWorld:
         client = Sandbox.start("client", self._base / "client", namespaces=("net", "mnt"))
         namespace = client.netns_fd
         try:
-            ports.make_port(self._netlink, LAB_BRIDGE, "lab-client", namespace, addresses=self._client_addresses)
+            ports.make_port(self._netlink, BRIDGES["first"], "lab-client", namespace, addresses=self._client_addresses)
         finally:
             os.close(namespace)
         return client
@@ -110,17 +123,17 @@ class LiveWorld:
         host = self.layout.hosts[name]
         sandbox = Sandbox.start(name, self._base / "hosts" / name)
         namespace = sandbox.netns_fd
-        uplink = f"up-{name}"[:15]
         try:
             with Netlink.open(namespace) as inside:
                 inside.up("lo")
                 ports.make_bridge(inside, host.bridge, host.addresses)
-                self._netlink.delete(uplink)
-                self._netlink.veth(uplink, "uplink", peer_netns_fd=namespace)
-                self._netlink.enslave(uplink, LAB_BRIDGE)
-                self._netlink.up(uplink)
+                self._join(name, "first", "uplink", namespace)
                 inside.enslave("uplink", host.bridge)
                 inside.up("uplink")
+                if host.second:
+                    self._join(name, "second", SECOND, namespace)
+                    inside.up(SECOND)
+                    inside.add_address(SECOND, host.second)
         finally:
             os.close(namespace)
         self._hosts[name] = sandbox
@@ -135,22 +148,32 @@ class LiveWorld:
             self.folder.log(f"supervisor-{name}"),
         )
 
+    def _join(self, name: HostName, network: str, inner: str, namespace: int) -> None:
+        """Give the host an interface on the network; one from before it was switched off goes first."""
+        outer = _port(name, network)
+        self._netlink.delete(outer)
+        self._netlink.veth(outer, inner, peer_netns_fd=namespace)
+        self._netlink.enslave(outer, BRIDGES[network])
+        self._netlink.up(outer)
+
     @property
     def store(self) -> str:
         """Address of the etcd cluster whose members run on the hosts."""
-        members = ",".join(_plain(host.addresses[0]) for host in self.layout.hosts.values())
-        return f"etcd://{members}/{self.layout.name}"
+        members = [address for host in self.layout.hosts.values() for address in host.reached_at]
+        return f"etcd://{','.join(members)}/{self.layout.name}"
 
     def start_store_member(self, name: HostName) -> None:
-        address = _plain(self.layout.hosts[name].addresses[0])
-        members = {other: _plain(host.addresses[0]) for other, host in self.layout.hosts.items()}
+        def urls(host: HostName, port: int) -> list[str]:
+            return [f"http://{address}:{port}" for address in self.layout.hosts[host].reached_at]
+
+        peers, clients = ",".join(urls(name, 2380)), ",".join(urls(name, 2379))
+        members = [f"{other}={url}" for other in self.layout.hosts for url in urls(other, 2380)]
         self._hosts[name].spawn(
             [
                 *["etcd", "--name", name, "--data-dir", str(self._base / "etcd" / name), "--logger", "zap"],
-                *["--initial-cluster", ",".join(f"{other}=http://{at}:2380" for other, at in members.items())],
-                *["--listen-peer-urls", f"http://{address}:2380", "--initial-advertise-peer-urls"],
-                *[f"http://{address}:2380", "--listen-client-urls", f"http://{address}:2379"],
-                *["--advertise-client-urls", f"http://{address}:2379", "--log-level", "warn"],
+                *["--initial-cluster", ",".join(members)],
+                *["--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers],
+                *["--listen-client-urls", clients, "--advertise-client-urls", clients, "--log-level", "warn"],
                 *["--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote"],
             ],
             _environment(),
@@ -160,9 +183,9 @@ class LiveWorld:
 
     def move_store_leader(self, name: HostName) -> None:
         """Have etcd's leader on that host, by etcdctl as a person would."""
-        ends = ",".join(f"http://{_plain(host.addresses[0])}:2379" for host in self.layout.hosts.values())
+        ends = ",".join(f"http://{host.reached_at[0]}:2379" for host in self.layout.hosts.values())
         listed = self._etcdctl(ends, "endpoint", "status", "-w", "json")
-        own = f"http://{_plain(self.layout.hosts[name].addresses[0])}:2379"
+        own = f"http://{self.layout.hosts[name].reached_at[0]}:2379"
         status = {one["Endpoint"]: one["Status"] for one in msgspec.json.decode(listed)}
         member, leader = status[own]["header"]["member_id"], status[own]["leader"]
         if member == leader:
@@ -186,28 +209,41 @@ class LiveWorld:
         sandbox = self._hosts.get(name)
         if sandbox is None:
             return
-        uplink = f"up-{name}"[:15]
-        if self._netlink.exists(uplink):
-            # First: what the kernel of a host that has no power would still answer must not be heard.
-            self._netlink.down(uplink)
+        uplinks = [_port(name, network) for network in self.networks]
+        for uplink in uplinks:
+            if self._netlink.exists(uplink):
+                # First: what the kernel of a host that has no power would still answer must not be heard.
+                self._netlink.down(uplink)
         sandbox.kill()
         if not sandbox.wait_gone(5.0):
             raise WorldError(f"lab host {name} did not go off within 5 s")
-        self._netlink.delete(uplink)
+        for uplink in uplinks:
+            self._netlink.delete(uplink)
 
-    def cut_off(self, name: HostName) -> None:
-        """Cut the host from all others and from the managers; the client still hears it, and it the client."""
+    def cut_off(self, name: HostName, only: str = "") -> None:
+        """Cut the host from all others and from the managers, on all networks or on one.
+
+        The client, which is on the first one, still hears it, and it the client.
+        """
         others = [other for other in self.layout.hosts if other != name]
-        theirs = [address for other in others for address in self._addresses_of(other)]
-        self._cuts.cut(f"up-{name}"[:15], [*theirs, *MANAGER_ADDRESSES])
-        for other in others:
-            self._cuts.cut(f"up-{other}"[:15], self._addresses_of(name))
-        self._cuts.hide_from_us(self._addresses_of(name))
+        for network in self._chosen(only):
+            theirs = [address for other in others for address in self._addresses_of(other, network)]
+            own = self._addresses_of(name, network)
+            self._cuts.cut(_port(name, network), [*theirs, *MANAGER_ADDRESSES[network]])
+            for other in others:
+                self._cuts.cut(_port(other, network), own)
+            self._cuts.hide_from_us(own)
 
-    def cut_pair(self, one: HostName, other: HostName) -> None:
-        """Cut two hosts from one another; everybody else hears both."""
-        self._cuts.cut(f"up-{one}"[:15], self._addresses_of(other))
-        self._cuts.cut(f"up-{other}"[:15], self._addresses_of(one))
+    def cut_pair(self, one: HostName, other: HostName, only: str = "") -> None:
+        """Cut two hosts from one another, on all networks or on one; everybody else hears both."""
+        for network in self._chosen(only):
+            self._cuts.cut(_port(one, network), self._addresses_of(other, network))
+            self._cuts.cut(_port(other, network), self._addresses_of(one, network))
+
+    def _chosen(self, only: str) -> tuple[str, ...]:
+        if only and only not in self.networks:
+            raise WorldError(f"there is no {only} network here", "the layout needs network.second-subnet")
+        return (only,) if only else self.networks
 
     def starve_agent(self, name: HostName) -> str:
         """Leave the host's agent and its hot process hardly any processor time; returns how."""
@@ -223,9 +259,12 @@ class LiveWorld:
     def heal(self) -> None:
         self._cuts.heal()
 
-    def _addresses_of(self, other: HostName) -> list[str]:
+    def _addresses_of(self, other: HostName, network: str) -> list[str]:
+        host = self.layout.hosts[other]
+        if network == "second":
+            return [host.second]
         vms = [vm.addresses for vm in self.layout.vms.values() if vm.host == other]
-        return [address for addresses in (self.layout.hosts[other].addresses, *vms) for address in addresses]
+        return [address for addresses in (host.addresses, *vms) for address in addresses]
 
     def first_process(self, name: HostName) -> int:
         return self._hosts[name].pid
@@ -373,5 +412,6 @@ def _kill_quietly(pid: int) -> None:
         return
 
 
-def _plain(address: str) -> str:
-    return address.partition("/")[0]
+def _port(name: HostName, network: str) -> str:
+    """The host's end in the lab: a port of the network's bridge."""
+    return f"{'up' if network == 'first' else 'up2'}-{name}"[:15]

@@ -56,7 +56,8 @@ class RunEvidence(Struct, frozen=True):
     probes: tuple[str, ...] = ()
     """The first one is the client of `service`; further ones count for lost updates and owners only."""
     owners: tuple[str, ...] = ()
-    outage: Literal["below-one-second", "start-time"] = "below-one-second"
+    outage: Literal["none", "below-one-second", "start-time"] = "below-one-second"
+    """none: no request may stay without its answer."""
     outage_limit_ms: float | None = None
     """Takes the place of `outage` where it is set."""
     sync: Literal["synchronous", "periodic", "none"] = "none"

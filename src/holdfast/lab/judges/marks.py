@@ -4,6 +4,7 @@ In: facts, the probe's figures, one episode (from a fault to the next one). Out:
 a mark stands in data/orders.yaml and nowhere else.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from holdfast.model.names import ServiceName, VnfcName, VnfName, vnfm_party
 
 VERBS = ("seen", "heard", "decided", "sent", "begun", "ended", "done", "undone", "marked", "probe")
 LONG_AGO = float("-inf")
+VARIABLE = re.compile(r"\$[a-z]+")
 
 
 class Mark(NamedTuple):
@@ -170,6 +172,8 @@ def _fits(wanted: Any, found: Any, variables: Mapping[str, frozenset[str]]) -> b
         return found is wanted
     if isinstance(wanted, str) and wanted.startswith("$"):
         return found is not None and str(found) in variables[wanted]
+    if isinstance(wanted, str) and (variable := VARIABLE.search(wanted)) is not None:
+        return any(_fits(wanted.replace(variable[0], value), found, variables) for value in variables[variable[0]])
     return found is not None and fnmatchcase(str(found), str(wanted))
 
 

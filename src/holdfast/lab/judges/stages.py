@@ -87,7 +87,7 @@ def outage_limit(
     run = evidence.run
     if run.outage_limit_ms is not None:
         return Limit(run.outage_limit_ms, f"{run.outage_limit_ms:.0f} ms")
-    if run.outage == "below-one-second":
+    if run.outage in ("none", "below-one-second"):
         return Limit(BELOW_ONE_SECOND_MS, "one second")
     until = back_at if back_at is not None else float("inf")
     if within.fault.kind == "down-and-up":

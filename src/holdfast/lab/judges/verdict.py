@@ -120,7 +120,7 @@ def _checks(
         back_at = gap.end if gap is not None and gap.ended else None
         failures = sum(gap.begin <= fault.at < gap.end for fault in evidence.faults) if gap is not None else 1
         limit = outage_limit(evidence, all_facts, worst, back_at, max(1, failures))
-        restored = checks.restored(evidence.probe, gap, limit)
+        restored = checks.restored(evidence.probe, gap, limit, is_noticed=evidence.run.outage != "none")
     return {
         "restored": restored,
         "cleared": checks.cleared(all_facts),

@@ -50,7 +50,7 @@ class Manager:
         world = self.world
         streams = SimStreams(world.exchange, world.manager_loop.process, world.manager_loop, HOST)
         place = world.folder.socket(agent_party(HOST))
-        self._kept = KeptLink(place, b"k" * 32, self.party, agent_party(HOST), self, streams)
+        self._kept = KeptLink((place,), b"k" * 32, self.party, agent_party(HOST), self, streams)
 
     def link_opened(self, link: Link) -> None:
         link.send(Leads(0))

@@ -33,6 +33,7 @@ from holdfast.drivers.netlink import Netlink
 from holdfast.drivers.sandbox import Child, Sandbox, gone, pid_of
 from holdfast.errors import WorldError
 from holdfast.lab import faults
+from holdfast.lab.acts import FaultFailed
 from holdfast.lab.cuts import Cuts
 from holdfast.lab.power import PowerSwitch
 from holdfast.lab.starving import Starved, starve
@@ -242,7 +243,7 @@ class LiveWorld:
 
     def _chosen(self, only: str) -> tuple[str, ...]:
         if only and only not in self.networks:
-            raise WorldError(f"there is no {only} network here", "the layout needs network.second-subnet")
+            raise FaultFailed(f"there is no {only} network here", "the layout needs network.second-subnet")
         return (only,) if only else self.networks
 
     def starve_agent(self, name: HostName) -> str:

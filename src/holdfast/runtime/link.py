@@ -73,7 +73,7 @@ class Link(asyncio.Protocol):
             return False
         own, other = (self._transport.get_extra_info(end) for end in ("sockname", "peername"))
         # A TCP end is its address and port; a UNIX socket's is a path, and never of another host.
-        return not isinstance(own, tuple) or own[0] == other[0]
+        return bool(own[0] == other[0]) if isinstance(own, tuple) else own is not None
 
     def send(self, message: LinkMessage) -> None:
         """Write the message out; without effect on a link that is not open."""

@@ -195,9 +195,12 @@ class SimActs:
 
     # --- network, power, all of it
 
-    def cut(self, name: HostName, other: HostName | None) -> None:
+    def cut(self, name: HostName, other: HostName | None, network: str) -> None:
         others = [other] if other is not None else [one for one in self._world.nodes if one != name]
-        for net in self._world.site.nets.values():
+        nets = self._world.site.nets
+        if network and network not in nets:
+            raise FaultFailed(f"there is no {network} network here", "the layout needs network.second-subnet")
+        for net in [nets[network]] if network else list(nets.values()):
             for one in others:
                 for sender, receiver in ((name, one), (one, name)):
                     net.cut(sender, receiver)

@@ -19,7 +19,7 @@ from holdfast.lab.sim.registry import MODULE, registry_program
 from holdfast.lab.sim.streams import Exchange
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.lab.sim.window import plain
-from holdfast.model.layout import Layout
+from holdfast.model.layout import NETWORKS, Layout
 from holdfast.model.names import HostName
 from holdfast.runtime.folder import RunFolder
 from holdfast.store.etcd_target import CLIENT_PORT, Endpoint
@@ -28,7 +28,7 @@ NS = 1_000_000_000
 WALL_S = 1_800_000_000.0
 """Where the calendar of the simulated world begins; nothing depends on it."""
 KEY = b"the key of a simulated deployment"[:32]
-FIRST = "first"
+FIRST = NETWORKS[0]
 
 
 class Trouble(NamedTuple):
@@ -46,8 +46,11 @@ class Site:
         self.layout = layout
         self.root = root
         self.timeline = Timeline(seed)
-        self.nets = {FIRST: Net(self.timeline, FIRST)}
+        has_second = any(host.second for host in layout.hosts.values())
+        self.nets = {name: Net(self.timeline, name) for name in (NETWORKS if has_second else NETWORKS[:1])}
         self._hosts = {plain(address): name for name, host in layout.hosts.items() for address in host.addresses}
+        self._second = {plain(host.second): name for name, host in layout.hosts.items() if host.second}
+        self._hosts |= self._second
         self._hosts |= {plain(address): vm.host for vm in layout.vms.values() for address in vm.addresses}
         self.exchange = Exchange(self._net_of, self._hosts.__getitem__)
         self.ether = Ether(self._net_of, self._hosts.__getitem__)
@@ -64,7 +67,7 @@ class Site:
         self.target = self.etcd.target(layout.name)
 
     def _net_of(self, address: str) -> Net:
-        return self.nets[FIRST]
+        return self.nets["second" if address in self._second else FIRST]
 
     def folder_of(self, host: HostName) -> RunFolder:
         """The disk of a machine; it outlives what runs there."""

@@ -246,7 +246,9 @@ class End(asyncio.Transport):
             self._over(None)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self.other.streams.process.pid if name == "caller_pid" else default
+        there = self.other.streams
+        known = {"caller_pid": there.process.pid, "sockname": (self.streams.host, 0), "peername": (there.host, 0)}
+        return known.get(name, default)
 
     # --- on the way
 

@@ -49,7 +49,7 @@ def ask(site: Site, node: Node, party: Party, question: Question, limit_s: float
     links: list[KeptLink] = []
 
     def begin() -> None:
-        links.append(KeptLink(node.folder.socket(party), site.key, OPERATOR, party, asker, streams))
+        links.append(KeptLink((node.folder.socket(party),), site.key, OPERATOR, party, asker, streams))
 
     loop.call_soon(begin)
     timeline = site.timeline

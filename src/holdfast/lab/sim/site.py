@@ -76,6 +76,7 @@ class Site:
             for part in ("journal", "log"):
                 (folder.root / part).mkdir(parents=True, exist_ok=True)
             folder.layout.write_bytes(msgspec.json.encode(self.layout))
+            folder.key.touch(0o600)
             folder.key.write_bytes(self.key)
         return folder
 

@@ -28,7 +28,7 @@ from holdfast.lab.steps import perform
 from holdfast.lab.tail import JournalTail
 from holdfast.lab.world import LiveWorld
 from holdfast.model.layout import Layout
-from holdfast.model.names import LAB, GroupName, ServiceName
+from holdfast.model.names import LAB, ServiceName
 from holdfast.model.records import Marked
 from holdfast.store.journal import Journal
 
@@ -123,7 +123,6 @@ class _Run:
         if (folder / "log").is_dir():
             shutil.copytree(folder / "log", self.out / "log", dirs_exist_ok=True)
         (self.out / "layout.json").write_bytes(msgspec.json.format(msgspec.json.encode(self.layout), indent=1))
-        group = self.layout.groups[self.layout.services[ServiceName(self.scenario.service)].group]
         write_run(
             RunEvidence(
                 scenario=self.scenario.name,
@@ -136,7 +135,7 @@ class _Run:
                 probes=("probe.bin",),
                 owners=("owners.bin",),
                 outage=self.scenario.outage,
-                sync=self._sync(group.name),
+                sync=sync_of(self.layout, ServiceName(self.scenario.service), self.scenario.checkpoint_ms),
                 sync_period_s=self.scenario.checkpoint_ms / 1000,
                 leftovers=self.leftovers,
                 unknown=tuple(self.unknown),
@@ -145,10 +144,12 @@ class _Run:
             self.out / "run.json",
         )
 
-    def _sync(self, group: GroupName) -> Literal["synchronous", "periodic", "none"]:
-        component = self.layout.components[group]
-        if component.replication is not None:
-            return component.replication.mode
-        if component.storage:
-            return "periodic" if self.scenario.checkpoint_ms else "synchronous"
-        return "none"
+
+def sync_of(layout: Layout, service: ServiceName, checkpoint_ms: float) -> Literal["synchronous", "periodic", "none"]:
+    """What the function promises of acknowledged updates."""
+    component = layout.components[layout.services[service].group]
+    if component.replication is not None:
+        return component.replication.mode
+    if component.storage:
+        return "periodic" if checkpoint_ms else "synchronous"
+    return "none"

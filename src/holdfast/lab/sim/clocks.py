@@ -17,7 +17,6 @@ class Clock:
         self._from_true_ns = timeline.now_ns
         self._from_ns = start_ns
         self.ppm = ppm
-        self._former: list[tuple[int, int, int]] = []
 
     def now_ns(self) -> int:
         passed = self._timeline.now_ns - self._from_true_ns
@@ -25,18 +24,8 @@ class Clock:
 
     def bend(self, ppm: int) -> None:
         """Run at another rate from now on, without a jump."""
-        self._former.append((self._from_ns, self._from_true_ns, self.ppm))
         self._from_ns, self._from_true_ns = self.now_ns(), self._timeline.now_ns
         self.ppm = ppm
-
-    def was_at(self, at_ns: float) -> float:
-        """The true instant, in nanoseconds, at which this clock read `at_ns`."""
-        from_ns, from_true_ns, ppm = self._from_ns, self._from_true_ns, self.ppm
-        for earlier in reversed(self._former):
-            if at_ns >= from_ns:
-                break
-            from_ns, from_true_ns, ppm = earlier
-        return from_true_ns + (at_ns - from_ns) * PPM / (PPM + ppm)
 
     def true_ns(self, at_ns: int) -> int:
         """The true instant at which this clock will read `at_ns`; now, if it has passed."""

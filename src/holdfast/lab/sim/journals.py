@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from holdfast.lab.sim.clocks import PPM
 from holdfast.lab.sim.host import SimHost
 from holdfast.model.records import Opened, Record
 
@@ -27,7 +28,9 @@ class JournalReader:
         self._host = host
         self._wall_began_s = wall_began_s
         self._offset = 0
-        self._clock = host.monotonic
+        self._opened_at = 0.0
+        self._opened_true_ns = 0
+        self._ppm = 0
 
     def read(self) -> list[Record]:
         """What has been written since the last call."""
@@ -40,9 +43,13 @@ class JournalReader:
 
     def _told(self, record: Record) -> Record:
         if isinstance(record, Opened):
-            true_ns = round((record.wall - self._wall_began_s) * NS)
-            self._clock = next(clock for begun_ns, clock in reversed(self._host.clocks) if begun_ns <= true_ns)
-        return replace(record, at=self._clock.was_at(record.at * NS) / NS)
+            # A manager goes on counting where an earlier leader was; so only what has passed since is the clock's.
+            self._opened_at = record.at
+            self._opened_true_ns = round((record.wall - self._wall_began_s) * NS)
+            clocks = reversed(self._host.clocks)
+            self._ppm = next(clock.ppm for begun_ns, clock in clocks if begun_ns <= self._opened_true_ns)
+        passed = (record.at - self._opened_at) * PPM / (PPM + self._ppm)
+        return replace(record, at=self._opened_true_ns / NS + passed)
 
 
 def encoded(records: Iterable[Record]) -> bytes:

@@ -60,6 +60,13 @@ class Node:
         self.manager: Process | None = None
         self.store: Process | None = None
         self.loops: list[SimLoop] = []
+        self.is_supervised = True
+
+    def stop_supervising(self) -> None:
+        """Nothing is started again from now on; the managers end."""
+        self.is_supervised = False
+        if self.manager is not None:
+            self.manager.end()
 
     # --- power
 
@@ -128,7 +135,7 @@ class Node:
         life = self.host.starts
 
         def again() -> None:
-            if self.host.is_on and self.host.starts == life:
+            if self.is_supervised and self.host.is_on and self.host.starts == life:
                 start()
 
         process.when_over(lambda: self.site.after(AGAIN_NS, again))

@@ -20,7 +20,7 @@ from holdfast.lab.sim.streams import Exchange
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.lab.sim.window import plain
 from holdfast.model.layout import NETWORKS, Layout
-from holdfast.model.names import HostName
+from holdfast.model.names import HostName, VnfName
 from holdfast.runtime.folder import RunFolder
 from holdfast.store.etcd_target import CLIENT_PORT, Endpoint
 
@@ -78,6 +78,10 @@ class Site:
             folder.layout.write_bytes(msgspec.json.encode(self.layout))
             folder.key.touch(0o600)
             folder.key.write_bytes(self.key)
+            # What VNFs share is on storage of the site, not on a machine's disk.
+            storage = self.root / "storage"
+            storage.mkdir(exist_ok=True)
+            folder.storage(VnfName("any")).parent.symlink_to(storage)
         return folder
 
     def wall_s(self) -> float:

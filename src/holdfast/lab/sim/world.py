@@ -45,6 +45,14 @@ class SimWorld:
         self.clients.append(Client(self.timeline, self))
         return self.clients[-1]
 
+    def close(self) -> None:
+        """The run has been judged: let nothing of it wait for what will not come."""
+        for node in self.nodes.values():
+            node.switch_off()
+        for node in self.nodes.values():
+            for loop in (*node.agent.loops, *node.loops):
+                loop.unwind()
+
     # --- contract of Powered
 
     def switch_on(self, name: HostName) -> None:

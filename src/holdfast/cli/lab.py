@@ -27,7 +27,10 @@ def list_scenarios() -> None:
 def run(
     names: Annotated[list[str], typer.Argument(help="scenarios, files of your own (*.yaml), or `all`")],
     repeat: Annotated[int, typer.Option(min=1, max=1000, help="how often each one is run")] = 1,
-    world: Annotated[str, typer.Option(help="`live`: real processes in namespaces on this machine")] = "live",
+    world: Annotated[str, typer.Option(help="`live`: real processes on this machine; `sim`: simulated ones")] = "live",
+    seed: Annotated[
+        int, typer.Option(min=0, help="in the simulated world: of the first run; the next has the next")
+    ] = 1,
     out: Annotated[Path, typer.Option(help="where each run leaves its folder")] = Path("runs"),
     json: Annotated[Path | None, typer.Option(help="write the results there (docs/lab.md has the format)")] = None,
     charts: Annotated[bool, typer.Option("--charts", help="show the sequence chart of each run")] = False,
@@ -38,10 +41,11 @@ def run(
     from holdfast.lab.campaign import Plan
     from holdfast.lab.show import run_and_show
 
-    if world != "live":
-        raise UserError(f"no world is called `{world}`", "the lab has one world so far: `live`")
+    if world not in ("live", "sim"):
+        raise UserError(f"no world is called `{world}`", "the lab has two worlds: `live` and `sim`")
     chosen = scenario.names() if list(names) == ["all"] else tuple(dict.fromkeys(names))
     if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK) and not json.is_dir()):
         raise UserError(f"{json} cannot be written", "give a file in a folder that is there and yours")
-    plan = Plan([scenario.load(name) for name in chosen], repeat, out.absolute())
+    scenarios = [scenario.load(name) for name in chosen]
+    plan = Plan(scenarios, repeat, out.absolute(), seed if world == "sim" else None)
     raise typer.Exit(run_and_show(plan, json, charts=charts))

@@ -5,6 +5,7 @@ Out:  a folder for each run (`<out>/<scenario>/<time>-<n>/`, with a link `latest
 The judging happens outside of the nest, from files alone: what the judges see is what anybody can look at later.
 """
 
+import contextlib
 import os
 import select
 import time
@@ -30,6 +31,8 @@ class Plan:
     scenarios: Sequence[Scenario]
     repeat: int
     out: Path
+    seed: int | None = None
+    """In the simulated world, this is the first run's; None: the live world."""
 
     def runs(self) -> list[tuple[Scenario, int]]:
         return [(scenario, number) for number in range(self.repeat) for scenario in self.scenarios]
@@ -49,6 +52,8 @@ def check_machine(plan: Plan) -> None:
 
     The lab's own fence device is no program of the machine, so hosts are not looked at.
     """
+    if plan.seed is not None:
+        return  # A simulated machine has what it needs.
     for scenario in plan.scenarios:
         try:
             check_components(descriptor.load(scenario.layout))
@@ -88,6 +93,18 @@ def run_one(scenario: Scenario, repeat: int, out: Path, tell: Callable[[Progress
         raise HoldfastError(
             f"the run of {scenario.name} ended with status {status} and left no evidence", f"see {folder}/log"
         )
+    return folder
+
+
+def run_one_simulated(scenario: Scenario, repeat: int, seed: int, out: Path, tell: Callable[[Progress], None]) -> Path:
+    """One run in the simulated world, in this process; returns its folder."""
+    from holdfast.lab.sim.run import run_sim  # Live runs need nothing of it.
+
+    folder = _new_folder(out / scenario.name, repeat)
+    (folder / "how-to-repeat.txt").write_text(f"holdfast lab run {scenario.called} --world sim --seed {seed}\n")
+    # What simulated processes say goes where those of live ones say it.
+    with (folder / "log.txt").open("w") as log, contextlib.redirect_stderr(log):
+        run_sim(scenario, seed, folder, lambda step: tell(Progress(scenario.name, repeat, step)))
     return folder
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from holdfast.lab.campaign import Plan, Progress, check_machine, judge_one, run_one, short
+from holdfast.lab.campaign import Plan, Progress, check_machine, judge_one, run_one, run_one_simulated, short
 from holdfast.lab.judges.verdict import Verdict
 from holdfast.lab.report.folder import SEQUENCE
 from holdfast.lab.report.sequence import WIDTH_MAX
@@ -38,7 +38,10 @@ def run_and_show(plan: Plan, json_file: Path | None, *, charts: bool = False) ->
                 def tell(progress: Progress, number: int = number) -> None:
                     live.update(_progress(progress, number, len(runs), began), refresh=True)
 
-                folder = run_one(scenario, repeat, plan.out, tell)
+                if plan.seed is None:
+                    folder = run_one(scenario, repeat, plan.out, tell)
+                else:
+                    folder = run_one_simulated(scenario, repeat, plan.seed + repeat, plan.out, tell)
                 verdicts.append(judge_one(folder))
                 live.console.print(_line(verdicts[-1], scenario.title, console.width))
                 if charts:

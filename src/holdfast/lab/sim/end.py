@@ -55,7 +55,7 @@ def _end(world: SimWorld, node: Node) -> list[str]:
     links: list[KeptLink] = []
 
     def begin() -> None:
-        links.append(KeptLink(node.folder.socket(me), world.site.key, OPERATOR, me, ending, streams))
+        links.append(KeptLink([node.folder.socket(me)], world.site.key, OPERATOR, me, ending, streams))
 
     loop.call_soon(begin)
     world.timeline.run(world.timeline.now_ns + LIMIT_NS, lambda: ending.ended is not None)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from holdfast.core.suspicion_words import Level, NetworkChanged, PeerChanged, PeerState
+from holdfast.core.suspicion_words import Level, NetworkChanged, PeerChanged, PeerHeard, PeerState
 from holdfast.errors import HoldfastError
 from holdfast.model.actions import Activate, StandingOrder
 from holdfast.model.events import (
@@ -45,6 +45,8 @@ class HotFake:
     def __init__(self, link: HotLink) -> None:
         self.link = link
         self.peers: dict[HostName, PeerState] = {}
+        self.announced: list[str] = []
+        """Why the agent has announced its addresses again."""
         self.orders: tuple[StandingOrder, ...] = ()
         """What an earlier agent has handed on."""
         self.follows: list[words.Follow] = []
@@ -86,7 +88,7 @@ async def grants_at(
 
     serving = asyncio.get_running_loop().create_task(serve())
     try:
-        await held.open(StandingTakeOver(H1, {}, held, never, emitted.append, lambda *_: None))
+        await held.open(StandingTakeOver(H1, {}, held, never, emitted.append, lambda *_: None, fake.announced.append))
         yield held, fake, emitted
     finally:
         await held.close(end_all=False)
@@ -158,6 +160,32 @@ def test_the_life_that_failed_is_told_and_the_own_one_is_known(tmp_path: Path) -
     run(story())
 
 
+def test_addresses_are_announced_again_at_the_first_word_of_a_host_that_was_silent(tmp_path: Path) -> None:
+    def changed(before: Level, after: Level) -> PeerChanged:
+        return PeerChanged(0, H2, 5, before, after, (), 45 * MS)
+
+    async def story() -> None:
+        async with grants_at(tmp_path) as (held, fake, emitted):
+            for noticed in (changed("degraded", "suspected"), PeerHeard(0, H2, 40 * MS), PeerHeard(0, H3, 0)):
+                fake.link.tell(noticed)
+            await until(lambda: fake.announced, "the first time")
+            # Its first word was dropped on the way: how it stands tells as much.
+            fake.link.tell(changed("suspected", "failed"))
+            fake.stands(H2, "failed", silent_ms=4, life=5)
+            answers: list[tuple[Silence, ...]] = []
+            held.ask_silent(answers.append)
+            await until(lambda: answers, "the answer")
+            held.ask_silent(answers.append)
+            await until(lambda: len(answers) == 2, "the answer")
+            assert fake.announced == ["h2 is heard again"] * 2
+            fake.link.tell(NetworkChanged(0, H3, "first", True, 200 * MS))
+            fake.link.tell(NetworkChanged(0, H3, "first", False, 0))
+            await until(lambda: len(emitted) == 3, "both changes of the network")
+            assert fake.announced[2:] == ["h3 is heard on the first network again"]
+
+    run(story())
+
+
 def test_nobody_waits_for_the_answer_of_a_hot_process_that_has_ended(tmp_path: Path) -> None:
     async def story() -> None:
         async with grants_at(tmp_path) as (held, fake, _):
@@ -205,7 +233,7 @@ def test_a_hot_process_that_ends_at_its_start_is_quoted(tmp_path: Path) -> None:
     async def story() -> None:
         held = HeldGrants(layout, H1, folder, "hf_test")
         with pytest.raises(HoldfastError, match=r"cannot listen on 192\.0\.2\.1 port 7400") as told:
-            await held.open(StandingTakeOver(H1, {}, held, never, lambda _: None, lambda *_: None))
+            await held.open(StandingTakeOver(H1, {}, held, never, lambda _: None, lambda *_: None, lambda _: None))
         assert told.value.message.startswith("the hot process cannot start: ")
         assert told.value.hint.startswith("the address must be one of this host's own")
 

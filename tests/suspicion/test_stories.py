@@ -17,6 +17,7 @@ from holdfast.core.suspicion_words import (
     OwnLate,
     OwnOnTime,
     PeerChanged,
+    PeerHeard,
     PeerRestarted,
     in_ms,
     patience,
@@ -35,6 +36,8 @@ def told(noticed: Noticed) -> str:
         return f"{noticed.peer} {noticed.before} -> {noticed.after} | {why}"
     if isinstance(noticed, PeerRestarted):
         return f"{noticed.peer} has started again (life {noticed.former} -> {noticed.incarnation})"
+    if isinstance(noticed, PeerHeard):
+        return f"something of {noticed.peer} after {in_ms(noticed.silent_ns)}"
     if isinstance(noticed, NetworkChanged):
         word = "is lost" if noticed.is_lost else "is no longer lost"
         return f"network {noticed.network} of {noticed.peer} {word}"

@@ -49,11 +49,18 @@ class Stage:
     def __init__(self, adopted: bool = True) -> None:
         self.grants = Grants()
         self.told: list[Event] = []
+        self.announced: list[str] = []
         self.activation = asyncio.get_running_loop().create_future()
         self.life = Life()
         lives: Any = {TWO: self.life}
         self.succession = StandingTakeOver(
-            H2, lives, self.grants, self.perform, self.told.append, lambda name, about, detail: None
+            H2,
+            lives,
+            self.grants,
+            self.perform,
+            self.told.append,
+            lambda name, about, detail: None,
+            self.announced.append,
         )
         if adopted:
             self.succession.adopted()
@@ -150,5 +157,23 @@ def test_what_was_lost_while_no_agent_was_there_is_provided_no_more_and_what_is_
             stage.succession.begun({}, claimed, ())
             stage.succession.adopted()
             assert len(stage.life.lost) == lost, claimed
+
+    on_loop(story())
+
+
+def test_a_grant_that_was_regained_is_announced_and_so_is_the_return_of_a_host_and_of_a_network() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.succession.not_held(SERVICE, 3, "lapsed", "no majority")
+        stage.succession.held_again(SERVICE, 3)
+        stage.succession.host_changed(HostName("h1"), True, "silent for 45 ms", 7)
+        stage.succession.heard_again(HostName("h1"))
+        stage.succession.network_changed(HostName("h1"), "first", True, "nothing for 200 ms")
+        stage.succession.network_changed(HostName("h1"), "first", False, "")
+        assert stage.announced == [
+            "the grant of registry was regained",
+            "h1 is heard again",
+            "h1 is heard on the first network again",
+        ]
 
     on_loop(story())

@@ -32,6 +32,7 @@ from holdfast.core.suspicion_words import (
     OwnOnTime,
     Patience,
     PeerChanged,
+    PeerHeard,
     PeerRestarted,
     PeerState,
     View,
@@ -114,7 +115,11 @@ class Suspicion:
             former = known.lives_anew(incarnation)
             if former:
                 self._noticed.append(PeerRestarted(now_ns, peer, former, incarnation))
-        known.hearings[network].heard(now_ns - self._stood_still_ns, self._patience)
+        now_b = self._blame(now_ns)
+        silent_ns = known.silent_ns(now_b)
+        if silent_ns >= self._patience.suspected_after_ns and known.level in ("suspected", "failed"):
+            self._noticed.append(PeerHeard(now_ns, peer, silent_ns))
+        known.hearings[network].heard(now_b, self._patience)
         known.heard_ns = now_ns
         if beat is not None:
             known.beat, known.beat_ns, known.late_ns = beat, now_ns, beat.late_ns

@@ -123,6 +123,17 @@ class PeerRestarted(Struct, frozen=True, tag=True):
     incarnation: int
 
 
+class PeerHeard(Struct, frozen=True, tag=True):
+    """Something came of a peer after a silence for which it is suspected or failed; its level changes later.
+
+    Told at the first datagram, because what went on while nothing passed may have to be put right at once.
+    """
+
+    at_ns: int
+    peer: HostName
+    silent_ns: int
+
+
 class NetworkChanged(Struct, frozen=True, tag=True):
     """A peer is heard on another network and not on this one; or that is over (also when it is heard on none)."""
 
@@ -157,7 +168,7 @@ class OutnumberedChanged(Struct, frozen=True, tag=True):
     members: int
 
 
-Noticed = PeerChanged | PeerRestarted | NetworkChanged | OwnLate | OwnOnTime | OutnumberedChanged
+Noticed = PeerChanged | PeerRestarted | PeerHeard | NetworkChanged | OwnLate | OwnOnTime | OutnumberedChanged
 
 
 class PeerState(Struct, frozen=True):

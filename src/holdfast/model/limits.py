@@ -34,6 +34,8 @@ LINK_BUFFER_BYTES_MAX = 4 << 20
 """More that a peer has not read: the link is cut, and the peer learns how things are when it connects again."""
 HANDSHAKE_LIMIT_S = 2.0
 """Both ends of a link must have proved themselves by then."""
+ANNOUNCE_EVERY_S = 1.0
+"""Addresses are announced again no more often than that, however often other hosts come and go."""
 OTHER_PLACE_AFTER_S = 0.5
 """A call that is not answered by then is tried at the other place, where there is one."""
 NEWS_KEPT = 256

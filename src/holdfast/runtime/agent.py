@@ -39,6 +39,7 @@ from holdfast.model.layout import Layout
 from holdfast.model.limits import OUTCOMES_KEPT
 from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
 from holdfast.runtime import agent_roles as roles
+from holdfast.runtime.agent_announcing import Announcing
 from holdfast.runtime.agent_components import ComponentDoor
 from holdfast.runtime.agent_grants import HeldGrants
 from holdfast.runtime.agent_network import HostNetwork, table_of
@@ -93,7 +94,10 @@ class Agent:
             for vnfc in layout.vnfcs.values()
             if vnfc.host == host
         }
-        self._standing = StandingTakeOver(host, self._vnfcs, self._exclusive, self.perform, emit, mark)
+        self._announcing = Announcing(self._vnfcs, mark)
+        self._standing = StandingTakeOver(
+            host, self._vnfcs, self._exclusive, self.perform, emit, mark, self._announcing.again
+        )
         self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused, premises.streams)
         self._vm_turns = {name: Turns() for name in self._vms}
         self._vnfc_turns = {name: Turns() for name in self._vnfcs}
@@ -130,6 +134,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
         await self._standing.close()
+        self._announcing.close()
         troubles = await self._end_all() if end_all else []
         await self._door.close()
         for life in self._vnfcs.values():

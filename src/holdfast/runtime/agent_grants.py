@@ -13,14 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.core.suspicion_words import NetworkChanged, PeerChanged, in_ms, patience
+from holdfast.core.suspicion_words import Noticed
 from holdfast.errors import WorldError
 from holdfast.model.actions import StandingOrder
-from holdfast.model.events import HostFailed, NetworkSilent, Silence
-from holdfast.model.granting import DEFAULT, Succession, Successor, VoterSet
+from holdfast.model.events import Silence
+from holdfast.model.granting import DEFAULT, Profile, Succession, Successor, VoterSet
 from holdfast.model.layout import NETWORKS, Layout, Service, in_charge, witnesses_of
 from holdfast.model.names import HA, HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
+from holdfast.runtime.agent_hearing import HostsHeard
 from holdfast.runtime.agent_voters import AgentVoters
 from holdfast.runtime.exclusivity import Told
 from holdfast.runtime.folder import RunFolder
@@ -30,7 +31,6 @@ from holdfast.runtime.hot_words import (
     AskStanding,
     EndHot,
     FromRider,
-    HotEvent,
     HotNetwork,
     HotPeer,
     HotSettings,
@@ -70,8 +70,7 @@ class HeldGrants:
             self._tell,
             lambda text: self._say("voters-not-written", host, text),
         )
-        self._lost: set[tuple[HostName, str]] = set()
-        """Networks on which a host is not heard that is heard on another one."""
+        self._hosts: HostsHeard | None = None
         self.gate_is_timed = False
 
     # --- life
@@ -79,6 +78,7 @@ class HeldGrants:
     async def open(self, told: Told) -> None:
         """Find the hot process, or start one; on return it has said how things stand."""
         self._told = told
+        self._hosts = HostsHeard(self._host, self._lengths, told)
         loop = asyncio.get_running_loop()
         path, log = self._folder.hot_socket(self._host), self._folder.log(f"hot-{self._host}")
         try:
@@ -124,10 +124,9 @@ class HeldGrants:
         )
 
     def _grant_settings(self) -> GrantSettings:
-        grants = self._layout.grants
         return GrantSettings(
             me=self._host,
-            profile=grants.lengths if grants is not None else DEFAULT,
+            profile=self._lengths,
             members=tuple(self._layout.hosts),
             witnesses=witnesses_of(self._layout),
             addresses={service.name: service.address for service in self._layout.services.values()},
@@ -136,6 +135,10 @@ class HeldGrants:
             learns_epochs=any(in_charge(self._layout, vnf) == HA for vnf in self._layout.vnfs),
             interface=self._layout.hosts[self._host].bridge if self._carries_addresses() else "",
         )
+
+    @property
+    def _lengths(self) -> Profile:
+        return self._layout.grants.lengths if self._layout.grants is not None else DEFAULT
 
     def _carries_addresses(self) -> bool:
         return any(one.host == self._host and one.vm is None for one in self._layout.vnfcs.values())
@@ -240,51 +243,11 @@ class HeldGrants:
         heard = event(packet)
         if isinstance(heard, FromRider):
             self._heard(words.news_in(heard.body))
-        elif isinstance(heard, Standing):
-            self._reconcile(heard)
-            self._answer_silent(self._silent(heard))
-        elif self._told is not None:
-            self._noticed(heard, self._told)
-
-    def _noticed(self, heard: HotEvent, told: Told) -> None:
-        if isinstance(heard, PeerChanged):
-            silent_ms = heard.silent_ns / 1e6
-            if heard.after == "failed":
-                told.host_changed(heard.peer, True, f"silent for {silent_ms:.0f} ms", heard.incarnation)
-            elif heard.before == "failed":
-                told.host_changed(heard.peer, False, "", heard.incarnation)
-        elif isinstance(heard, NetworkChanged):
-            self._network_changed(heard.peer, heard.network, heard.is_lost, heard.silent_ns)
-
-    def _reconcile(self, standing: Standing) -> None:
-        """At the start, and after something was dropped: which networks are lost now."""
-        lost = {(peer, name): one.silent_ns[name] for peer, one in standing.peers.items() for name in one.lost}
-        for peer, name in self._lost - set(lost):
-            self._network_changed(peer, name, False, 0)
-        for (peer, name), silent_ns in lost.items():
-            self._network_changed(peer, name, True, silent_ns)
-
-    def _network_changed(self, peer: HostName, name: str, is_lost: bool, silent_ns: int) -> None:
-        if self._told is None or is_lost == ((peer, name) in self._lost):
-            return
-        (self._lost.add if is_lost else self._lost.discard)((peer, name))
-        self._told.network_changed(peer, name, is_lost, _silence(silent_ns) if is_lost else "")
-
-    def _silent(self, standing: Standing) -> tuple[Silence, ...]:
-        """One that is heard again, but not for long enough to count as back, may be well: nothing is told of it."""
-        grants = self._layout.grants
-        patient_ns = patience(grants.lengths.heartbeat_ns).suspected_after_ns if grants is not None else 0
-        hosts = (
-            HostFailed(name, self._host, f"silent for {in_ms(silent_ns)}", peer.incarnation)
-            for name, peer in standing.peers.items()
-            if peer.level == "failed" and (silent_ns := min(peer.silent_ns.values())) >= patient_ns
-        )
-        networks = (
-            NetworkSilent(name, self._host, network, _silence(peer.silent_ns[network]))
-            for name, peer in standing.peers.items()
-            for network in peer.lost
-        )
-        return (*hosts, *networks)
+        elif self._hosts is not None:
+            if isinstance(heard, Standing):
+                self._answer_silent(self._hosts.stands(heard))
+            elif isinstance(heard, Noticed):
+                self._hosts.noticed(heard)
 
     def _answer_silent(self, found: tuple[Silence, ...]) -> None:
         asked, self._asked = self._asked, []
@@ -372,7 +335,3 @@ def _settle(future: "asyncio.Future[None]", trouble: str) -> None:
         future.set_exception(WorldError(trouble))
     else:
         future.set_result(None)
-
-
-def _silence(silent_ns: int) -> str:
-    return f"nothing for {in_ms(silent_ns)}"

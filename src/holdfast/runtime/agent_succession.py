@@ -38,9 +38,14 @@ class StandingTakeOver:
         perform: Perform,
         emit: Callable[[Event], None],
         mark: Callable[[str, str, str], None],
+        announce: Callable[[str], None],
     ) -> None:
+        """
+        Args:
+            announce: has every address that is provided here announced again, for the reason given.
+        """
         self._host, self._lives, self._exclusive = host, lives, exclusive
-        self._perform, self._emit, self._mark = perform, emit, mark
+        self._perform, self._emit, self._mark, self._announce = perform, emit, mark, announce
         self._orders: dict[ServiceName, StandingOrder] = {}
         self._under_way: dict[asyncio.Task[None], ServiceName] = {}
         self._found: dict[ServiceName, int] = {}
@@ -60,6 +65,8 @@ class StandingTakeOver:
         for service in sorted(provided):
             if self._claimed is not None and service not in self._claimed:
                 self._lose(service, "its grant ended while no agent was there")
+        if provided:
+            self._announce("the agent has started again")
 
     async def order(self, order: StandingOrder) -> str:
         """Returns when an older order is not followed any more, and what was taken over by it has been told."""
@@ -114,13 +121,19 @@ class StandingTakeOver:
 
     def held_again(self, service: ServiceName, epoch: int) -> None:
         self._mark("grant-regained", service, f"epoch {epoch}")
+        self._announce(f"the grant of {service} was regained")
 
     def host_changed(self, host: HostName, failed: bool, detail: str, life: int) -> None:
         self._emit(HostFailed(host, self._host, detail, life) if failed else HostReturned(host, self._host))
 
+    def heard_again(self, host: HostName) -> None:
+        self._announce(f"{host} is heard again")
+
     def network_changed(self, host: HostName, network: str, lost: bool, detail: str) -> None:
         event = NetworkSilent(host, self._host, network, detail) if lost else NetworkHeard(host, self._host, network)
         self._emit(event)
+        if not lost:
+            self._announce(f"{host} is heard on the {network} network again")
 
     def said(self, name: str, about: str, detail: str) -> None:
         self._mark(name, about, detail)

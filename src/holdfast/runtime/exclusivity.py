@@ -35,6 +35,9 @@ class Told(Protocol):
     def host_changed(self, host: HostName, failed: bool, detail: str, life: int) -> None:
         """Another host is found failed by its peers, or heard again."""
 
+    def heard_again(self, host: HostName) -> None:
+        """Something comes of another host that was suspected or failed: its first word after the silence."""
+
     def network_changed(self, host: HostName, network: str, lost: bool, detail: str) -> None:
         """Another host is heard on one network between us and not on this one; or that is over."""
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.drivers.fence import set_power
@@ -19,7 +20,7 @@ from holdfast.model.names import HA, VIM, HostName, Party, agent_party
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
 from holdfast.runtime.agent_process import AgentProcess, only_one
 from holdfast.runtime.folder import RunFolder
-from holdfast.runtime.link import listen
+from holdfast.runtime.link import SAID, listen
 from holdfast.runtime.manager import Pump
 from holdfast.runtime.manager_process import MakeCore, make_seats, parties_in
 from holdfast.runtime.outside import ask, end_all
@@ -58,11 +59,11 @@ async def managers(
 
 
 @asynccontextmanager
-async def an_agent(layout: Layout, folder: RunFolder) -> AsyncIterator[tuple[AgentProcess, ToyAgent]]:
+async def an_agent(layout: Layout, folder: RunFolder, key: bytes = KEY) -> AsyncIterator[tuple[AgentProcess, ToyAgent]]:
     me = agent_party(H1)
     journal = Journal(folder.journal(me), me)
     process = AgentProcess(layout, H1, journal, ToyAgent, folder.terms(H1))
-    server = await listen(folder.socket(me), KEY, me, process)
+    server = await listen(folder.socket(me), key, me, process)
     assert isinstance(process.agent, ToyAgent)
     try:
         yield process, process.agent
@@ -396,3 +397,25 @@ def test_there_is_never_a_second_agent_of_a_host(folder: RunFolder) -> None:
             assert folder.agent_lock(H1).exists()
     with only_one(folder, H1):
         assert folder.agent_lock(H1).exists()
+
+
+def test_why_an_agent_cannot_be_reached_is_in_the_status_and_said_once_on_both_sides(
+    layout: Layout, folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def unreached() -> str:
+        answer = await asyncio.to_thread(ask, folder, HA, AskStatus())
+        why: str = msgspec.json.decode(answer.body)["unreached"].get(H1, "")
+        return why
+
+    async def story() -> None:
+        async with managers(layout, folder):
+            for key, words in ((b"x" * 32, "agent:h1 does not know this deployment's key"), (KEY, "")):
+                async with an_agent(layout, folder, key):
+                    while await unreached() != words:
+                        await asyncio.sleep(0)
+
+    SAID.clear()
+    run(story())
+    said = capsys.readouterr().err.splitlines()
+    assert said.count("link with agent:h1 cut: agent:h1 does not know this deployment's key") == 1
+    assert said.count("link with ha ended before its proof: perhaps it knows another key") == 1

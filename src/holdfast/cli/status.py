@@ -6,7 +6,7 @@ import typer
 
 FORMAT = 1
 LAST_KNOWN = "last known: its host's agent is away"
-SHOWN_OF_MANAGERS = ("away", "pid", "agents", "outstanding", "store", "statistics")
+SHOWN_OF_MANAGERS = ("away", "pid", "agents", "unreached", "outstanding", "store", "statistics")
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +75,9 @@ def show(document: dict[str, Any]) -> None:
         console.print(f"alarm {alarm}: {text}", style="red", markup=False)
     for host in _away(document):
         parties = [name for name, part in document["managers"].items() if not part.get("agents", {}).get(host, True)]
-        console.print(f"agent {host} is not joined with {', '.join(parties)}", style="red", markup=False)
+        whys = [part.get("unreached", {}).get(host, "") for part in document["managers"].values()]
+        why = next((f": {why}" for why in whys if why), "")
+        console.print(f"agent {host} is not joined with {', '.join(parties)}{why}", style="red", markup=False)
     for party, part in document["managers"].items():
         if "away" in part:
             console.print(f"manager {party} is away: {part['away']}", style="red", markup=False)

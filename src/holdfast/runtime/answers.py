@@ -24,7 +24,9 @@ def about(action: Action) -> str:
     return ""
 
 
-def status_of(layout: Layout, seat: Seat, joined: dict[HostName, bool], now: float) -> dict[str, Any]:
+def status_of(
+    layout: Layout, seat: Seat, joined: dict[HostName, bool], unreached: dict[HostName, str], now: float
+) -> dict[str, Any]:
     """The party's part of `holdfast status --json`."""
     view = seat.view
     return {
@@ -33,6 +35,7 @@ def status_of(layout: Layout, seat: Seat, joined: dict[HostName, bool], now: flo
         "pid": os.getpid(),
         "now": now,
         "agents": joined,
+        "unreached": unreached,
         "vnfs": _vnfs(layout, seat),
         "vms": {vm.name: _vm(vm, view) for vm in layout.vms.values()} if seat.party == VIM else {},
         "voters": None if view.voters is None else msgspec.to_builtins(view.voters),

@@ -32,6 +32,12 @@ LINK_CUT = "link-cut"
 """Name of the mark in the journal of an owner whose open link was cut."""
 
 
+SAY_AGAIN_S = 60.0
+SAID_MAX = 1000
+SAID: dict[str, float] = {}
+"""When each text was written to standard error."""
+
+
 class Owner(Protocol):
     """Who is told what happens on a link."""
 
@@ -131,7 +137,7 @@ class Link(asyncio.Protocol):
             self._owner.link_opened(self)
 
     def _give_up(self, error: PeerError) -> None:
-        sys.stderr.write(f"link with {self.peer or 'somebody'} cut: {error.message}\n")
+        _say(f"link with {self.peer or 'somebody'} cut: {error.message}")
         self.trouble = error.message
         if self._handshake.farewell is not None:
             self._write(self._handshake.farewell)
@@ -142,12 +148,24 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._limit is not None:
             self._limit.cancel()
+        if isinstance(self._handshake, Answering) and self.peer and not (self._handshake.is_done or self.trouble):
+            _say(f"link with {self.peer} ended before its proof: perhaps it knows another key")
         self.fell_silent = isinstance(exc, OSError) and not isinstance(exc, ConnectionError)
         if not self.ended.done():
             self.ended.set_result(None)
         if self.is_open:
             self.is_open = False
             self._owner.link_closed(self)
+
+
+def _say(text: str) -> None:
+    """For the journal of systemd; not again with each new attempt."""
+    now = asyncio.get_running_loop().time()
+    if now - SAID.get(text, -SAY_AGAIN_S) >= SAY_AGAIN_S:
+        if len(SAID) >= SAID_MAX:
+            SAID.clear()
+        SAID[text] = now
+        sys.stderr.write(f"{text}\n")
 
 
 async def listen(place: Place, key: bytes, me: Party, owner: Owner, streams: Streams = SOCKETS) -> Listening:
@@ -172,6 +190,7 @@ class KeptLink:
         self.me = me
         self.to = to
         self.link: Link | None = None
+        self._trouble = ""
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{me} calls {to}")
 
     async def _keep(self) -> None:
@@ -180,13 +199,19 @@ class KeptLink:
             try:
                 self.link = await self._call()
                 await asyncio.shield(self.link.ended)
-                is_next = self.link.fell_silent
+                is_next, self._trouble = self.link.fell_silent, self.link.trouble
                 if self.link.is_refused:
                     pause = LINK_REFUSED_RETRY_S
-            except OSError:
+            except OSError as error:
+                self._trouble = error.strerror or str(error) or "no answer"
                 is_next = True  # Nobody listens there yet, or nothing gets there; that is what the loop is for.
             self._places.rotate(-1 if is_next else 0)
             await asyncio.sleep(pause)
+
+    @property
+    def trouble(self) -> str:
+        """Why the last attempt came to nothing; empty while the link is open."""
+        return "" if self.link is not None and self.link.is_open else self._trouble
 
     def again(self) -> None:
         """Do not wait for what is under way: break the link, or the attempt at one, and call anew at once."""

@@ -129,7 +129,9 @@ class Links:
     def status(self, seat: Seat) -> bytes:
         """The party's answer to AskStatus, as JSON."""
         joined = {host: self._agents[seat.party, host].is_joined for host in self._layout.hosts}
-        return msgspec.json.encode(status_of(self._layout, seat, joined, seat.now()))
+        kept = {host: self._agents[seat.party, host].kept for host, is_joined in joined.items() if not is_joined}
+        unreached = {host: link.trouble for host, link in kept.items() if link is not None}
+        return msgspec.json.encode(status_of(self._layout, seat, joined, unreached, seat.now()))
 
     async def close(self) -> None:
         """Close every link and socket."""

@@ -33,7 +33,7 @@ def simulated_etcd() -> Iterator[SimCluster]:
     made = SimCluster()
     made.start()
     yield made
-    made.end()
+    made.close()
 
 
 @pytest.fixture(params=["real_etcd", "simulated_etcd"])

@@ -161,6 +161,9 @@ class Cluster:
         """Where nobody listens."""
         return [Endpoint("127.0.0.1", port) for port in free_ports(count)]
 
+    def compact(self, revision: int) -> None:
+        self.etcdctl("compact", str(revision))
+
     def save_snapshot(self, path: Path) -> None:
         # A snapshot is taken from one member.
         self.etcdctl("snapshot", "save", str(path), endpoints=self.urls().split(",")[0])

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from holdfast.lab.sim.etcd import Etcd, Snapshot, dial_over
 from holdfast.lab.sim.etcd_group import ADVISED, Timing
@@ -56,6 +56,18 @@ class SimMember:
         return self.process is not None
 
 
+class SimRunner(NamedTuple):
+    """As `asyncio.Runner`."""
+
+    cluster: "SimCluster"
+
+    def run(self, coro: Coroutine[Any, Any, Result], /) -> Result:
+        return self.cluster.run(coro)
+
+    def close(self) -> None:
+        """The cluster goes on."""
+
+
 class SimCluster:
     """Members on a host each, and one host for clients."""
 
@@ -93,14 +105,11 @@ class SimCluster:
         result: Result = task.result()
         return result
 
-    def close(self) -> None:
-        """Nothing to close: as `asyncio.Runner`."""
-
     def client(self, target: Target) -> EtcdClient:
         return EtcdClient(target, dial=dial_over(self._streams))
 
     def store(self, target: Target, limit_s: float = ETCD_LIMIT_S) -> EtcdStore:
-        return EtcdStore(target, limit_s, dial_over(self._streams), self)
+        return EtcdStore(target, limit_s, dial_over(self._streams), SimRunner(self))
 
     def target(self, name: str = "test") -> Target:
         return self.etcd.target(name)
@@ -166,6 +175,9 @@ class SimCluster:
 
         return at_once()
 
+    def compact(self, revision: int) -> None:
+        self.etcd.compact(revision)
+
     def save_snapshot(self, path: Path) -> None:
         self._snapshots[path] = self.etcd.snapshot(next(iter(self.members)))
 
@@ -175,7 +187,7 @@ class SimCluster:
         self.etcd.restore(self._snapshots[path])
         self.start()
 
-    def end(self) -> None:
+    def close(self) -> None:
         for loop in self._loops:
             loop.unwind()
 

@@ -29,7 +29,7 @@ def members(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyClust
             made = SimCluster()
             made.start()
             yield made
-            made.end()
+            made.close()
 
 
 def test_a_restored_cluster_has_the_state_of_the_snapshot_and_goes_on(members: AnyCluster, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The store on a cluster of etcd, real and simulated, whose members are killed and frozen."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 
@@ -14,9 +15,24 @@ from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_http import LineBroken
 from holdfast.store.etcd_state import Fence, Write, term_key
 from holdfast.store.etcd_target import Endpoint, Target
-from holdfast.store.etcd_words import Range, Txn, is_version, put
+from holdfast.store.etcd_words import (
+    Compare,
+    KeyValue,
+    Op,
+    Range,
+    Txn,
+    delete,
+    get,
+    is_revision,
+    is_value,
+    is_version,
+    put,
+    under,
+)
 from holdfast.store.port import StoreBroken, Superseded
 from tests.contract.conftest import AnyCluster
+from tests.contract.etcd_cluster import Cluster
+from tests.contract.etcd_sim import SimCluster
 
 
 @pytest.fixture
@@ -170,6 +186,85 @@ def test_a_watch_tells_every_change_once_and_goes_on_at_another_member(etcd: Any
         return told
 
     assert etcd.run(watched()) == [b"%d" % n for n in range(20)]
+
+
+def test_a_watch_from_before_a_compaction_ends_and_one_from_after_it_goes_on(etcd: AnyCluster, target: Target) -> None:
+    key = f"{target.folder}/x".encode()
+
+    async def heard_from(client: EtcdClient, revision: int) -> bytes:
+        async with aclosing(client.watch(Range(key), revision)) as stream:
+            async for item in stream:
+                if item.events:
+                    return item.events[0].kv.value
+        raise AssertionError("the watch ended without an error")
+
+    async def watched() -> bytes:
+        async with etcd.client(target) as client:
+            written = [await client.txn(Txn((), (put(key, b"%d" % n),))) for n in range(5)]
+            first, last = written[0].header.revision, written[-1].header.revision
+            await etcd.aside(lambda: etcd.compact(last - 1))
+            with pytest.raises(LineBroken, match="compacted"):
+                await heard_from(client, first)
+            return await heard_from(client, last)
+
+    assert etcd.run(watched()) == b"4"
+
+
+def random_txn(chance: random.Random, folder: str) -> Txn:
+    """Of few keys, so that most of it meets something."""
+
+    def key() -> bytes:
+        return f"{folder}/{chance.randrange(4)}".encode()
+
+    def op() -> Op:
+        value = b"%d" % chance.randrange(3)
+        return chance.choice([put(key(), value), delete(key()), get(key()), Op(request_range=under(folder.encode()))])
+
+    def compare() -> Compare:
+        held = chance.choice([b"", b"0", b"1", b"2"])
+        return chance.choice([is_version(key(), chance.randrange(3)), is_value(key(), held), is_revision(key(), 0)])
+
+    compared = tuple(compare() for _ in range(chance.randrange(2)))
+    return Txn(compared, tuple(op() for _ in range(chance.randrange(1, 4))), (get(key()),))
+
+
+def test_a_simulated_etcd_answers_whatever_is_asked_as_a_real_one(
+    real_etcd: Cluster, simulated_etcd: SimCluster, request: pytest.FixtureRequest
+) -> None:
+    folder = f"/holdfast/{request.node.name}"
+
+    async def told(client: EtcdClient) -> list[object]:
+        """All answers, with revisions counted from where the cluster was before."""
+        chance = random.Random(1)
+        before = (await client.range(under(folder.encode()))).header.revision
+        answers: list[object] = []
+
+        def pair(one: KeyValue) -> tuple[bytes, bytes, int, int]:
+            return one.key, one.value, one.version, one.mod_revision and one.mod_revision - before
+
+        for _ in range(600):
+            try:
+                done = await client.txn(random_txn(chance, folder))
+            except StoreBroken as refused:
+                answers.append(refused.message)
+                continue
+            found = [[pair(one) for one in answer.response_range.kvs] for answer in done.responses]
+            answers.append((done.succeeded, done.header.revision - before, found))
+        last = await client.txn(Txn((), (put(f"{folder}/last".encode(), b""),)))
+        async with aclosing(client.watch(under(folder.encode()), before + 1)) as stream:
+            async for item in stream:
+                answers += [(change.type, pair(change.kv)) for change in item.events]
+                if item.events and item.events[-1].kv.mod_revision == last.header.revision:
+                    return answers
+        raise AssertionError("the watch ended without an error")
+
+    async def answers(etcd: AnyCluster) -> list[object]:
+        async with etcd.client(etcd.target(request.node.name)) as client:
+            return await told(client)
+
+    real, simulated = real_etcd.run(answers(real_etcd)), simulated_etcd.run(answers(simulated_etcd))
+    assert len(real) > 500
+    assert simulated == real
 
 
 def test_nobody_there_is_said_with_every_member(etcd: AnyCluster) -> None:

@@ -22,7 +22,6 @@ from holdfast.lab.sim.streams import SimStreams
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.model.limits import ETCD_LIMIT_S
 from holdfast.runtime.sockets import Endpoint as Place
-from holdfast.runtime.streams import Streams
 from holdfast.store.etcd_http import Dial, Rider
 from holdfast.store.etcd_target import Endpoint, Target
 
@@ -60,7 +59,7 @@ class Etcd:
             raise Bug(f"etcd member {name} runs already")
         member = Member(self.group, name, streams.host, loop)
         endpoint = self.endpoints[name]
-        streams.listen_now(Place(endpoint.host, endpoint.port), lambda: Server(member))
+        streams.patient().listen_now(Place(endpoint.host, endpoint.port), lambda: Server(member))
         member.start()
         return member
 
@@ -81,6 +80,10 @@ class Etcd:
         """As a person does by `etcdctl`; whether it could be done."""
         return self.leader == name or (name in self.group.running and self.group.move(self.group.running[name]))
 
+    def compact(self, revision: int) -> None:
+        """Forget what was before a revision, as `etcdctl compact` does."""
+        self.group.keys.compact(revision)
+
     def snapshot(self, name: str) -> Snapshot:
         """What that member has now."""
         member = self.group.running[name]
@@ -95,10 +98,11 @@ class Etcd:
         self.group = self._grouped(snapshot.keys.copy(snapshot.keys.revision))
 
 
-def dial_over(streams: Streams) -> Dial:
+def dial_over(streams: SimStreams) -> Dial:
     """The way of a simulated client to its members; a simulated network needs no TLS."""
+    patient = streams.patient()
 
     async def dial(endpoint: Endpoint, tls: ssl.SSLContext | None, made: Callable[[], Rider]) -> Rider:
-        return await streams.call(Place(endpoint.host, endpoint.port), made, ETCD_LIMIT_S)
+        return await patient.call(Place(endpoint.host, endpoint.port), made, ETCD_LIMIT_S)
 
     return dial

@@ -9,7 +9,7 @@ made again after it was deleted counts its versions from 1; revisions before a c
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from holdfast.store.etcd_words import Change, Compare, Found, KeyValue, Op, OpDone, Put, Range, Txn
+from holdfast.store.etcd_words import Change, Compare, Found, KeyValue, Op, OpDone, Range, Txn
 
 OPS_MAX = 128
 REQUEST_BYTES_MAX = 3 << 19
@@ -123,18 +123,33 @@ def is_in(wanted: Range, key: bytes) -> bool:
 
 def why_not(txn: Txn) -> tuple[int, str] | None:
     """Code and words with which etcd refuses a transaction before anything is done; None if it takes it."""
-    puts = [op.request_put for op in txn.success if op.request_put is not None]
-    size = _size(puts)
+    branches = (txn.success, txn.failure)
+    size = sum(_size(branch) for branch in branches)
     if size > MESSAGE_BYTES_MAX:
         return EXHAUSTED, f"grpc: received message larger than max ({size} vs. {MESSAGE_BYTES_MAX})"
     if size > REQUEST_BYTES_MAX:
         return INVALID, "etcdserver: request is too large"
     if max(len(txn.compare), len(txn.success), len(txn.failure)) > OPS_MAX:
         return INVALID, "etcdserver: too many operations in txn request"
-    if len({one.key for one in puts}) < len(puts):
+    if any(_writes_twice(branch) for branch in branches):
         return INVALID, "etcdserver: duplicate key given in txn request"
     return None
 
 
-def _size(puts: Iterable[Put]) -> int:
+def _size(ops: Iterable[Op]) -> int:
+    puts = (op.request_put for op in ops if op.request_put is not None)
     return sum(len(one.key) + len(one.value) for one in puts)
+
+
+def _writes_twice(ops: Iterable[Op]) -> bool:
+    """A key put twice, or put and deleted."""
+    puts: set[bytes] = set()
+    deleted: list[Range] = []
+    for op in ops:
+        if op.request_put is not None:
+            if op.request_put.key in puts:
+                return True
+            puts.add(op.request_put.key)
+        elif op.request_delete_range is not None:
+            deleted.append(op.request_delete_range)
+    return any(is_in(gone, key) for gone in deleted for key in puts)

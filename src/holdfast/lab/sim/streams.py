@@ -22,6 +22,7 @@ from holdfast.runtime.streams import Rider
 LOCAL_NS = 8_000
 SILENT_NS = 2_000_000_000
 """As the kernel's: TCP_USER_TIMEOUT, and keepalive on an idle connection."""
+EVER_NS = 1 << 62
 PROBE_NS = 1_000_000_000
 AGAIN_NS = (200_000_000, 1_600_000_000)
 """First pause before something unacknowledged is sent again, and the longest."""
@@ -72,11 +73,26 @@ class Callbacks(Protocol):
 class SimStreams:
     """The streams of one process."""
 
-    def __init__(self, exchange: Exchange, process: Process, loop: Callbacks, host: str) -> None:
+    def __init__(
+        self, exchange: Exchange, process: Process, loop: Callbacks, host: str, silent_ns: int = SILENT_NS
+    ) -> None:
+        """
+        Args:
+            exchange: where others listen.
+            process: whose streams they are.
+            loop: its loop.
+            host: where it runs.
+            silent_ns: for how long its ends bear a silence; `EVER_NS` for those who tell the kernel nothing.
+        """
         self.exchange = exchange
         self.process = process
         self.loop = loop
         self.host = host
+        self.silent_ns = silent_ns
+
+    def patient(self) -> "SimStreams":
+        """The same, for connections that do not notice a silence."""
+        return SimStreams(self.exchange, self.process, self.loop, self.host, EVER_NS)
 
     def _key(self, place: Place) -> tuple[str, str]:
         if isinstance(place, Endpoint):
@@ -296,7 +312,7 @@ class End(asyncio.Transport):
 
     def _is_broken(self) -> bool:
         """Whether nothing has been acknowledged for so long that the kernel gives up."""
-        if self._timeline.now_ns - self._since_ns < SILENT_NS:
+        if self._timeline.now_ns - self._since_ns < self.streams.silent_ns:
             return False
         self._unsent.clear()
         self._unsent_bytes = 0
@@ -315,7 +331,7 @@ class End(asyncio.Transport):
             if self.other._is_over and not self._unsent:
                 self._over(ConnectionResetError(104, "Connection reset by peer"))
                 return
-        elif self._timeline.now_ns - self._heard_ns >= SILENT_NS:
+        elif self._timeline.now_ns - self._heard_ns >= self.streams.silent_ns:
             self._over(TimeoutError(110, "Connection timed out"))
             return
         self._timeline.after(PROBE_NS, self._probe)

@@ -16,7 +16,9 @@ from holdfast.model.events import (
     ActionDone,
     DeadlinePassed,
     Event,
+    HostLocked,
     HostReturned,
+    HostUnlocked,
     LossAccepted,
     ManagerStarted,
     Observed,
@@ -356,6 +358,16 @@ class Story:
         self.stage.queue.append((HA, LossAccepted(VnfName(words[0]))))
         return []
 
+    def lock(self, words: list[str]) -> list[str]:
+        """`lock HOST`: a person says that it is off."""
+        self.stage.queue.append((VIM, HostLocked(HostName(words[0]))))
+        return []
+
+    def unlock(self, words: list[str]) -> list[str]:
+        """`unlock HOST`: a person wants it back."""
+        self.stage.queue.append((VIM, HostUnlocked(HostName(words[0]))))
+        return []
+
     def state(self, words: list[str]) -> list[str]:
         """`state`: what the HA manager believes, VMs as they are, and who answers for each service."""
         self.stage.settle()
@@ -394,5 +406,7 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "synchronise": Story.synchronise,
     "switchover": Story.switchover,
     "accept-loss": Story.accept_loss,
+    "lock": Story.lock,
+    "unlock": Story.unlock,
     "state": Story.state,
 }

@@ -247,22 +247,26 @@ def escalation_hosts() -> Layout:
     return with_vnf(layout, "dns", ("vm2",), "no-redundancy", "spare", "none", speaks=False, vnfm="edge", maximum=1)
 
 
+def granted(layout: Layout) -> Layout:
+    """With grants, and a further host that only votes."""
+    witness = Host(HostName("witness"), witness=True)
+    return replace(layout, hosts={**layout.hosts, witness.name: witness}, grants=Grants("fast"))
+
+
 def registry_granted() -> Layout:
     """As registry, on hosts that hold grants."""
-    return replace(registry(), grants=Grants("fast"))
+    return granted(registry())
 
 
 def external_granted() -> Layout:
     """As external, on hosts that hold grants and can be switched off."""
-    layout = with_vnf(machines(TWO, fenced=True), "billing", ("vm1", "vm2"), reserve="spare", state="external")
-    return replace(layout, grants=Grants("fast"))
+    return granted(with_vnf(machines(TWO, fenced=True), "billing", ("vm1", "vm2"), reserve="spare", state="external"))
 
 
 def external_granted_bare() -> Layout:
     """As external-granted, without VMs."""
     vmless = machines({"bare1": "host1", "bare2": "host2"}, fenced=True)
-    layout = with_vnf(vmless, "billing", ("host1", "host2"), reserve="spare", state="external")
-    return replace(layout, grants=Grants("fast"))
+    return granted(with_vnf(vmless, "billing", ("host1", "host2"), reserve="spare", state="external"))
 
 
 def registry_four() -> Layout:
@@ -278,6 +282,16 @@ def registry_granted_three() -> Layout:
     return replace(layout, grants=Grants("fast"))
 
 
+def registry_granted_bare() -> Layout:
+    """As registry-bare, on hosts that hold grants."""
+    return granted(registry_bare())
+
+
+def registry_granted_two() -> Layout:
+    """As registry, on two hosts that hold grants, and can be switched off by nobody."""
+    return replace(registry(), grants=Grants("fast"))
+
+
 def registry_granted_fenced() -> Layout:
     """As registry, on two hosts that hold grants and can be switched off."""
     return replace(registry_fenced(), grants=Grants("fast"))
@@ -286,6 +300,8 @@ def registry_granted_fenced() -> Layout:
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "registry": registry,
     "registry-granted": registry_granted,
+    "registry-granted-bare": registry_granted_bare,
+    "registry-granted-two": registry_granted_two,
     "registry-granted-fenced": registry_granted_fenced,
     "registry-granted-three": registry_granted_three,
     "registry-four": registry_four,

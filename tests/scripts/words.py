@@ -32,6 +32,7 @@ from holdfast.model.messages import (
     ErrorOnVm,
     ErrorReport,
     HostIsOff,
+    HostsAre,
     Message,
     RepairRequest,
     VmFailed,
@@ -101,6 +102,8 @@ def _message(message: Message) -> str:
         return f"{kind} {message.incident} " + ", ".join(wish for wish in wishes if wish)
     if isinstance(message, ErrorCleared):
         return f"{kind} {message.incident}"
+    if isinstance(message, HostsAre):
+        return f"{kind}: {' '.join(message.members)} vote, locked {' '.join(message.locked) or 'none'}"
     if isinstance(message, HostIsOff):
         return f"{kind} {message.host}"
     text = f"{kind} {message.vm}"

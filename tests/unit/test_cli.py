@@ -134,6 +134,49 @@ def test_a_key_that_others_may_read_is_not_used(tmp_path: Path) -> None:
     assert f"chmod 600 {key}" in error
 
 
+LOCK = ("lock", "b", "--is-off", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("lock", "b"), 2, "`holdfast lock b --is-off`"),
+        (("lock", "bb", "--is-off"), 2, "did you mean b?"),
+        (("unlock", "z"), 2, "expected one of a, b, c"),
+        (LOCK, 1, "no manager of three leads on this host"),
+        (("unlock", "b"), 1, "ask on a, b, c in turn"),
+    ],
+)
+def test_a_host_is_locked_only_by_who_knows_that_it_is_off(
+    tmp_path: Path, words: tuple[str, ...], status: int, said: str
+) -> None:
+    descriptor = tmp_path / "three.yaml"
+    descriptor.write_text(SEVERAL)
+    assert holdfast(tmp_path, "prepare", str(descriptor))[0] == 0
+    found, _, error = holdfast(tmp_path, *words)
+    assert (found, said in error) == (status, True), error
+
+
+def test_before_a_host_is_locked_a_person_reads_what_follows_and_may_still_say_no(tmp_path: Path) -> None:
+    descriptor = tmp_path / "three.yaml"
+    descriptor.write_text(SEVERAL.replace("redundancy: 2N", "redundancy: 2N, reserve: spare, state: external"))
+    assert holdfast(tmp_path, "prepare", str(descriptor))[0] == 0
+    status, said, _ = holdfast(tmp_path, "lock", "b", "--is-off")  # nobody answers the question
+    assert status == 1
+    assert "- what ran there (web-2) is taken over elsewhere, at once" in said
+    assert "- so is the storage of web: if b still writes to it, it is destroyed" in said
+    assert "- it votes no longer, so that the others can agree without it" in said
+    assert "Are you sure that b is off? [y/N]" in said
+
+
+def test_who_votes_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    voters = {"version": 3, "state": "used", "members": ["a", "w"], "witnesses": ["w"], "since": 1.0}
+    party = {"party": "vim", "now": 1.0, "agents": {}, "vnfs": {}, "vms": {}, "incidents": [], "alarms": {}}
+    show(gathered("x", "/run/x", {"vim": {**party, "voters": voters, "outstanding": []}}))
+    told = capsys.readouterr().out
+    assert "voters: a, w (witness) (version 3; its change is under way (used))" in told
+
+
 def test_what_is_shown_of_a_host_whose_agent_is_away_is_what_was_known_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

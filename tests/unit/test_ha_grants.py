@@ -1,7 +1,6 @@
 """The HA manager where agents hold grants: failed hosts, standing orders, successors that took over by themselves."""
 
 import msgspec
-from msgspec.structs import replace
 
 from holdfast.core import ha_manager
 from holdfast.core.ha_state import State
@@ -13,6 +12,7 @@ from holdfast.model.actions import (
     NoteService,
     OpenIncident,
     Refuse,
+    RememberEpochs,
     StandingOrder,
     StartVnfc,
 )
@@ -22,6 +22,7 @@ from holdfast.model.events import (
     HostReturned,
     ManagerStarted,
     Position,
+    Received,
     ServiceTaken,
     StandbyLost,
     StandbySynced,
@@ -29,23 +30,19 @@ from holdfast.model.events import (
     VnfcFailed,
     VnfcReady,
 )
-from holdfast.model.layout import Grants, Layout
-from holdfast.model.names import GroupName, HostName, ServiceName, VnfcName
+from holdfast.model.messages import HostsAre
+from holdfast.model.names import VIM, ActionId, GroupName, HostName, IncidentId, ServiceName, VnfcName
 from tests.scripts import layouts
 from tests.unit.test_ha_manager import Core, kinds
 
 GROUP, SERVICE = GroupName("registry"), ServiceName("registry")
 ONE, TWO = VnfcName("registry-1"), VnfcName("registry-2")
-H1, H2 = HostName("host1"), HostName("host2")
-
-
-def granted(layout: Layout) -> Layout:
-    return replace(layout, grants=Grants("fast"))
+H1, H2, WITNESS = HostName("host1"), HostName("host2"), HostName("witness")
 
 
 def provided() -> tuple[Core, list[Action]]:
     """registry-1 on host1 is active, registry-2 on host2 in sync; and the actions of the last step."""
-    core = Core(granted(layouts.registry()))
+    core = Core(layouts.granted(layouts.registry()))
     core.see(ManagerStarted())
     core.see(AgentJoined(H1, (), ()))
     core.see(AgentJoined(H2, (), ()))
@@ -221,3 +218,70 @@ def test_a_sealed_loss_leaves_no_heir() -> None:
     assert core.state.groups[GROUP].services[SERVICE].heirs != ()
     core.done(confirmations)
     assert core.state.groups[GROUP].services[SERVICE].heirs == ()
+
+
+def told(core: Core, number: int, members: tuple[HostName, ...], locked: tuple[HostName, ...] = ()) -> list[Action]:
+    """What the VIM says of hosts."""
+    message = HostsAre(IncidentId(""), number, members, locked)
+    return core.see(Received(ActionId(f"vim/{number}"), VIM, message), now=2.0)
+
+
+def test_an_heir_whose_host_a_person_has_given_up_is_waited_for_no_longer() -> None:
+    core = both_failed()
+    assert only(ready_again(core), Activate) == []
+    core.see(HostFailed(H2, H1), now=1.5)
+    actions = told(core, 1, (H1, WITNESS), (H2,))
+    assert [action.vnfc for action in actions if isinstance(action, Activate)] == [ONE]
+
+
+def test_an_heir_on_another_host_is_waited_for_all_the_same() -> None:
+    core = both_failed()
+    ready_again(core)
+    assert only(told(core, 1, (H1, H2), (WITNESS,)), Activate) == []
+
+
+def test_no_role_is_given_that_no_majority_can_agree_to_and_it_is_as_soon_as_one_can() -> None:
+    core, _ = provided()
+    core.see(HostFailed(WITNESS, H2), now=0.9)
+    actions = core.see(HostFailed(H1, H2), now=1.0)
+    assert only(actions, Activate) == []
+    held = [choice for choice in core.last if isinstance(choice.action, NoteService) and choice.action.state == "held"]
+    assert "no-majority" in {reason.code for choice in held for reason in choice.reasons}
+    activations = only(told(core, 1, (H2,)), Activate)
+    assert [action.vnfc for action in activations if isinstance(action, Activate)] == [TWO]
+
+
+def test_a_voter_that_is_heard_again_is_a_reason_to_look_again() -> None:
+    core, _ = provided()
+    core.see(HostFailed(WITNESS, H2), now=0.9)
+    assert only(core.see(HostFailed(H1, H2), now=1.0), Activate) == []
+    assert len(only(core.see(HostReturned(WITNESS, H2), now=1.1), Activate)) == 1
+
+
+def test_news_of_hosts_that_were_overtaken_count_for_nothing() -> None:
+    core, _ = provided()
+    told(core, 2, (H1, H2))
+    told(core, 1, (H2,))
+    assert core.state.hosts is not None
+    assert core.state.hosts.members == (H1, H2)
+
+
+def test_every_voter_is_told_what_is_over_and_one_that_joins_all_of_it() -> None:
+    core, _ = provided()
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    assert core.state.groups[GROUP].services[SERVICE].recorded == epoch
+    actions = core.see(AgentJoined(WITNESS, (), ()), now=1.0)
+    assert [(one.host, one.epochs) for one in actions if isinstance(one, RememberEpochs)] == [
+        (WITNESS, {SERVICE: epoch})
+    ]
+
+
+def test_what_is_only_reserved_is_told_to_nobody() -> None:
+    core, _ = provided()
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    confirm = only(core.see(StandbyLost(ONE, 1, epoch, TWO), now=1.0), ConfirmLoss)
+    assert core.state.groups[GROUP].services[SERVICE].recorded == epoch
+    assert isinstance(confirm[0], ConfirmLoss)
+    actions = core.done(confirm)
+    assert core.state.groups[GROUP].services[SERVICE].recorded == confirm[0].seal
+    assert {one.epochs[SERVICE] for one in actions if isinstance(one, RememberEpochs)} == {confirm[0].seal}

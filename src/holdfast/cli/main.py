@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from holdfast.cli import describe, operate, running, status, tune, why
+from holdfast.cli import describe, locking, operate, running, status, tune, why
 from holdfast.errors import HoldfastError
 
 INTERRUPTED = 130
@@ -37,7 +37,7 @@ def options(
         raise typer.Exit
 
 
-for group in (describe, running, status, why, operate, tune):
+for group in (describe, running, status, why, operate, locking, tune):
     group.register(app)
 
 

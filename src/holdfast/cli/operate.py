@@ -38,11 +38,11 @@ def switchover(
 
     folder = deployment.folder_of(name)
     layout = load_layout(folder)
-    _known("VNF", vnf, list(layout.vnfs))
+    known("VNF", vnf, list(layout.vnfs))
     if to is not None:
-        _known("VNFC", to, [one.name for one in layout.vnfcs.values() if one.vnf == vnf])
+        known("VNFC", to, [one.name for one in layout.vnfcs.values() if one.vnf == vnf])
     if service is not None:
-        _known("service", service, _services_of(layout, vnf))
+        known("service", service, _services_of(layout, vnf))
     wanted = [service] if service is not None else _services_of(layout, vnf)
     party = in_charge(layout, VnfName(vnf))
     before = _held(folder, layout, wanted)
@@ -68,7 +68,7 @@ def switchover(
         typer.echo(f"{name_} is provided by {one['vnfc']} (epoch {one['epoch']})")
 
 
-def _known(kind: str, given: str, known: list[Any]) -> None:
+def known(kind: str, given: str, known: list[Any]) -> None:
     from holdfast.errors import UserError
 
     if given in known:

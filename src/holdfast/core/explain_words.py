@@ -37,7 +37,9 @@ from holdfast.model.events import (
     DeadlinePassed,
     Event,
     HostFailed,
+    HostLocked,
     HostReturned,
+    HostUnlocked,
     LossAccepted,
     ManagerStarted,
     NetworkHeard,
@@ -57,6 +59,7 @@ from holdfast.model.messages import (
     ErrorOnVm,
     ErrorReport,
     HostIsOff,
+    HostsAre,
     Message,
     RepairAck,
     RepairRequest,
@@ -109,6 +112,10 @@ def happened(event: Event) -> str:
             return f"{party(sender)} said: {said(message)}"
         case SwitchoverAsked(vnf, _, to):
             return f"an operator asked for a switchover of {vnf}{' to ' + to if to else ''}"
+        case HostLocked(host):
+            return f"a person said that host {host} is off, and locked it"
+        case HostUnlocked(host):
+            return f"a person unlocked host {host}"
         case LossAccepted(vnf):
             return f"a person accepted the loss of state for {vnf}"
         case _:
@@ -187,6 +194,8 @@ def said(message: Message) -> str:
             return f"VM {vm} is isolated"
         case VmUp(_, vm, boot):
             return f"VM {vm} is up (boot {boot})"
+        case HostsAre():
+            return f"voters are {', '.join(message.members) or 'none'}, locked {', '.join(message.locked) or 'none'}"
         case HostIsOff():
             return f"host {message.host} is off, confirmed: nothing on it runs any more"
         case VmNotRepaired():

@@ -12,7 +12,7 @@ from holdfast.core.ha_standing import sealed
 from holdfast.core.ha_turn import Turn
 from holdfast.model.events import HostFailed, HostReturned, ServiceTaken
 from holdfast.model.layout import grant_suffices
-from holdfast.model.messages import HostIsOff
+from holdfast.model.messages import HostIsOff, HostsAre
 from holdfast.model.names import HostName, VnfcName
 from holdfast.model.reasons import Reason
 
@@ -45,15 +45,29 @@ def _free(turn: Turn, name: VnfcName, proof: Reason) -> None:
 def host_returned(turn: Turn, event: HostReturned) -> None:
     """It is heard again. What was cleaned up in vain meanwhile is known from its agent, which had it outstanding."""
     if turn.failed_hosts.pop(event.host, None) is not None:
-        for name in _on(turn, event.host):
-            turn.touch(turn.group_of(name))
+        for group in turn.groups:  # Each may have waited for a majority.
+            turn.touch(group)
+
+
+def hosts_are(turn: Turn, message: HostsAre) -> None:
+    """Who votes now, and who is locked: whatever a locked one may have taken over unheard, a person has given up."""
+    before = turn.hosts
+    if before is not None and message.number <= before.number:
+        return
+    turn.hosts = message
+    for name, group in turn.groups.items():
+        turn.touch(name)
+        for service, now in group.services.items():
+            heirs = tuple(one for one in now.heirs if turn.layout.vnfcs[one.vnfc].host not in message.locked)
+            if heirs != now.heirs:
+                turn.put_service(service, replace(turn.service(service), heirs=heirs))
 
 
 def host_is_off(turn: Turn, message: HostIsOff) -> None:
     """Nothing runs there any more. What is in its VMs is told of by itself, VM by VM."""
     if not message.ends(turn.lives.get(message.host, 0)):
         return  # It is up again, and what we have started there since is not meant.
-    proof = Reason("host-fenced", message.host, message.how, turn.seen)
+    proof = Reason(message.proof, message.host, message.how, turn.seen)
     for name in _on(turn, message.host):
         if turn.vm_of(name) is None:
             fail(turn, name, "host", f"host {message.host} was switched off")

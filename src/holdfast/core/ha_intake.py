@@ -10,7 +10,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from holdfast.core.ha_epochs import recorded
-from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, service_taken
+from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, hosts_are, service_taken
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
 from holdfast.core.ha_standing import order_known, sealed
 from holdfast.core.ha_state import Move
@@ -39,7 +39,9 @@ from holdfast.model.events import (
     DeadlinePassed,
     Event,
     HostFailed,
+    HostLocked,
     HostReturned,
+    HostUnlocked,
     LossAccepted,
     ManagerStarted,
     NetworkHeard,
@@ -57,7 +59,7 @@ from holdfast.model.events import (
     VnfcReady,
 )
 from holdfast.model.limits import FIRST_CHOICE_WAIT_S
-from holdfast.model.messages import HostIsOff, Message
+from holdfast.model.messages import HostIsOff, HostsAre, Message
 from holdfast.model.names import GroupName, VnfcName, VnfName
 from holdfast.model.reasons import Reason
 
@@ -99,22 +101,24 @@ def take_in(turn: Turn, event: Event) -> None:
             _failed(turn, event)
         case Received():
             if turn.desk.is_news(event):
-                _told_by_vnfm(turn, event.message)
+                _told(turn, event.message)
         case SwitchoverAsked():
             _switchover_asked(turn, event)
         case LossAccepted():
             _loss_accepted(turn, event)
         case NetworkSilent() | NetworkHeard():
             pass  # Nothing has failed by that; the VIM speaks of it.
-        case VmBooted() | VmDied():
+        case VmBooted() | VmDied() | HostLocked() | HostUnlocked():
             pass  # The NFVI's own news reach the HA manager through VIM and VNFM.
         case _:
             assert_never(event)
 
 
-def _told_by_vnfm(turn: Turn, message: Message) -> None:
+def _told(turn: Turn, message: Message) -> None:
     if isinstance(message, HostIsOff):
         host_is_off(turn, message)
+    elif isinstance(message, HostsAre):
+        hosts_are(turn, message)
     else:
         vm_message(turn, message)
 
@@ -299,7 +303,9 @@ def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     turn.lives[event.host] = event.life
     turn.met[event.host] = None
     turn.joined[event.host] = None
-    turn.failed_hosts.pop(event.host, None)
+    if turn.failed_hosts.pop(event.host, None) is not None:
+        for group in turn.groups:  # Each may have waited for a majority.
+            turn.touch(group)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
     here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]
     for name in here:

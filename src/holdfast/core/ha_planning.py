@@ -134,6 +134,8 @@ def _obstacles(turn: Turn, group: GroupName, name: VnfcName) -> Reasons:
         if escalation.exceeded(now.failures, rule, turn.now):
             detail = f"{now.failures.failures} within {rule.probation_s:g} s"
             return (Reason("too-many-failures", name, detail, now.failures.seen),)
+        if turn.is_locked(host):
+            return (Reason("host-locked", host, "", turn.seen),)
         return () if turn.agents.get(host) else (Reason("agent-away", host, "", turn.seen),)
     known = turn.vms[vm]
     if known.condemned is not None:

@@ -16,6 +16,7 @@ from holdfast.core.ledger import Ledger
 from holdfast.model.actions import Action, IsolateVnfc, Successor
 from holdfast.model.events import Position
 from holdfast.model.layout import Layout, in_charge
+from holdfast.model.messages import HostsAre
 from holdfast.model.names import (
     HA,
     ActionId,
@@ -151,6 +152,8 @@ class State(Struct, frozen=True):
     """The life of each host whose agent joined last; 0 where agents hold no grants."""
     met: tuple[HostName, ...] = ()
     """Hosts whose agents have joined this manager since it started."""
+    hosts: HostsAre | None = None
+    """Who votes and who is locked, as the VIM told last; None: what the descriptor says."""
     late: dict[ActionId, IsolateVnfc] = {}
     """Isolations that took longer than they may: still outstanding, and welcome if they succeed."""
     wakes: dict[str, float] = {}

@@ -25,12 +25,16 @@ class Choice:
     """Whether it is known to hold all acknowledged state."""
     awaits_heirs: bool = False
     """Nobody is chosen only because another may have taken the service over by standing order, unheard."""
+    awaits_voters: bool = False
+    """Nobody is chosen because too few voters are left that could agree to it."""
 
 
 def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
     """Choose the successor for a service; `to` is whom an operator would like to have."""
     service = turn.service(name)
     group = turn.layout.services[name].group
+    if missing := turn.no_majority():
+        return Choice(None, missing, awaits_voters=True)
     if service.tried >= PROMOTIONS_TRIED_MAX:
         return Choice(None, (Reason("promotion-failed", name, f"{service.tried} successors were tried", turn.seen),))
     able, unable = _able(turn, group, name)
@@ -210,7 +214,7 @@ def blind_reserve(turn: Turn, group: GroupName) -> tuple[VnfcName, Reason] | Non
         if service.holder is not None:
             continue
         choice = choose(turn, name)
-        if choice.vnfc is not None or choice.awaits_heirs:
+        if choice.vnfc is not None or choice.awaits_heirs or choice.awaits_voters:
             continue
         for vnfc, now in vnfcs.items():
             known = is_known(now) or _is_certain(turn, name, vnfc)

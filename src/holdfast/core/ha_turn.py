@@ -11,6 +11,7 @@ from holdfast.core.ha_state import GroupNow, IncidentNow, Kind, ServiceNow, Stat
 from holdfast.core.ledger import Desk
 from holdfast.model.actions import AgentAction, Note, Refuse
 from holdfast.model.events import Observed
+from holdfast.model.granting import quorum
 from holdfast.model.layout import Component, Group, Layout, Vnf
 from holdfast.model.messages import Message
 from holdfast.model.names import GroupName, HostName, IncidentId, Party, ServiceName, VmName, VnfcName, vnfm_party
@@ -31,6 +32,7 @@ class Turn:
         self.agents = dict(state.agents)
         self.lives = dict(state.lives)
         self.met = dict.fromkeys(state.met)
+        self.hosts = state.hosts
         self.late = dict(state.late)
         self.wakes = dict(state.wakes)
         self.failed_hosts = dict(state.failed_hosts)
@@ -51,6 +53,7 @@ class Turn:
             self.agents,
             self.lives,
             tuple(self.met),
+            self.hosts,
             self.late,
             self.wakes,
             self.failed_hosts,
@@ -91,6 +94,21 @@ class Turn:
         """The incident that interrupted the service and is not over."""
         incidents = self.groups[self.layout.services[service].group].incidents
         return next((key for key, one in incidents.items() if one.service == service), None)
+
+    def no_majority(self) -> Reasons:
+        """Why nobody's claim of a service can succeed now, where it takes a majority of the voters; else nothing."""
+        if self.layout.grants is None:
+            return ()
+        voters = self.hosts.members if self.hosts is not None else tuple(self.layout.hosts)
+        lost = [host for host in voters if host in self.failed_hosts]
+        if len(voters) - len(lost) >= quorum(voters):
+            return ()
+        detail = f"{len(voters) - len(lost)} of {len(voters)}"
+        return (*(self.failed_hosts[host] for host in lost), Reason("no-majority", ", ".join(lost), detail, self.seen))
+
+    def is_locked(self, host: HostName) -> bool:
+        """Whether a person wants nothing to be started there."""
+        return self.hosts is not None and host in self.hosts.locked
 
     def is_reachable(self, host: HostName) -> bool:
         """Whether the host's agent can be told something, as far as is known."""

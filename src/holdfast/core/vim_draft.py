@@ -70,6 +70,7 @@ class Draft:
         self.reports = dict(state.reports)
         self.timers = dict(state.timers)
         self.voters = state.voters
+        self.told = state.told
         self.alarmed_voters = dict.fromkeys(state.alarmed_voters)
         self.unheard = state.unheard
         self.networks = dict(state.networks)
@@ -84,6 +85,7 @@ class Draft:
             self.reports,
             self.timers,
             self.voters,
+            self.told,
             tuple(self.alarmed_voters),
             self.unheard,
             self.networks,

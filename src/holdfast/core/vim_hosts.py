@@ -40,12 +40,12 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
         draft.change_host(host, seen_vms=event.vms)
         _call_off(draft, host)
         return
-    elif life.phase in ("condemned", "fencing", "fence-failed"):
+    elif life.phase in ("condemned", "fencing", "fence-failed", "locked"):
         draft.change_host(host, seen_vms=event.vms)
         up = {fact.vm for fact in event.vms if fact.condition == "up"}
         for vm in (vm for vm in life.unisolated if vm not in up):
             _died_on_condemned(draft, vm, host, GONE_WHEN_JOINED)
-        return  # Unless that was called off just now, it is to be switched off all the same.
+        return  # Unless that was called off just now, it is to be switched off all the same, or to be left alone.
     else:
         _host_is_here(draft, host)
     _reconcile_all(draft, host, event.vms)
@@ -144,6 +144,13 @@ def _host_is_back(draft: Draft, host: HostName) -> None:
     draft.timers.pop(f"start:{host}", None)
     _host_is_here(draft, host)
     draft.change_host(host, is_urgent=False, only_away=False, unisolated=())
+
+
+def back_in_use(draft: Draft, host: HostName) -> None:
+    """It was to be left alone, and its agent was there meanwhile."""
+    seen = draft.host(host).seen_vms or ()
+    _host_is_back(draft, host)
+    _reconcile_all(draft, host, seen)
 
 
 def _call_off(draft: Draft, host: HostName, why: Reasons = ()) -> None:
@@ -259,17 +266,24 @@ def start_failed(draft: Draft, vm: VmName, why: str) -> None:
 
 
 def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
-    """Everything on it is isolated at once; whoever has something there is told."""
+    """Its fence device has confirmed it; it is to come on again."""
+    ended_with_host(draft, host, draft.reason("host-fenced", host, detail))
+    switch_on(draft, host)
+
+
+def ended_with_host(draft: Draft, host: HostName, proof: Reason) -> None:
+    """It is off: everything on it is isolated at once; whoever has something there is told."""
     life = draft.host(host)
-    fenced = draft.reason("host-fenced", host, detail)
-    reasons = (*life.why, fenced)
+    reasons = (*life.why, proof) if proof not in life.why else life.why
     draft.timers.pop(f"fence:{host}", None)
     if life.fence_alarmed:
         draft.clear_alarm(f"fence:{host}", reasons)
+    by_person = proof.code == "host-vouched-off"
+    cause = f"host {host} {'is off' if by_person else 'was switched off'}"
     for vm in draft.region.vms_on.get(host, ()):
-        _goes_with_host(draft, vm, host, reasons)
+        _goes_with_host(draft, vm, host, cause, reasons)
     if life.life:
-        gone = HostIsOff(life.incident or IncidentId(NO_INCIDENT), host, fenced.detail, life.life)
+        gone = HostIsOff(life.incident or IncidentId(NO_INCIDENT), host, proof.detail, life.life, by_person)
         draft.tell(draft.region.vnfms_on.get(host, ()), gone, reasons)
     draft.change_host(
         host,
@@ -279,20 +293,19 @@ def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
         why=reasons,
         errors=Counter(),
         fence_alarmed=False,
-        off=fenced,
+        off=proof,
         off_since=draft.now,
     )
     draft.timers[f"off:{host}"] = draft.now + OFF_FOR_LONG_S
-    switch_on(draft, host)
 
 
-def _goes_with_host(draft: Draft, vm: VmName, host: HostName, reasons: Reasons) -> None:
+def _goes_with_host(draft: Draft, vm: VmName, host: HostName, cause: str, reasons: Reasons) -> None:
     life = draft.vm(vm)
     if life.phase == "down" or (life.phase == "given-up" and draft.layout.vms[vm].repair == "none"):
         return
     if life.repair is None:
         incident = draft.host(host).incident
-        begin_repair(draft, vm, f"host {host} was switched off", reasons, of_host=incident, negotiate=False)
+        begin_repair(draft, vm, cause, reasons, of_host=incident, negotiate=False)
     draft.forget_actions(vm)
     repair = draft.change(vm, phase="down", why=reasons).repair
     if repair is not None and draft.is_known(vm):

@@ -22,6 +22,7 @@ from holdfast.core.vim_hosts import (
     vm_died,
     vm_is_up,
 )
+from holdfast.core.vim_locked import host_locked, host_unlocked
 from holdfast.core.vim_messages import message_received
 from holdfast.core.vim_networks import forget_word_of, look_at, network_heard, network_silent
 from holdfast.core.vim_repair import not_isolated, remind, try_again
@@ -35,7 +36,9 @@ from holdfast.model.events import (
     DeadlinePassed,
     Event,
     HostFailed,
+    HostLocked,
     HostReturned,
+    HostUnlocked,
     LossAccepted,
     ManagerStarted,
     NetworkHeard,
@@ -90,6 +93,10 @@ def take_in(draft: Draft, event: Event) -> None:
             network_silent(draft, event)
         case NetworkHeard():
             network_heard(draft, event)
+        case HostLocked():
+            host_locked(draft, event.host)
+        case HostUnlocked():
+            host_unlocked(draft, event.host)
         case (
             VnfcReady()
             | VnfcFailed()

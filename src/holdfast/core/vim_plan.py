@@ -12,12 +12,15 @@ from holdfast.core.vim_draft import NO_INCIDENT, Draft
 from holdfast.core.vim_hosts import power_limit
 from holdfast.core.vim_repair import give_up
 from holdfast.core.vim_state import Repair
-from holdfast.core.vim_voters import plan_voters
+from holdfast.core.vim_voters import plan_voters, tell_others
 from holdfast.model.actions import FenceHost, IsolateVm, StartVm
 from holdfast.model.layout import Vm
 from holdfast.model.messages import VmUp
 from holdfast.model.names import HostName, IncidentId, VmName
 from holdfast.model.reasons import Reason
+
+AWAITED = ("condemned", "fencing", "fence-failed", "starting", "locked")
+"""Phases of a host on which nothing is begun."""
 
 
 def plan(draft: Draft) -> None:
@@ -29,6 +32,7 @@ def plan(draft: Draft) -> None:
     for host in tuple(draft.touched_hosts):
         _close_host(draft, host)
     plan_voters(draft)
+    tell_others(draft)
 
 
 def _switch_off_when_allowed(draft: Draft, host: HostName) -> None:
@@ -44,7 +48,7 @@ def _switch_off_when_allowed(draft: Draft, host: HostName) -> None:
 
 def _plan_vm(draft: Draft, vm: VmName) -> None:
     life = draft.vm(vm)
-    if draft.host(draft.layout.vms[vm].host).phase in ("condemned", "fencing", "fence-failed", "starting"):
+    if draft.host(draft.layout.vms[vm].host).phase in AWAITED:
         return
     match life.phase:
         case "failed":

@@ -254,7 +254,7 @@ def condemn(
 ) -> None:
     """The host is to be switched off: at once if it is urgent, else when all its VMs may be repaired."""
     life = draft.host(host)
-    if life.phase in ("condemned", "fencing", "fence-failed", "starting"):
+    if life.phase in ("condemned", "fencing", "fence-failed", "starting", "locked"):
         if is_urgent and not life.is_urgent:
             draft.change_host(host, is_urgent=True, why=(*life.why, *why))
         return

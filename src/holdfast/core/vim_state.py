@@ -11,6 +11,7 @@ from holdfast.core.escalation import Counter
 from holdfast.core.ledger import Ledger, Reasons
 from holdfast.model.events import VmFact
 from holdfast.model.granting import VoterSet
+from holdfast.model.messages import HostsAre
 from holdfast.model.names import HostName, IncidentId, Party, VmName
 from holdfast.model.reasons import Reason
 
@@ -18,8 +19,9 @@ VmPhase = Literal["down", "starting", "up", "failed", "isolating", "stuck", "giv
 """down: nothing of it runs, it is started as soon as it may be; failed: something of it may still run;
 stuck: that could not be ended, and nothing wider can be switched off from here; given-up: left alone."""
 
-HostPhase = Literal["unknown", "up", "away", "condemned", "fencing", "fence-failed", "starting"]
-"""away: its agent's link is broken; condemned: to be switched off; starting: off, or on and not joined yet."""
+HostPhase = Literal["unknown", "up", "away", "condemned", "fencing", "fence-failed", "starting", "locked"]
+"""away: its agent's link is broken; condemned: to be switched off; starting: off, or on and not joined yet;
+locked: left alone, by a person's word."""
 
 
 class Repair(Struct, frozen=True):
@@ -136,6 +138,8 @@ class State(Struct, frozen=True):
     """`<kind>:<name>` to the time when something has to be looked at again."""
     voters: VotersNow | None = None
     """None: nobody votes here, or nothing was looked at yet."""
+    told: HostsAre | None = None
+    """What the HA manager was told last of who votes and who is locked; None: what the descriptor says."""
     alarmed_voters: tuple[HostName, ...] = ()
     """Hosts with an alarm about what their voter goes by."""
     unheard: tuple[Unheard, ...] = ()

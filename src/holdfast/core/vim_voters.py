@@ -12,13 +12,14 @@ from typing import Literal
 from msgspec.structs import replace
 
 from holdfast.core.ledger import Reasons
-from holdfast.core.vim_draft import Draft
+from holdfast.core.vim_draft import NO_INCIDENT, Draft
 from holdfast.core.vim_state import VotersNow
 from holdfast.core.voter_rules import VoterChange, who_comes, who_leaves
-from holdfast.model.actions import NoteVoters, RaiseAlarm, SetVoters
+from holdfast.model.actions import NoteVoters, RaiseAlarm, Send, SetVoters
 from holdfast.model.granting import SECOND, VoterSet, quorum, surely_ns, voter_set
 from holdfast.model.layout import first_voters, witnesses_of
-from holdfast.model.names import HostName
+from holdfast.model.messages import HostsAre
+from holdfast.model.names import HA, HostName, IncidentId
 from holdfast.model.reasons import Code, Reason
 
 KEEP_LIMIT_S = 2.0
@@ -164,6 +165,21 @@ def _tell(draft: Draft) -> None:
 def _is_telling(draft: Draft, host: HostName, now: VotersNow) -> bool:
     told = [one for one in draft.desk.awaited() if isinstance(one, SetVoters) and one.host == host]
     return any(one.voters == now.current and one.use == now.is_used for one in told)
+
+
+def tell_others(draft: Draft) -> None:
+    """Who votes decides whether a role can be given at all; on one that is locked nothing is started."""
+    first, now = first_voters(draft.layout), draft.voters
+    before = draft.told or HostsAre(IncidentId(NO_INCIDENT), 0, first.members if first is not None else (), ())
+    voters = now.current.members if now is not None and now.is_used else before.members
+    locked = {host: life.locked for host in draft.layout.hosts if (life := draft.host(host)).locked is not None}
+    if (before.members, before.locked) == (voters, tuple(locked)):
+        return
+    reasons = (*(now.why if now is not None and voters != before.members else ()), *locked.values())
+    draft.told = told = HostsAre(IncidentId(NO_INCIDENT), before.number + 1, voters, tuple(locked))
+    draft.desk.drop(lambda action: isinstance(action, Send) and isinstance(action.message, HostsAre))
+    for party in (HA, *dict.fromkeys(vnfm for vnfms in draft.region.vnfms_on.values() for vnfm in vnfms)):
+        draft.desk.send(party, told, reasons or (draft.reason("operator-asked", "unlock"),))
 
 
 # The next version.

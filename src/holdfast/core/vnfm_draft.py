@@ -33,6 +33,7 @@ class Draft:
         self.epochs = dict(state.epochs)
         self.hosts = dict(state.hosts)
         self.lives_of_hosts = dict(state.lives_of_hosts)
+        self.locked = state.locked
         self.reports = dict(state.reports)
         self.probations = dict(state.probations)
         self.touched_vnfcs: dict[VnfcName, None] = {}
@@ -46,6 +47,7 @@ class Draft:
             self.epochs,
             self.hosts,
             self.lives_of_hosts,
+            self.locked,
             self.reports,
             self.probations,
         )

@@ -18,7 +18,9 @@ from holdfast.model.events import (
     DeadlinePassed,
     Event,
     HostFailed,
+    HostLocked,
     HostReturned,
+    HostUnlocked,
     LossAccepted,
     ManagerStarted,
     NetworkHeard,
@@ -68,7 +70,7 @@ def take_in(draft: Draft, event: Event) -> None:
                 draft.desk.note(Refuse("switchover", event.vnf), (reason,))
         case HostFailed() | HostReturned() | NetworkSilent() | NetworkHeard() | ServiceTaken():
             pass  # Grants concern VNFs with an HA manager; for a host the VIM speaks.
-        case VmBooted() | VmDied() | StandbyLost() | StandbySynced() | LossAccepted():
+        case VmBooted() | VmDied() | StandbyLost() | StandbySynced() | LossAccepted() | HostLocked() | HostUnlocked():
             pass  # For the VIM and the HA manager.
         case _:
             assert_never(event)

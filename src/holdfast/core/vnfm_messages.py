@@ -14,6 +14,7 @@ from holdfast.model.messages import (
     ErrorCleared,
     ErrorReport,
     HostIsOff,
+    HostsAre,
     RepairAck,
     RepairRequest,
     VmFailed,
@@ -37,6 +38,8 @@ def message_received(draft: Draft, received: Received) -> None:
             _vm_up(draft, up)
         case HostIsOff() as off:
             _host_is_off(draft, off)
+        case HostsAre() as told:
+            _hosts_are(draft, told)
         case VmNotRepaired() as given_up:
             _vm_not_repaired(draft, given_up)
         case ErrorReport() as report:
@@ -111,13 +114,19 @@ def _vm_not_repaired(draft: Draft, given_up: VmNotRepaired) -> None:
 
 def _host_is_off(draft: Draft, off: HostIsOff) -> None:
     """What is in its VMs is told of VM by VM; this is about everything else there."""
-    reason = draft.reason("host-fenced", off.host, off.how)
+    reason = draft.reason(off.proof, off.host, off.how)
     if off.ends(draft.lives_of_hosts.get(off.host, 0)):
         draft.hosts[off.host] = False
         for vnfc in draft.charge.bare_on.get(off.host, ()):
             draft.down(vnfc, (reason,), "host")
     if off.host in draft.charge.hosts_with_ha:
         draft.desk.send(HA, off, (reason,), off.incident or None)
+
+
+def _hosts_are(draft: Draft, told: HostsAre) -> None:
+    if draft.locked is None or told.number > draft.locked.number:
+        draft.locked = told
+        draft.touched_vnfcs |= {vnfc: None for bare in draft.charge.bare_on.values() for vnfc in bare}
 
 
 def _fall_with(draft: Draft, vm: VmName, reason: Reason) -> None:

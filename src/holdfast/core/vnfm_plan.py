@@ -160,6 +160,8 @@ def _host_obstacle(draft: Draft, vnfc: VnfcName) -> Reason | None:
         detail = f"{failures.failures} failures within {rule.probation_s:g} s, {rule.maximum} allowed"
         return Reason("too-many-failures", vnfc, detail, failures.seen)
     host = draft.layout.vnfcs[vnfc].host
+    if draft.locked is not None and host in draft.locked.locked:
+        return Reason("host-locked", host, "", (draft.n,))
     if not draft.hosts.get(host, False):
         return Reason("agent-away", host, "", (draft.n,))
     return None

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from holdfast.core.escalation import Counter
 from holdfast.core.ledger import Ledger, Reasons
-from holdfast.model.messages import ErrorOnVm, RepairRequest
+from holdfast.model.messages import ErrorOnVm, HostsAre, RepairRequest
 from holdfast.model.names import GroupName, HostName, IncidentId, VmName, VnfcName, VnfName
 from holdfast.model.reasons import Code
 
@@ -91,6 +91,8 @@ class State(Struct, frozen=True):
     """Whether the link to the host's agent is up."""
     lives_of_hosts: dict[HostName, int] = {}
     """The life of each host whose agent joined last; 0 where agents hold no grants."""
+    locked: HostsAre | None = None
+    """Which hosts are locked, as the VIM told last."""
     reports: dict[IncidentId, Report] = {}
     probations: dict[str, float] = {}
     """When the counter of a VM, or of a VNFC without one, starts anew."""

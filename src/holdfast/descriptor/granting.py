@@ -12,7 +12,7 @@ from holdfast.model.descriptor import DescriptorText, GrantsText, HostText
 from holdfast.model.granting import MS, SECOND, Profile
 from holdfast.model.layout import Grants, Vnfc
 
-VOTERS_MIN, PORT_MAX = 3, 65534
+VOTERS_MIN, PORT_MAX = 2, 65534
 
 
 def grants_of(text: DescriptorText, hosts: dict[str, HostText], vnfcs: Iterable[Vnfc], notes: Notes) -> Grants | None:
@@ -35,7 +35,9 @@ def grants_of(text: DescriptorText, hosts: dict[str, HostText], vnfcs: Iterable[
             notes.wrong(("hosts", name, "witness"), "`grants` in this descriptor: only they need a witness", found=True)
         return None
     if len(hosts) < VOTERS_MIN:
-        expected = f"at least {VOTERS_MIN} hosts (one may be a witness): two cannot tell a failure from a cut"
+        notes.wrong(("grants",), f"at least {VOTERS_MIN} hosts: one alone has nobody to agree with", found="1 host")
+    elif len(hosts) == VOTERS_MIN and witnesses:
+        expected = f"three hosts where one is a witness: with {' and '.join(hosts)} nobody is left to take over"
         notes.wrong(("grants",), expected, found=f"{len(hosts)} hosts")
     if not 1 <= text.grants.port <= PORT_MAX:
         notes.wrong(

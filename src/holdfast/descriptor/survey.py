@@ -26,6 +26,7 @@ Kind = Literal[
     "no-grants",
     "one-network",
     "one-more-voter",
+    "two-voters",
     "standby-vm-shared",
     "standby-vm-same-host",
 ]
@@ -154,6 +155,20 @@ def _machines(layout: Layout) -> Iterator[Finding]:
     yield from _hosts(layout, occupied)
 
 
+def _two_voters(layout: Layout) -> Finding:
+    """Neither of two is a majority; how does the other one know that it may go on alone?"""
+    unfenced = [host.name for host in layout.hosts.values() if not host.fence]
+    alone = "two hosts vote, and neither goes on alone"
+    if not unfenced:
+        sentence = f"{alone} before the other's fence device has confirmed that it is off"
+    else:
+        sentence = (
+            f"{alone}: if {' or '.join(unfenced)} is lost, all services end until a person says that it is off "
+            "(`holdfast lock HOST --is-off`); a witness (`witness: yes`) or a fence device would spare that"
+        )
+    return Finding("two-voters", layout.name, sentence)
+
+
 def _hosts(layout: Layout, occupied: set[HostName]) -> Iterator[Finding]:
     several = len(layout.hosts) > 1
     if several and layout.grants is None:
@@ -170,7 +185,9 @@ def _hosts(layout: Layout, occupied: set[HostName]) -> Iterator[Finding]:
             "one network joins the hosts: a host that is cut from it has failed for the others, and its services move "
             "(network.second-subnet adds another)",
         )
-    if layout.grants is not None and len(layout.hosts) % 2 == 0:
+    if layout.grants is not None and len(layout.hosts) == 2:
+        yield _two_voters(layout)
+    elif layout.grants is not None and len(layout.hosts) % 2 == 0:
         survives = (len(layout.hosts) - 1) // 2
         yield Finding(
             "one-more-voter",

@@ -454,7 +454,8 @@ class DescriptorText(Written):
         default={}, description="longest outage by service availability level (1: 6s, 2: 15s, 3: 25s)"
     )
     grants: GrantsText | None = Field(
-        default=None, description="who may be active is agreed by a majority of the hosts (three at least)"
+        default=None,
+        description="who may be active is agreed by a majority of the hosts (three, or two and a witness, are best)",
     )
     hosts: dict[str, HostText] = Field(default={}, description="machines, by name (one, called `this`)")
     vms: dict[str, VmText] = Field(default={}, description="virtual machines, by name")

@@ -209,6 +209,18 @@ class SwitchoverAsked(Struct, frozen=True, tag=True):
     to: VnfcName | None = None
 
 
+class HostLocked(Struct, frozen=True, tag=True):
+    """A person says that the host is off, and that it is to be left alone (`lock HOST --is-off`)."""
+
+    host: HostName
+
+
+class HostUnlocked(Struct, frozen=True, tag=True):
+    """A person wants the host back (`unlock HOST`)."""
+
+    host: HostName
+
+
 class LossAccepted(Struct, frozen=True, tag=True):
     """A person allows a stale standby to be promoted (`--accept-loss`)."""
 
@@ -236,6 +248,8 @@ Event = (
     | Received
     | SwitchoverAsked
     | LossAccepted
+    | HostLocked
+    | HostUnlocked
 )
 
 

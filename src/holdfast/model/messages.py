@@ -6,6 +6,8 @@ message is repeated until its receiver has taken it durably, and receivers drop 
 another one; 0 where the sender does not know it.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from holdfast.model.names import HostName, IncidentId, ServiceName, VmName, VnfcName, VnfName
@@ -102,10 +104,29 @@ class HostIsOff(Struct, frozen=True, tag=True):
     """Who has confirmed it."""
     life: int
     """The life of the host that is over; what runs there in another one is not meant."""
+    by_person: bool = False
+    """A person has said so, and no fence device."""
 
     def ends(self, known: int) -> bool:
         """Whether it is about the life that is known here; where none is, nothing newer can run."""
         return known in (0, self.life)
+
+    @property
+    def proof(self) -> Literal["host-fenced", "host-vouched-off"]:
+        """The code of the reason that it is."""
+        return "host-vouched-off" if self.by_person else "host-fenced"
+
+
+class HostsAre(Struct, frozen=True, tag=True):
+    """VIM -> HA manager, VNFM, to each directly: who votes, and which hosts are locked."""
+
+    incident: IncidentId
+    number: int
+    """Counts these messages: one that was overtaken by a newer one says nothing."""
+    members: tuple[HostName, ...]
+    """Members of the voter set that is gone by; empty where there is none."""
+    locked: tuple[HostName, ...]
+    """Given up by a person's word: what only they may have acknowledged is given up, too."""
 
 
 class VmNotRepaired(Struct, frozen=True, tag=True):
@@ -127,5 +148,6 @@ Message = (
     | VmIsolated
     | VmUp
     | HostIsOff
+    | HostsAre
     | VmNotRepaired
 )

@@ -17,7 +17,9 @@ from holdfast.model.events import (
     AgentJoined,
     AgentLost,
     HostFailed,
+    HostLocked,
     HostReturned,
+    HostUnlocked,
     LossAccepted,
     NetworkSilent,
     Received,
@@ -36,7 +38,10 @@ from holdfast.wire.link_messages import (
     Answer,
     Ask,
     AskAcceptLoss,
+    AskLock,
     AskStatus,
+    AskSwitchover,
+    AskUnlock,
     Do,
     Leads,
     LinkMessage,
@@ -259,13 +264,23 @@ class _FromOthers:
             taken = [{"action": type(one.action).__name__, "id": getattr(one.action, "id", "")} for one in decisions]
             link.send(Answer(ask.number, msgspec.json.encode({"decisions": taken}), refusals_of(decisions)))
 
-        if isinstance(question, AskAcceptLoss):
-            event: LossAccepted | SwitchoverAsked = LossAccepted(question.vnf)
-        else:
-            event = SwitchoverAsked(question.vnf, question.service, question.to)
-        self._pump.push(self._seat, event, asyncio.get_running_loop().time(), answer)
+        self._pump.push(self._seat, _asked(question), asyncio.get_running_loop().time(), answer)
 
 
 def _mark_cut(seat: Seat, link: Link) -> None:
     if link.trouble:
         seat.mark(LINK_CUT, link.peer, link.trouble)
+
+
+def _asked(
+    question: AskSwitchover | AskAcceptLoss | AskLock | AskUnlock,
+) -> SwitchoverAsked | LossAccepted | HostLocked | HostUnlocked:
+    match question:
+        case AskSwitchover(vnf, service, to):
+            return SwitchoverAsked(vnf, service, to)
+        case AskAcceptLoss(vnf):
+            return LossAccepted(vnf)
+        case AskLock(host):
+            return HostLocked(host)
+        case AskUnlock(host):
+            return HostUnlocked(host)

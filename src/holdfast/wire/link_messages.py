@@ -10,7 +10,7 @@ from holdfast.errors import PeerError
 from holdfast.model.actions import AgentAction
 from holdfast.model.events import Event
 from holdfast.model.messages import Message
-from holdfast.model.names import ActionId, Party, ServiceName, VnfcName, VnfName
+from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName, VnfName
 
 
 class Leads(Struct, frozen=True, tag=True):
@@ -87,7 +87,17 @@ class AskAcceptLoss(Struct, frozen=True, tag=True):
     vnf: VnfName
 
 
-Question = AskStatus | AskSwitchover | AskAcceptLoss
+class AskLock(Struct, frozen=True, tag=True):
+    """To the VIM: the host is off, says a person."""
+
+    host: HostName
+
+
+class AskUnlock(Struct, frozen=True, tag=True):
+    host: HostName
+
+
+Question = AskStatus | AskSwitchover | AskAcceptLoss | AskLock | AskUnlock
 
 
 class Ask(Struct, frozen=True, tag=True):

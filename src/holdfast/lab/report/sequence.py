@@ -344,6 +344,8 @@ def _message(fact: Fact) -> str:
             return f"{fields['vm']} failed"
         case "VmIsolated":
             return f"{fields['vm']} isolated"
+        case "HostsAre":
+            return f"{', '.join(fields['members'])} vote; locked: {', '.join(fields['locked']) or 'none'}"
         case "HostIsOff":
             return f"{fields['host']} is off"
         case "VmUp":

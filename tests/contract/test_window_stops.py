@@ -1,7 +1,8 @@
 """A process is stopped between every two of its steps while it arms, and the kernel still ends on time.
 
-The process is a child that stops itself with SIGSTOP; the client asks all the while. The two known mistakes, and one of
-an absolute end, are planted to show that the same test sees them answer late.
+The process is a child that stops itself with SIGSTOP; the client asks all the while: before the end it is answered,
+after it never, neither while the process stands still nor when it has gone on. The known mistakes (two of keys, one of
+an absolute end, one of a claim that joins) are planted to show that the same test sees them answer late.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import struct
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import combinations
 
 import pytest
@@ -19,18 +21,45 @@ import pytest
 from holdfast.drivers.window import Window, raw_clock_ns
 from holdfast.drivers.window_order import TwoKeys
 from tests.contract.network import V4
-from tests.contract.window_mistakes import CheckedAfter, OneTimer, WrongClockFirst
+from tests.contract.window_mistakes import CheckedAfter, OneTimer, OwnedFirst, OwnedFirstByStamp, WrongClockFirst
 from tests.contract.window_net import CASES, MS, Asker, Kind, Scene, Where, open_window
 
 pytestmark = pytest.mark.namespaces
 GRANT = 40 * MS
 AFTERWARDS = GRANT + 10 * MS
 """For so long after the process went on, or ended, the client goes on asking: a key set late would last as long."""
-STEPS = {"keys": 6, "keys set anew": 6, "stamp": 3}
-"""Steps of an arming in which nothing stops; after a stop, there are those of closing beside."""
+WITHIN = GRANT // 4
+"""A pause that the grant outlasts: what was reckoned before it and is set after it would be late by so much."""
+STEPS = {"keys": 7, "keys set anew": 7, "stamp": 4}
+"""Steps of an arming in which nothing stops, the moment before it included; after a stop, those of closing come too."""
 PR_SET_PDEATHSIG = 1
 
 Opened = Callable[[Kind, int, Callable[[str], None]], Window]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the process does, and the part of it in which it is stopped."""
+
+    begin: Callable[[Window], int]
+    """Answers when the grant ends that the rest is about."""
+    stopped_in: Callable[[Window, int], object]
+
+
+def _hold(window: Window) -> int:
+    window.own([V4.vip])
+    window.arm(raw_clock_ns() + GRANT)
+    return raw_clock_ns() + GRANT
+
+
+def _hold_another(window: Window) -> int:
+    window.arm(raw_clock_ns() + 2 * GRANT)
+    return raw_clock_ns() + GRANT
+
+
+RENEWAL = Story(_hold, lambda window, until: window.arm(until))
+JOINING = Story(_hold_another, lambda window, until: window.own([V4.vip], until))
+"""The claim that joins ends before what the kernel is armed for."""
 
 
 def rightly(kind: Kind, host: int, step: Callable[[str], None]) -> Window:
@@ -56,8 +85,12 @@ def each(*cases: tuple[Kind, Where]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("asker", cases, indirect=True, ids=lambda case: " ".join(case))
 
 
-def holder(scene: Scene, opened: Opened, stops: tuple[int, ...], tell: int) -> None:
-    """In the child: arm once, renew once, and stop in the renewal after the steps with these numbers."""
+def with_mistaken_joining(kind: Kind, host: int, step: Callable[[str], None]) -> Window:
+    return open_window(kind, host, step=step, keyed=OwnedFirst, stamped=OwnedFirstByStamp)
+
+
+def holder(scene: Scene, opened: Opened, story: Story, stops: tuple[int, ...], tell: int) -> None:
+    """In the child: go through the story, and stop in the part that it is about after the steps with these numbers."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     gc.disable()
     passed = -1000
@@ -70,23 +103,41 @@ def holder(scene: Scene, opened: Opened, stops: tuple[int, ...], tell: int) -> N
 
     window = opened(scene.kind, scene.host, step)
     scene.protect(window)
-    window.own([V4.vip])
-    window.arm(raw_clock_ns() + GRANT)
-    until = raw_clock_ns() + GRANT
+    until = story.begin(window)
     os.write(tell, struct.pack("=Q", until))
     passed = 0
-    window.arm(until)
+    step("told")
+    story.stopped_in(window, until)
 
 
-def late_answers(asker: Asker, opened: Opened, stops: tuple[int, ...], ends_with: int = 0) -> tuple[list[float], int]:
-    """Answers to questions put after the end of the grant, and how often the process was stopped."""
+@dataclass(frozen=True)
+class Found:
+    """What the client saw of one run, and how often the process was stopped."""
+
+    late: list[float]
+    """By how many milliseconds questions that were answered had been put after the end."""
+    in_time: int
+    """Answers to questions put before it."""
+    stopped: int
+
+
+def found(
+    asker: Asker,
+    opened: Opened,
+    stops: tuple[int, ...],
+    *,
+    story: Story = RENEWAL,
+    first_pause: int = 0,
+    ends_with: int = 0,
+) -> Found:
+    """Ask while the process goes through its story; pauses last past the end, unless the first one has a length."""
     told, tell = os.pipe()
     first = len(asker.asked)
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            holder(asker.scene, opened, stops, tell)
+            holder(asker.scene, opened, story, stops, tell)
             status = 0
         except BaseException:  # noqa: BLE001  # the child of a test ends here, whatever happened
             traceback.print_exc()
@@ -97,7 +148,8 @@ def late_answers(asker: Asker, opened: Opened, stops: tuple[int, ...], ends_with
         stopped = 0
         while os.WIFSTOPPED(state := _changed(child, asker)):
             stopped += 1
-            asker.go_on(max(until, raw_clock_ns()) + AFTERWARDS)
+            is_short = first_pause and stopped == 1
+            asker.go_on(raw_clock_ns() + first_pause if is_short else max(until, raw_clock_ns()) + AFTERWARDS)
             os.kill(child, signal.SIGCONT)
         child = 0
         assert os.waitstatus_to_exitcode(state) == ends_with
@@ -108,7 +160,8 @@ def late_answers(asker: Asker, opened: Opened, stops: tuple[int, ...], ends_with
         if child:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    return asker.late(until, first), stopped
+    in_time = sum(first <= number and asker.asked[number] <= until for number in asker.answered)
+    return Found(asker.late(until, first), in_time, stopped)
 
 
 def _changed(child: int, asker: Asker) -> int:
@@ -125,17 +178,29 @@ def _changed(child: int, asker: Asker) -> int:
 @each(*CASES)
 def test_stopped_once_after_any_step_it_is_never_late(asker: Asker) -> None:
     for step in range(STEPS[asker.scene.kind]):
-        late, stopped = late_answers(asker, rightly, (step,))
-        assert stopped == 1, f"there is no step {step}"
-        assert late == [], f"stopped after step {step}"
+        seen = found(asker, rightly, (step,))
+        assert seen.stopped == 1, f"there is no step {step}"
+        assert seen.late == [], f"stopped after step {step}"
+        assert seen.in_time, "the client was not answered before, so that it is not now shows nothing"
 
 
 @each(("keys", "host"), ("stamp", "host"))
-def test_stopped_twice_after_any_two_steps_it_is_never_late(asker: Asker) -> None:
+@pytest.mark.parametrize("first_pause", [0, WITHIN], ids=["past the end", "within the grant"])
+def test_stopped_twice_after_any_two_steps_it_is_never_late(asker: Asker, first_pause: int) -> None:
     for stops in combinations(range(STEPS[asker.scene.kind] + 2), 2):
-        late, stopped = late_answers(asker, rightly, stops)
-        assert stopped >= 1 or stops[0] >= STEPS[asker.scene.kind]
-        assert late == [], f"stopped after steps {stops}"
+        seen = found(asker, rightly, stops, first_pause=first_pause)
+        assert seen.stopped >= 1 or stops[0] >= STEPS[asker.scene.kind]
+        assert seen.late == [], f"stopped after steps {stops}"
+        assert seen.in_time
+
+
+@each(("keys", "host"), ("keys", "vm"), ("stamp", "host"))
+def test_stopped_after_any_step_while_a_claim_joins_that_ends_sooner_it_is_never_late(asker: Asker) -> None:
+    for step in range(STEPS[asker.scene.kind]):
+        assert found(asker, rightly, (), story=JOINING).in_time, "it has not joined at all"
+        seen = found(asker, rightly, (step,), story=JOINING)
+        assert seen.stopped == 1, f"there is no step {step}"
+        assert seen.late == [], f"stopped after step {step}"
 
 
 @each(*CASES)
@@ -152,26 +217,30 @@ def test_killed_after_arming_it_is_never_late(asker: Asker) -> None:
 
         return open_window(kind, host, step=until_the_second)
 
-    late, _ = late_answers(asker, killed, (), ends_with=-signal.SIGKILL)
-    assert late == []
-    assert asker.answered
+    seen = found(asker, killed, (), ends_with=-signal.SIGKILL)
+    assert seen.late == []
+    assert seen.in_time
 
 
 @each(("keys", "host"), ("keys", "vm"), ("keys set anew", "host"))
 def test_one_timer_is_seen_to_answer_late(asker: Asker) -> None:
-    late, _ = late_answers(asker, with_order(OneTimer), (0,))
-    assert max(late) > 10
+    assert max(found(asker, with_order(OneTimer), (1,)).late) > 10
 
 
 @each(("keys", "host"), ("keys", "vm"), ("keys set anew", "host"))
 def test_one_timer_that_is_checked_afterwards_is_seen_to_answer_late(asker: Asker) -> None:
-    assert late_answers(asker, with_order(CheckedAfter), (0,)) == ([], 1), "stopped once, the check helps"
-    late, stopped = late_answers(asker, with_order(CheckedAfter), (0, 1))
-    assert stopped == 2
-    assert max(late) > 10
+    once = found(asker, with_order(CheckedAfter), (1,))
+    assert (once.late, once.stopped) == ([], 1), "stopped once, the check helps"
+    twice = found(asker, with_order(CheckedAfter), (1, 2))
+    assert twice.stopped == 2
+    assert max(twice.late) > 10
 
 
 @each(("stamp", "host"))
 def test_an_end_added_to_a_clock_that_is_read_last_is_seen_to_answer_late(asker: Asker) -> None:
-    late, _ = late_answers(asker, with_wrong_clock, (0,))
-    assert max(late) > 10
+    assert max(found(asker, with_wrong_clock, (1,)).late) > 10
+
+
+@each(("keys", "host"), ("stamp", "host"))
+def test_a_claim_that_joins_before_the_window_is_shortened_is_seen_to_answer_late(asker: Asker) -> None:
+    assert max(found(asker, with_mistaken_joining, (1,), story=JOINING).late) > 10

@@ -1,8 +1,10 @@
 """Known mistakes in ending a grant by the kernel, planted in tests to show that those see them."""
 
 import time
+from collections.abc import Iterable
 
 from holdfast.drivers.window import raw_clock_ns
+from holdfast.drivers.window_keys import KeyedWindow
 from holdfast.drivers.window_order import A, B, Outcome, TwoKeys
 from holdfast.drivers.window_stamp import StampedWindow
 
@@ -49,3 +51,21 @@ class WrongClockFirst(StampedWindow):
         self._write(boot + left)
         self._stopping("end written")
         return Outcome.ARMED
+
+
+class OwnedFirst(KeyedWindow):
+    """A claim whose end comes sooner joins before the window is shortened to that end."""
+
+    def own(self, addresses: Iterable[str], until_ns: int | None = None) -> None:
+        super().own(addresses)
+        if until_ns is not None:
+            self.arm(until_ns)
+
+
+class OwnedFirstByStamp(StampedWindow):
+    """The same, where the end is absolute."""
+
+    def own(self, addresses: Iterable[str], until_ns: int | None = None) -> None:
+        super().own(addresses)
+        if until_ns is not None:
+            self.arm(until_ns)

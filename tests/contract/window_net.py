@@ -56,11 +56,12 @@ def open_window(
     step: Step | None = None,
     order: type[TwoKeys] = TwoKeys,
     stamped: type[StampedWindow] = StampedWindow,
+    keyed: type[KeyedWindow] = KeyedWindow,
 ) -> Window:
     if kind == "stamp":
         return stamped(SERVICES, netns_fd=host, longest_ns=longest_ns, step=step)
     found = Capabilities(tick_ns=4 * MS, extends=kind == "keys", no_stamp="not looked for")
-    return KeyedWindow(SERVICES, netns_fd=host, longest_ns=longest_ns, capabilities=found, step=step, order=order)
+    return keyed(SERVICES, netns_fd=host, longest_ns=longest_ns, capabilities=found, step=step, order=order)
 
 
 class Scene:

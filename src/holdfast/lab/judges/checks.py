@@ -13,7 +13,7 @@ from holdfast.lab.judges.facts import Fact
 from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.probed import PUT, Gap, ProbeRun
 from holdfast.lab.judges.stages import Limit
-from holdfast.model.layout import Group, grant_suffices
+from holdfast.model.layout import Group, Layout, grant_suffices
 from holdfast.model.names import VnfcName
 
 END_WINDOW_S = 0.2
@@ -76,19 +76,21 @@ def repaired(evidence: Evidence, all_facts: Sequence[Fact], since: float) -> Che
     open_ = sorted(name for kind, name in still_open(all_facts) if kind == "incident")
     bad += [f"incident {incident} is not closed" for incident in open_]
     group = evidence.layout.groups[evidence.layout.services[evidence.run.service].group]
-    bad += _redundancy_missing(evidence, group, all_facts)
+    bad += redundancy_missing(evidence.layout, group, all_facts)
     if bad:
         return Check(False, listed(bad))
     return Check(True, f"{', '.join(group.vnfcs)}: as declared")
 
 
-def _redundancy_missing(evidence: Evidence, group: Group, all_facts: Sequence[Fact]) -> list[str]:
+def redundancy_missing(layout: Layout, group: Group, all_facts: Sequence[Fact]) -> list[str]:
     ready: dict[str, bool] = {}
     synced: dict[str, bool] = {}
     active: set[str] = set()
     newest, alone = 0, len(group.services) == 1
     for fact in all_facts:
         name = str(fact.fields.get("vnfc", ""))
+        if name not in group.vnfcs:
+            continue  # Epochs of other groups are counted apart.
         match fact.verb, fact.kind:
             case "seen", "VnfcReady":
                 ready[name] = True
@@ -120,7 +122,7 @@ def _redundancy_missing(evidence: Evidence, group: Group, all_facts: Sequence[Fa
     if len(up) < needed:
         down = [name for name in group.vnfcs if not ready.get(name)]
         missing.append(f"{len(up)} of {needed} VNFCs are ready; not {', '.join(down)}")
-    component = evidence.layout.components[group.name]
+    component = layout.components[group.name]
     if group.state == "internal" and group.reserve == "standby" and component.replication is not None:
         missing += [
             f"{name} is not in sync with the active"

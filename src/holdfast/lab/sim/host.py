@@ -6,6 +6,7 @@ Always: a machine without power ends every process without a word: nobody on ano
 machine has clocks that begin anew.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from holdfast.lab.sim.clocks import Clock
@@ -35,15 +36,20 @@ class SimHost:
         """Those that live, by number."""
         self.programs: dict[str, SimWindow] = {}
         """Windows in its kernel, by the interface they keep."""
-        self.network = SimNetwork(timeline, self.programs)
+        self.network = SimNetwork(timeline, self.programs, self.changed)
         self.sandboxes: dict[str, SimInit] = {}
         """First processes that live, by their folder."""
         self.troubles = Troubles()
+        self.tapped: Callable[[], None] = _untapped
+        """Told when an address may be answered that was not before."""
         self._pids = 1000
         self.raw = Clock(timeline, 0)
         self.monotonic = Clock(timeline, 0)
         self.clocks: list[tuple[int, Clock]] = []
         """The monotonic clock of each start, with the instant of the start."""
+
+    def changed(self) -> None:
+        self.tapped()
 
     def switch_on(self) -> None:
         if self.is_on:
@@ -82,3 +88,7 @@ class SimHost:
     def go_on(self) -> None:
         for process in tuple(self.processes.values()):
             process.go_on()
+
+
+def _untapped() -> None:
+    return

@@ -88,11 +88,15 @@ class GateTable:
 class SimNetwork:
     """Of one machine, since it was switched on."""
 
-    def __init__(self, timeline: Timeline, windows: Mapping[str, SimWindow]) -> None:
+    def __init__(
+        self, timeline: Timeline, windows: Mapping[str, SimWindow], changed: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Args:
             windows: in the kernel, by the bridge or port that they keep.
+            changed: told when an address may be answered that was not before.
         """
+        self.changed = changed
         self.timeline = timeline
         self._windows = windows
         self.announced: Callable[[str, str], None] = _unheard

@@ -82,6 +82,7 @@ class SimZone:
         self._caller.spends(KERNEL_NS)
         interface = self._interface(f"assign {wanted} to")
         interface.addresses.setdefault(ip, wanted)
+        self._caller.network.changed()
         self._caller.network.announce(interface, ip)
 
     def withdraw(self, address: str) -> None:
@@ -143,6 +144,7 @@ class SimGate:
         if port not in self._table.opened:
             raise WorldError(f"cannot open port {port} for {service}: it has no gate", "has the port a gate?")
         self._table.opened[port].add(service)
+        self._caller.network.changed()
 
     def shut(self, port: str, address: str) -> None:
         service = self._declared(address)

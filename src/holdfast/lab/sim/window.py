@@ -20,6 +20,9 @@ class Kernel(Protocol):
     programs: "dict[str, SimWindow]"
     """Which window keeps an interface."""
 
+    def changed(self) -> None:
+        """An address may be answered from now on."""
+
 
 def plain(address: str) -> str:
     """Without the prefix length."""
@@ -71,6 +74,7 @@ class SimWindow:
             return Outcome.SHORT
         self._ends_ns = now_ns + left_ns
         self.until_ns = until_ns
+        self._kernel.changed()
         return Outcome.ARMED
 
     def own(self, addresses: Iterable[str], until_ns: int | None = None) -> None:
@@ -78,6 +82,7 @@ class SimWindow:
         if until_ns is not None and self.until_ns > until_ns:
             self.arm(until_ns)
         self._owned |= wanted
+        self._kernel.changed()
 
     def disown(self, addresses: Iterable[str]) -> None:
         self._owned -= self._known(addresses)

@@ -76,6 +76,10 @@ class SimWorld:
     def owners_at(self, host: str, address: str) -> Iterable[str]:
         return self.nodes[HostName(host)].host.network.owners(address)
 
+    def owners(self, address: str) -> list[tuple[str, str]]:
+        """Host and MAC of everybody who answers for the address at this instant."""
+        return [(name, mac) for name, node in self.nodes.items() for mac in node.host.network.owners(address)]
+
     def deliver(self, host: str, mac: str, port: int, request: Request) -> None:
         self.nodes[HostName(host)].host.network.deliver(mac, port, request)
 

@@ -1,0 +1,117 @@
+"""Judges for runs in which anything may happen at any time: what must hold whatever the faults, and what once they end.
+
+In: facts from the journals, faults with their times, moves of addresses as the network saw them.
+Out: violations, each with the judge that saw it and what it saw. None of them knows how the product decides.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from holdfast.lab.judges.checks import redundancy_missing
+from holdfast.lab.judges.facts import Fact
+from holdfast.lab.judges.open_items import still_open
+from holdfast.model.layout import Layout
+from holdfast.model.records import Decided, Record, Seen
+
+HARMLESS = frozenset({"clock-bends", "kill-manager", "freeze-manager", "kill-store", "freeze-store", "store-away"})
+"""Faults that are no reason to move a service."""
+SETTLED_S = 3.0
+"""What happens later than this after a fault's end is not its doing."""
+REPAIRS = ("StartVm", "StartHost")
+GIVEN = ("repair-acknowledged", "repair-configured", "declared", "vm-gone", "host-up", "host-fenced", "operator-asked")
+"""With one of these reasons a VM or host may be started."""
+
+
+class Violation(NamedTuple):
+    judge: str
+    text: str
+    at_s: float
+
+
+class Struck(NamedTuple):
+    """A fault, as the judges need it."""
+
+    kind: str
+    entity: str
+    at_s: float
+    until_s: float
+
+
+def open_at_the_end(all_facts: Sequence[Fact], at_s: float) -> list[Violation]:
+    """Every report cleared, every incident closed, every alarm taken back."""
+    return [
+        Violation("cleared", f"still open: {kind} {name} ({fact.says()})", at_s)
+        for (kind, name), fact in still_open(all_facts).items()
+    ]
+
+
+def redundancy(layout: Layout, all_facts: Sequence[Fact], at_s: float) -> list[Violation]:
+    """The declared redundancy is there again."""
+    return [
+        Violation("redundancy", f"{group.name}: {missing}", at_s)
+        for group in layout.groups.values()
+        for missing in redundancy_missing(layout, group, all_facts)
+    ]
+
+
+def reasons(records: Iterable[Record]) -> list[Violation]:
+    """Every decision names reasons, and what it says was seen had been seen by the one that decided."""
+    seen: dict[str, set[int]] = defaultdict(set)
+    wrong: list[Violation] = []
+    for record in records:
+        if isinstance(record, Seen):
+            seen[record.by].add(record.n)
+        elif isinstance(record, Decided):
+            what = f"{record.by} decided {type(record.action).__name__} (record {record.n})"
+            if not record.reasons:
+                wrong.append(Violation("reasons", f"{what} without a reason", record.at))
+            elif record.on not in seen[record.by]:
+                wrong.append(Violation("reasons", f"{what} on an event that is not in its journal", record.at))
+    return wrong
+
+
+def repairs(all_facts: Sequence[Fact], records: Iterable[Record]) -> list[Violation]:
+    """No repair of a VM or host without leave; never two repairers at one VNFC at once."""
+    wrong: list[Violation] = []
+    for record in records:
+        if isinstance(record, Decided) and type(record.action).__name__ in REPAIRS:
+            codes = {reason.code for reason in record.reasons}
+            if codes.isdisjoint(GIVEN):
+                what = f"{record.by} decided {type(record.action).__name__} (record {record.n})"
+                wrong.append(Violation("repairs", f"{what} with no leave among {sorted(codes)}", record.at))
+    under_way: dict[str, tuple[str, str]] = {}
+    for fact in all_facts:
+        if fact.kind != "StartVnfc" or fact.verb not in ("begun", "ended"):
+            continue
+        name, number = str(fact.fields.get("vnfc", "")), str(fact.fields.get("id", ""))
+        party = number.rpartition("/")[0]
+        if fact.verb == "begun":
+            other = under_way.get(name)
+            if other is not None and other[0] != party:
+                text = f"{party} and {other[0]} both start {name} ({fact.says()})"
+                wrong.append(Violation("repairs", text, fact.at))
+            under_way[name] = (party, number)
+        elif under_way.get(name, ("", ""))[1] == number:
+            del under_way[name]
+    return wrong
+
+
+def moved_for_nothing(moves: Sequence[tuple[float, str, str]], faults: Sequence[Struck]) -> list[Violation]:
+    """No service moves while nothing is wrong, nor for a fault that is no reason to.
+
+    Args:
+        moves: when which address was answered at which host that was not answered there before; the first is no move.
+        faults: all that was done.
+    """
+    begun: set[str] = set()
+    wrong: list[Violation] = []
+    for at_s, address, host in moves:
+        if address not in begun:
+            begun.add(address)
+            continue
+        near = [fault for fault in faults if fault.at_s <= at_s <= fault.until_s + SETTLED_S]
+        if all(fault.kind in HARMLESS for fault in near):
+            why = "nothing" if not near else ", ".join(f"{fault.kind} {fault.entity}" for fault in near)
+            wrong.append(Violation("moved", f"{address} moved to {host}, and what was wrong was {why}", at_s))
+    return wrong

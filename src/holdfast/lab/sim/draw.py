@@ -1,0 +1,211 @@
+"""What happens in the run of one seed: which deployment, on which hosts, and which faults when.
+
+In:   a seed. Out: a `Plan`: the descriptor's text and faults with the times of their beginning and end.
+Always: the same seed draws the same plan; nothing of the run is looked at, except that `active` and `standby` of a
+service are looked up when their time has come.
+"""
+
+import random
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+Profile = Literal["default", "fast", "wan"]
+MS = 1_000_000
+LOAD_MS = 3000
+"""Faults begin within this time after the services are provided."""
+PORT = 5300
+REGISTRY = "${python} -m holdfast.lab.functions.registry"
+
+
+class PlannedFault(Struct, frozen=True):
+    """One thing that goes wrong, and comes right again after a while."""
+
+    kind: str
+    at_ms: int
+    """After the services are provided."""
+    place: str
+    """A host, `active SERVICE` or `standby SERVICE`, or nothing."""
+    lasts_ms: int = 0
+    """0: there is nothing to take back."""
+    other: str = ""
+
+
+class Plan(Struct, frozen=True):
+    seed: int
+    descriptor: str
+    hosts: tuple[str, ...]
+    services: tuple[str, ...]
+    faults: tuple[PlannedFault, ...]
+    loss: float = 0.0
+    """Share of datagrams that the networks lose all the time."""
+    doubling: float = 0.0
+
+
+class FaultKind(Struct, frozen=True):
+    """How a kind of fault is drawn."""
+
+    name: str
+    weight: int
+    where: Literal["service", "host", "pair", "nowhere"]
+    lasts_ms: tuple[int, int] = (0, 0)
+
+
+KINDS: tuple[FaultKind, ...] = (
+    FaultKind("kill-vnfc", 10, "service"),
+    FaultKind("freeze-vnfc", 4, "service"),
+    FaultKind("kill-vm", 6, "service"),
+    FaultKind("freeze-vm", 3, "service", (50, 1500)),
+    FaultKind("host-off", 8, "host", (300, 2000)),
+    FaultKind("freeze-host", 4, "host", (50, 1500)),
+    FaultKind("cut-host", 8, "host", (50, 2000)),
+    FaultKind("cut-pair", 4, "pair", (50, 2000)),
+    FaultKind("cut-one-way", 4, "pair", (50, 2000)),
+    FaultKind("kill-agent", 5, "host"),
+    FaultKind("freeze-agent", 4, "host", (50, 1500)),
+    FaultKind("starve-agent", 4, "host", (100, 1500)),
+    FaultKind("kill-hot", 3, "host"),
+    FaultKind("kill-manager", 5, "nowhere"),
+    FaultKind("freeze-manager", 3, "nowhere", (100, 2000)),
+    FaultKind("kill-store", 4, "host", (200, 2000)),
+    FaultKind("freeze-store", 3, "host", (100, 2000)),
+    FaultKind("store-away", 2, "nowhere", (300, 2500)),
+    FaultKind("cleanup-hangs", 3, "service"),
+    FaultKind("fence-hangs", 2, "host", (300, 2500)),
+    FaultKind("fence-lies", 1, "host", (300, 2500)),
+    FaultKind("clock-bends", 3, "host", (300, 2500)),
+    FaultKind("messages-lost", 3, "nowhere", (100, 1500)),
+    FaultKind("messages-doubled", 2, "nowhere", (100, 1500)),
+)
+BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def draw(seed: int) -> Plan:
+    chance = random.Random(f"plan {seed}")
+    hosts, witness = _hosts(chance)
+    holders = [host for host in hosts if host != witness]
+    profile = chance.choices(("default", "wan", "fast"), (65, 20, 15))[0]
+    vnfs = _vnfs(chance, holders)
+    text = _descriptor(chance, hosts, witness, profile, vnfs)
+    services = tuple(vnf["name"] for vnf in vnfs)
+    quiet = chance.random() < 0.7
+    return Plan(
+        seed,
+        text,
+        tuple(hosts),
+        services,
+        _faults(chance, hosts, services),
+        0.0 if quiet else chance.choice((0.001, 0.01, 0.03)),
+        0.0 if quiet else chance.choice((0.0, 0.01)),
+    )
+
+
+def _hosts(chance: random.Random) -> tuple[list[str], str]:
+    kind = chance.choices(("witness", 3, 4, 5, 6, 7), (15, 52, 12, 13, 4, 4))[0]
+    if kind == "witness":
+        return ["h1", "h2", "w"], "w"
+    return [f"h{number}" for number in range(1, int(kind) + 1)], ""
+
+
+def _vnfs(chance: random.Random, holders: list[str]) -> list[dict[str, str]]:
+    """At least two; the first holds state."""
+    kinds = [
+        "kept",
+        *chance.choices(("spare", "pool", "single", "vault", "kept"), (3, 3, 3, 2, 2), k=chance.choice((1, 1, 2))),
+    ]
+    found = []
+    for number, kind in enumerate(kinds, 1):
+        needed = {"kept": chance.choice((2, 2, 3)), "spare": 2, "pool": 3, "single": 1, "vault": 2}[kind]
+        places = chance.sample(holders, min(needed, len(holders)))
+        while len(places) < needed:
+            places.append(chance.choice(holders))
+        found.append({"name": f"{kind}{number}", "kind": kind, "places": " ".join(places)})
+    return found
+
+
+def _descriptor(chance: random.Random, hosts: list[str], witness: str, profile: str, vnfs: list[dict[str, str]]) -> str:
+    fenced = chance.random() < 0.5 or any(vnf["kind"] == "vault" for vnf in vnfs)
+    fence = "fence: {agent: fence_lab, within: 1s}"
+    lines = ["holdfast: 1", "name: drawn", f"grants: {profile}", "hosts:"]
+    for host in hosts:
+        lines.append(f"  {host}: {{{'witness: yes' if host == witness else fence if fenced else ''}}}")
+    vms, bodies = [], []
+    address = 100
+    for vnf in vnfs:
+        places = vnf["places"].split()
+        names = [f"vm-{vnf['name']}-{number}" for number in range(1, len(places) + 1)]
+        vms += [f"  {name}: {{host: {host}}}" for name, host in zip(names, places, strict=True)]
+        body, address = _vnf(vnf["kind"], vnf["name"], names, address)
+        bodies += body
+    return "\n".join([*lines, "vms:", *vms, "vnfs:", *bodies]) + "\n"
+
+
+def _vnf(kind: str, name: str, vms: list[str], address: int) -> tuple[list[str], int]:
+    place = f"    place: [{', '.join(vms)}]"
+    one = f"    interface: {{address: 10.77.0.{address}, port: {PORT}, transport: udp}}"
+    two = f"    interface: {{addresses: [10.77.0.{address}, 10.77.0.{address + 1}], port: {PORT}, transport: udp}}"
+    start = f"    start: {REGISTRY}"
+    speaks = "    speaks: yes"
+    table: dict[str, list[str]] = {
+        "kept": [
+            "    redundancy: 2N",
+            "    state: internal",
+            one,
+            start,
+            "    replication: {port: 7001, mode: synchronous}",
+        ],
+        "spare": ["    redundancy: 2N", "    reserve: spare", one, f"{start} --state none"],
+        "pool": ["    redundancy: N+M", "    actives: 2", "    reserve: spare", two, f"{start} --state none"],
+        "single": ["    redundancy: no-redundancy", one, f"{start} --state none --start serving"],
+        "vault": [
+            "    redundancy: 2N",
+            "    reserve: spare",
+            "    state: external",
+            "    storage: yes",
+            one,
+            f"{start} --state checkpoint --start waiting --checkpoint-every each",
+        ],
+    }
+    return [f"  {name}:", "    sal: 1", place, *table[kind], speaks], address + (2 if kind == "pool" else 1)
+
+
+def _faults(chance: random.Random, hosts: list[str], services: tuple[str, ...]) -> tuple[PlannedFault, ...]:
+    """Two to five; alone, close to each other (overlapping, during a recovery), or the same again and again."""
+    if chance.random() < 0.04:
+        return ()  # Nothing at all: nothing must move.
+    number = chance.choice((2, 2, 3, 3, 4, 5))
+    shape = chance.choice(("spread", "burst", "repeat"))
+    kinds = chance.choices(KINDS, [kind.weight for kind in KINDS], k=number)
+    if shape == "repeat":
+        kinds = [kinds[0]] * number
+    begin = chance.randrange(100, LOAD_MS // 2)
+    times = [
+        begin + round(chance.expovariate(1 / 60)) if shape == "burst" else chance.randrange(100, LOAD_MS)
+        for _ in range(number)
+    ]
+    return tuple(
+        sorted(
+            (_fault(chance, kind, at, hosts, services) for kind, at in zip(kinds, times, strict=True)),
+            key=lambda one: one.at_ms,
+        )
+    )
+
+
+def _fault(
+    chance: random.Random, kind: FaultKind, at_ms: int, hosts: list[str], services: tuple[str, ...]
+) -> PlannedFault:
+    lasts = chance.randrange(*kind.lasts_ms) if kind.lasts_ms[1] else 0
+    other = ""
+    place = ""
+    if kind.where == "service":
+        place = f"{chance.choice(('active', 'active', 'standby'))} {chance.choice(services)}"
+    elif kind.where == "host":
+        place = chance.choice((*hosts, f"active {services[0]}", f"active {services[0]}"))
+    elif kind.where == "pair":
+        place, other = chance.sample(hosts, 2)
+    return PlannedFault(kind.name, at_ms, place, lasts, other)
+
+
+def encoded(plan: Plan) -> bytes:
+    return msgspec.json.encode(plan)

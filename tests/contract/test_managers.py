@@ -419,3 +419,25 @@ def test_why_an_agent_cannot_be_reached_is_in_the_status_and_said_once_on_both_s
     said = capsys.readouterr().err.splitlines()
     assert said.count("link with agent:h1 cut: agent:h1 does not know this deployment's key") == 1
     assert said.count("link with ha ended before its proof: perhaps it knows another key") == 1
+
+
+def test_an_agent_of_a_host_that_was_prepared_with_another_layout_is_not_joined_and_the_status_says_so(
+    layout: Layout, folder: RunFolder
+) -> None:
+    async def story() -> None:
+        me = agent_party(H1)
+        journal = Journal(folder.journal(me), me)
+        agent = AgentProcess(layout, H1, journal, ToyAgent, layout_print="another")
+        server = await listen(folder.socket(me), KEY, me, agent)
+        async with managers(layout, folder):
+            why = ""
+            while "another layout (another; here it is " not in why:
+                answer = await asyncio.to_thread(ask, folder, HA, AskStatus())
+                why = msgspec.json.decode(answer.body)["unreached"][H1]
+        server.close()
+        await agent.close()
+        journal.close()
+        marks = [record.name for record in read(folder.journal(me)) if isinstance(record, Marked)]
+        assert marks.count("other-layout") == 1
+
+    run(story())

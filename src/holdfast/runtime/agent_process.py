@@ -49,13 +49,13 @@ from holdfast.model.names import LAB, OPERATOR, VIM, ActionId, HostName, Party, 
 from holdfast.model.records import Begun, Ended, Marked
 from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
-from holdfast.runtime.given import load_key, load_layout, parties_of, places_of_agent
+from holdfast.runtime.given import layout_print, load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import LINK_CUT, Link, listen
 from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.runtime.watchdog import watched
 from holdfast.store.journal import Journal
-from holdfast.wire.link_messages import AllEnded, Do, EndAll, Leads, LinkMessage, NewestTerm, Tell, Took
+from holdfast.wire.link_messages import AllEnded, Do, EndAll, Leads, LinkMessage, NewestTerm, OtherLayout, Tell, Took
 
 
 class Performer(Protocol):
@@ -82,9 +82,18 @@ class AgentProcess:
     """Joins one agent with its links and its journal."""
 
     def __init__(
-        self, layout: Layout, host: HostName, journal: Journal, make: MakeAgent, terms: Path | None = None
+        self,
+        layout: Layout,
+        host: HostName,
+        journal: Journal,
+        make: MakeAgent,
+        terms: Path | None = None,
+        layout_print: str = "",
     ) -> None:
         self._layout = layout
+        self._layout_print = layout_print
+        self._other_layouts: set[str] = set()
+        """Those that managers have come with."""
         self.me = agent_party(host)
         self._journal = journal
         self._parties = parties_of(layout)
@@ -158,6 +167,14 @@ class AgentProcess:
     def _follow(self, link: Link, leads: Leads) -> None:
         """Its manager says that it leads: follow it, unless another one that is as new has said so before."""
         self._unnamed.pop(link, None)
+        if leads.layout and self._layout_print and leads.layout != self._layout_print:
+            if leads.layout not in self._other_layouts:
+                self._other_layouts.add(leads.layout)
+                detail = f"its host was prepared with layout {leads.layout}, this one with {self._layout_print}"
+                self.mark("other-layout", link.peer, detail)
+            link.send(OtherLayout(self._layout_print))
+            link.close()
+            return
         if not self._terms.admit(link.peer, leads.term, leads.leader):
             newest = self._terms.newest(link.peer)
             other = "another leader of it" if newest == leads.term else str(newest)
@@ -321,7 +338,7 @@ async def run(layout: Layout, folder: RunFolder, host: HostName, make: MakeAgent
     me = agent_party(host)
     journal = Journal(folder.journal(me), me, lambda text: print(text, file=sys.stderr))
     journal.opened(loop.time(), time.time(), os.getpid())
-    process = AgentProcess(layout, host, journal, make, folder.terms(host))
+    process = AgentProcess(layout, host, journal, make, folder.terms(host), layout_print(folder))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop)
     watchdog: asyncio.Task[None] | None = None

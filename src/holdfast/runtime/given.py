@@ -1,5 +1,7 @@
 """What a run folder gives to the processes that work in it: layout, key, and who takes part."""
 
+import hashlib
+
 import msgspec
 
 from holdfast.errors import UserError
@@ -22,6 +24,19 @@ def load_layout(folder: RunFolder) -> Layout:
         raise UserError(
             f"{folder.layout} is no layout of this version: {error}", "run `holdfast down` first"
         ) from error
+
+
+def fingerprint(content: bytes) -> str:
+    """Short, for people to compare."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def layout_print(folder: RunFolder) -> str:
+    """Fingerprint of the layout as it was prepared, whichever version reads it; empty where there is no such file."""
+    try:
+        return fingerprint(folder.layout.read_bytes())
+    except OSError:
+        return ""
 
 
 def load_key(folder: RunFolder) -> bytes:

@@ -62,6 +62,8 @@ class Link(asyncio.Protocol):
         self.is_open = False
         self.is_refused = False
         """One end could not prove itself to the other, or something else came than was sent."""
+        self.is_unwanted = False
+        """Cut by its owner, with both ends as they should be."""
         self.trouble = ""
         """Why it was cut: what came is not what was sent, or is no message, or the peer does not read."""
         self.fell_silent = False
@@ -97,6 +99,11 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def refuse(self, why: str) -> None:
+        """Cut it: its owner cannot work with the other end. It is not called again at once."""
+        self.is_refused = self.is_unwanted = True
+        self._give_up(PeerError(why))
 
     def abort(self) -> None:
         """Let go at once: what was not sent yet is lost."""

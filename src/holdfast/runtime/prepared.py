@@ -6,7 +6,6 @@ Always: what is there already is not overwritten with something else. Doing it a
 """
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from holdfast.model.layout import Layout
 from holdfast.model.limits import END_LIMIT_S
 from holdfast.model.names import HostName, agent_party
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.given import fingerprint
 from holdfast.runtime.hot_link import connected
 from holdfast.runtime.machine import check_folder
 from holdfast.runtime.outside import end_all
@@ -59,8 +59,8 @@ def prepare_host(layout: Layout, folder: RunFolder, key_file: Path | None) -> Ma
     except OSError as error:
         raise UserError(f"{folder.root} cannot be prepared: {error.strerror}: {error.filename}") from error
     return {
-        "layout": _fingerprint(encoded),
-        "key": _fingerprint(folder.key.read_bytes()),
+        "layout": fingerprint(encoded),
+        "key": fingerprint(folder.key.read_bytes()),
         "made": "" if present is not None or key is not None else str(folder.key),
     }
 
@@ -95,8 +95,8 @@ def _refuse_other_layout(layout: Layout, folder: RunFolder, encoded: bytes) -> N
         name = "a layout of another version"
     if name == layout.name:
         raise UserError(
-            f"{folder.root} is prepared for another version of {name} ({_fingerprint(present)}, now "
-            f"{_fingerprint(encoded)})",
+            f"{folder.root} is prepared for another version of {name} ({fingerprint(present)}, now "
+            f"{fingerprint(encoded)})",
             "all hosts need the same descriptor; to change it, end the deployment on all hosts and remove layout.json",
         )
     raise UserError(f"{folder.root} belongs to another deployment: {name}", "choose another --folder")
@@ -136,10 +136,6 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(handle)
     fresh.rename(path)
-
-
-def _fingerprint(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:12]
 
 
 async def end_host(layout: Layout, folder: RunFolder, host: HostName) -> None:

@@ -29,7 +29,7 @@ from holdfast.model.layout import NETWORKS, Layout
 from holdfast.model.names import LAB, OPERATOR, HostName, Party, agent_party
 from holdfast.runtime.answers import refusals_of, status_of
 from holdfast.runtime.folder import RunFolder
-from holdfast.runtime.given import parties_of, places_to_call
+from holdfast.runtime.given import layout_print, parties_of, places_to_call
 from holdfast.runtime.link import LINK_CUT, KeptLink, Link, listen
 from holdfast.runtime.manager import Pump, Reach, SetPower
 from holdfast.runtime.seat import Seat
@@ -46,6 +46,7 @@ from holdfast.wire.link_messages import (
     Leads,
     LinkMessage,
     NewestTerm,
+    OtherLayout,
     Pass,
     Taken,
     Tell,
@@ -78,6 +79,7 @@ class Links:
         self._key = key
         self.outdated = outdated
         self._term = term
+        self.layout_print = layout_print(folder)
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
         self._managers: dict[tuple[Party, Party], _ToPeer] = {}
@@ -166,11 +168,15 @@ class _ToAgent:
     def link_opened(self, link: Link) -> None:
         self.is_joined = False
         self._newest = link
-        link.send(Leads(self._term, self._links.leader))
+        link.send(Leads(self._term, self._links.leader, self._links.layout_print))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
         if isinstance(message, NewestTerm) and message.term >= self._term:
             self._links.outdated(self._host, message.term)
+            return
+        if isinstance(message, OtherLayout):
+            ours = self._links.layout_print
+            link.refuse(f"the host was prepared with another layout ({message.layout}; here it is {ours})")
             return
         if not isinstance(message, Tell):
             return
@@ -268,7 +274,7 @@ class _FromOthers:
 
 
 def _mark_cut(seat: Seat, link: Link) -> None:
-    if link.trouble:
+    if link.trouble and not link.is_unwanted:
         seat.mark(LINK_CUT, link.peer, link.trouble)
 
 

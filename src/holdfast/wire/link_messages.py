@@ -19,6 +19,14 @@ class Leads(Struct, frozen=True, tag=True):
     term: int
     leader: str = ""
     """Which candidature: a store that was restored may make two leaders of one term."""
+    layout: str = ""
+    """Fingerprint of the layout that its host was prepared with; empty where that is not said."""
+
+
+class OtherLayout(Struct, frozen=True, tag=True):
+    """Agent -> manager, before it closes: my host was prepared with a layout of this fingerprint."""
+
+    layout: str
 
 
 class NewestTerm(Struct, frozen=True, tag=True):
@@ -115,7 +123,7 @@ class Answer(Struct, frozen=True, tag=True):
     refused: str = ""
 
 
-LinkMessage = Leads | NewestTerm | Do | Tell | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
+LinkMessage = Leads | OtherLayout | NewestTerm | Do | Tell | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
 
 _ENCODE = msgspec.msgpack.Encoder()
 _DECODE: msgspec.msgpack.Decoder[LinkMessage] = msgspec.msgpack.Decoder(LinkMessage)

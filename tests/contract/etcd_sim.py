@@ -84,7 +84,7 @@ class SimCluster:
         self.members = {name: SimMember(self, name) for name in names}
         self._snapshots: dict[Path, Snapshot] = {}
         self._loops: list[SimLoop] = []
-        _, self.loop, self._streams = self.spawn(CLIENT, "client")
+        _, self.loop, self.streams = self.spawn(CLIENT, "client")
 
     def spawn(self, host: str, name: str) -> tuple[Process, SimLoop, SimStreams]:
         process = self.hosts[host].spawn(name)
@@ -106,10 +106,10 @@ class SimCluster:
         return result
 
     def client(self, target: Target) -> EtcdClient:
-        return EtcdClient(target, dial=dial_over(self._streams))
+        return EtcdClient(target, dial=dial_over(self.streams))
 
     def store(self, target: Target, limit_s: float = ETCD_LIMIT_S) -> EtcdStore:
-        return EtcdStore(target, limit_s, dial_over(self._streams), SimRunner(self))
+        return EtcdStore(target, limit_s, dial_over(self.streams), SimRunner(self))
 
     def target(self, name: str = "test") -> Target:
         return self.etcd.target(name)

@@ -1,7 +1,6 @@
 """Small stand-ins that keep the same contracts: a core with visible moves, an agent without a world."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from holdfast.lab.sim.loop import SimLoop
 from holdfast.model.actions import (
     Action,
     AgentAction,
@@ -63,6 +63,7 @@ DNS_2 = VnfcName("dns-2")
 VM_1 = VmName("vm-1")
 SERVICE = ServiceName("dns")
 LIMIT_S = 5.0
+TURN_S = 0.0002
 
 
 def small_layout(fence: FenceDevice | None = None) -> Layout:
@@ -168,8 +169,15 @@ class ToyAgent:
 
 async def until(holds: Callable[[], object], what: str) -> None:
     """Let the loop turn until it holds."""
-    limit = time.monotonic() + LIMIT_S
+    loop = asyncio.get_running_loop()
+    limit = loop.time() + LIMIT_S
     while not holds():
-        if time.monotonic() > limit:
+        if loop.time() > limit:
             raise AssertionError(f"not within {LIMIT_S} s: {what}")
-        await asyncio.sleep(0)
+        if isinstance(loop, SimLoop):
+            # Its time stands still while anything runs.
+            turn: asyncio.Future[None] = loop.create_future()
+            loop.call_later(TURN_S, turn.set_result, None)
+            await turn
+        else:
+            await asyncio.sleep(0)

@@ -26,6 +26,7 @@ from holdfast.runtime.manager_process import MakeCore, make_seats, parties_in
 from holdfast.runtime.outside import ask, end_all
 from holdfast.runtime.reach import Links, Outdated
 from holdfast.runtime.seat import Seat
+from holdfast.runtime.streams import SOCKETS, Streams
 from holdfast.store.journal import Journal, read
 from holdfast.wire.link_messages import AskStatus, AskSwitchover, Leads
 from tests.contract.fakes import DNS, DNS_1, DNS_2, H1, VM_1, ToyAgent, make_folder, small_layout, toy_core, until
@@ -59,11 +60,13 @@ async def managers(
 
 
 @asynccontextmanager
-async def an_agent(layout: Layout, folder: RunFolder, key: bytes = KEY) -> AsyncIterator[tuple[AgentProcess, ToyAgent]]:
+async def an_agent(
+    layout: Layout, folder: RunFolder, key: bytes = KEY, streams: Streams = SOCKETS
+) -> AsyncIterator[tuple[AgentProcess, ToyAgent]]:
     me = agent_party(H1)
     journal = Journal(folder.journal(me), me)
     process = AgentProcess(layout, H1, journal, ToyAgent, folder.terms(H1))
-    server = await listen(folder.socket(me), key, me, process)
+    server = await listen(folder.socket(me), key, me, process, streams)
     assert isinstance(process.agent, ToyAgent)
     try:
         yield process, process.agent

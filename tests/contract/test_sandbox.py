@@ -52,6 +52,41 @@ def test_it_has_names_processes_and_a_network_of_its_own(vm: Sandbox, tmp_path: 
         os.close(namespace)
 
 
+def own_mounts() -> list[str]:
+    """What this process has at the places that sandboxes make anew, with how it passes mounts on."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if line.split()[4] in ("/", "/proc", "/run")]
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "own_run", "words"),
+    [
+        (("pid",), False, r"its own process numbers \(pid\), and so a /proc of its own, without mounts of its own"),
+        (("pid", "net"), True, r"its own process numbers \(pid\)"),
+        (("net",), True, "a /run of its own, without mounts of its own"),
+        (("mnt", "user"), False, "the namespaces user, which are not known"),
+    ],
+)
+def test_what_would_be_mounted_over_the_machines_own_is_refused_before_anything_begins(
+    namespaces: tuple[str, ...], own_run: bool, words: str, tmp_path: Path
+) -> None:
+    mounts = own_mounts()
+    with pytest.raises(WorldError, match=words) as refused:
+        Sandbox.start("vm-1", tmp_path / "vm", namespaces=namespaces, own_run=own_run)
+    assert "mnt" in refused.value.hint
+    assert not (tmp_path / "vm").exists()
+    assert own_mounts() == mounts
+
+
+def test_a_sandbox_with_a_network_alone_leaves_the_machines_mounts_as_they_are(tmp_path: Path) -> None:
+    mounts = own_mounts()
+    with_net = Sandbox.start("net", tmp_path / "net", namespaces=("net",), bound=True)
+    with_net.kill()
+    assert with_net.wait_gone(LIMIT_S)
+    with_net.close()
+    assert own_mounts() == mounts
+
+
 def test_the_first_process_may_be_ready_before_its_handle_has_come() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:

@@ -158,7 +158,10 @@ class Sandbox:
             own_run: give it an empty /run of its own, in which only the folders in `keep` are visible.
             first_pid: where its process numbers begin (behind process 1).
             bound: the kernel ends it when the process that called this ends (or calls `close`).
+
+        Errors: WorldError for namespaces that cannot go together; MachineLacks where the machine cannot make them.
         """
+        _refuse_namespaces(name, namespaces, own_run)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
             "name": name,
@@ -293,6 +296,25 @@ class Sandbox:
         if self._tie is not None:
             self._tie.close()
         os.close(self.pidfd)
+
+
+def _refuse_namespaces(name: str, namespaces: Sequence[str], own_run: bool) -> None:
+    """A sandbox that is asked for mounts without mounts of its own would put them over those of the machine."""
+    if unknown := [one for one in namespaces if one not in init.NAMESPACES]:
+        raise WorldError(
+            f"sandbox {name} is asked for the namespaces {', '.join(unknown)}, which are not known",
+            f"known are {', '.join(init.NAMESPACES)}",
+        )
+    for what, needs in (
+        ("its own process numbers (pid), and so a /proc of its own", "pid" in namespaces),
+        ("a /run of its own", own_run),
+    ):
+        if needs and "mnt" not in namespaces:
+            raise WorldError(
+                f"sandbox {name} is asked for {what}, without mounts of its own (mnt): "
+                "that would be mounted over the machine's",
+                "ask for the namespace mnt too",
+            )
 
 
 def gone_at(folder: Path) -> bool:

@@ -131,7 +131,8 @@ def tell_failure(handover: socket.socket, error: OSError) -> None:
 def furnish(settings: Json) -> None:
     """Own /proc, own /run (what is in `keep` stays visible), host name, loopback."""
     namespaces = settings["namespaces"]
-    mount("none", "/", "", MS_REC | MS_PRIVATE)
+    if "mnt" in namespaces:
+        mount("none", "/", "", MS_REC | MS_PRIVATE)
     if "pid" in namespaces:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if settings.get("first_pid"):

@@ -1,4 +1,4 @@
-"""`holdfast lab …`: list the scenarios, run them live."""
+"""`holdfast lab …`: list the scenarios, run them, live or simulated; run many drawn ones."""
 
 import os
 from pathlib import Path
@@ -49,3 +49,26 @@ def run(
     scenarios = [scenario.load(name) for name in chosen]
     plan = Plan(scenarios, repeat, out.absolute(), seed if world == "sim" else None)
     raise typer.Exit(run_and_show(plan, json, charts=charts))
+
+
+@app.command("sim")
+def sim(
+    seeds: Annotated[str, typer.Option(help="from A to B: `1..1000`")],
+    json: Annotated[
+        Path | None, typer.Option(help="write the results there (docs/simulation.md has the format)")
+    ] = None,
+    keep: Annotated[Path, typer.Option(help="where failing seeds leave what is known of them")] = Path("runs/sim"),
+    workers: Annotated[int | None, typer.Option(min=1, help="processes at once; one a processor by default")] = None,
+) -> None:
+    """Run drawn deployments under drawn faults in the simulated world, and judge each run."""
+    import re
+
+    from holdfast.errors import UserError
+    from holdfast.lab.sim.show import run_and_show
+
+    found = re.fullmatch(r"(\d+)\.\.(\d+)", seeds)
+    if found is None or int(found[1]) > int(found[2]):
+        raise UserError(f"--seeds is {seeds!r}", "expected the first and the last one, such as 1..1000")
+    if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK) and not json.is_dir()):
+        raise UserError(f"{json} cannot be written", "give a file in a folder that is there and yours")
+    raise typer.Exit(run_and_show(int(found[1]), int(found[2]), json, keep.absolute(), workers))

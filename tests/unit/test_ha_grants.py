@@ -1,6 +1,7 @@
 """The HA manager where agents hold grants: failed hosts, standing orders, successors that took over by themselves."""
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.core import ha_manager
 from holdfast.core.ha_state import State
@@ -18,6 +19,7 @@ from holdfast.model.actions import (
 )
 from holdfast.model.events import (
     AgentJoined,
+    AgentLost,
     HostFailed,
     HostReturned,
     ManagerStarted,
@@ -30,6 +32,7 @@ from holdfast.model.events import (
     VnfcFailed,
     VnfcReady,
 )
+from holdfast.model.layout import Layout
 from holdfast.model.messages import HostsAre
 from holdfast.model.names import VIM, ActionId, GroupName, HostName, IncidentId, ServiceName, VnfcName
 from tests.scripts import layouts
@@ -40,9 +43,9 @@ ONE, TWO = VnfcName("registry-1"), VnfcName("registry-2")
 H1, H2, WITNESS = HostName("host1"), HostName("host2"), HostName("witness")
 
 
-def provided() -> tuple[Core, list[Action]]:
+def provided(layout: Layout | None = None) -> tuple[Core, list[Action]]:
     """registry-1 on host1 is active, registry-2 on host2 in sync; and the actions of the last step."""
-    core = Core(layouts.granted(layouts.registry()))
+    core = Core(layout or layouts.granted(layouts.registry()))
     core.see(ManagerStarted())
     core.see(AgentJoined(H1, (), ()))
     core.see(AgentJoined(H2, (), ()))
@@ -285,3 +288,28 @@ def test_what_is_only_reserved_is_told_to_nobody() -> None:
     actions = core.done(confirm)
     assert core.state.groups[GROUP].services[SERVICE].recorded == confirm[0].seal
     assert {one.epochs[SERVICE] for one in actions if isinstance(one, RememberEpochs)} == {confirm[0].seal}
+
+
+def test_a_host_that_is_cut_off_again_and_again_counts_against_neither_component_nor_vm() -> None:
+    layout = layouts.granted(layouts.registry())
+    alone = replace(layout, vnfs={name: replace(vnf, report=False) for name, vnf in layout.vnfs.items()})
+    core, orders = provided(alone)
+    order = next(action for action in orders if isinstance(action, StandingOrder))
+    core.see(HostFailed(H1, H2), now=1.0)
+    assert only(core.see(ServiceTaken(TWO, 1, SERVICE, order.successors[0].epoch), now=1.1), OpenIncident) == []
+    assert all(vm.failures.failures == 0 for vm in core.state.vms.values())
+    counted, _ = provided(alone)
+    counted.see(VnfcFailed(ONE, 1, "killed"), now=1.0)
+    assert [vm.failures.failures for vm in counted.state.vms.values()] == [1, 0]
+
+
+def test_a_holder_whose_host_cannot_be_reached_was_cut_off_for_all_that_is_known() -> None:
+    causes = {}
+    for is_lost in (True, False):
+        core, orders = provided()
+        order = next(action for action in orders if isinstance(action, StandingOrder))
+        if is_lost:
+            core.see(AgentLost(H1), now=1.0)
+        opened = only(core.see(ServiceTaken(TWO, 1, SERVICE, order.successors[0].epoch), now=1.1), OpenIncident)
+        causes[is_lost] = [action.cause for action in opened if isinstance(action, OpenIncident)]
+    assert causes == {True: ["host"], False: ["lost"]}

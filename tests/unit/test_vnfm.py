@@ -344,6 +344,14 @@ def test_failures_reported_by_the_ha_manager_count_for_the_vm() -> None:
     assert not world.open_incidents()
 
 
+def test_hosts_that_are_cut_off_again_and_again_count_against_no_vm() -> None:
+    world = redundant()
+    for number in range(9):
+        reported(world, number, "host")
+        world.message(HA, CORE, ErrorCleared(IncidentId(f"ha#{number}"), VnfName("reg")))
+    assert world.acts() == []
+
+
 def test_an_error_that_the_ha_manager_has_counted_itself_goes_to_the_vim_at_once() -> None:
     world = redundant()
     reported(world, 1, repair_vm=True)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from holdfast.core.ha_incidents import fail, isolated, provided
 from holdfast.core.ha_standing import sealed
 from holdfast.core.ha_turn import Turn
-from holdfast.model.events import HostFailed, HostReturned, ServiceTaken
+from holdfast.model.events import FailureCause, HostFailed, HostReturned, ServiceTaken
 from holdfast.model.layout import grant_suffices
 from holdfast.model.messages import HostIsOff, HostsAre
 from holdfast.model.names import HostName, VnfcName
@@ -83,7 +83,9 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
     if event.run != now.run or event.epoch < service.epoch or (same and service.state == "provided"):
         return
     if service.holder is not None and service.holder != event.vnfc:
-        fail(turn, service.holder, "lost", f"{event.vnfc} has succeeded it under epoch {event.epoch}")
+        # One whose host cannot be reached need not have failed itself: perhaps it was only cut off.
+        cause: FailureCause = "lost" if turn.is_reachable(turn.layout.vnfcs[service.holder].host) else "host"
+        fail(turn, service.holder, cause, f"{event.vnfc} has succeeded it under epoch {event.epoch}")
     if now.doing is not None:
         turn.desk.settle(now.doing.id)
     turn.put(event.vnfc, replace(turn.vnfc(event.vnfc), phase="ready", role="active", doing=None, epoch=event.epoch))

@@ -12,7 +12,7 @@ from holdfast.core.ha_epochs import recorded
 from holdfast.core.ha_state import GroupNow, IncidentNow, VnfcNow
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.model.actions import ClearAlarm, ConfirmLoss, NoteService, RaiseAlarm
-from holdfast.model.events import FailureCause
+from holdfast.model.events import OF_ITS_ZONE, FailureCause
 from holdfast.model.messages import ErrorCleared, ErrorReport
 from holdfast.model.names import GroupName, IncidentId, ServiceName, VmName, VnfcName
 from holdfast.model.reasons import Reason
@@ -92,7 +92,7 @@ def _count(turn: Turn, name: VnfcName, cause: FailureCause) -> Reason | None:
     """Count the failure, where nobody else does, and tell whether the VM is now to be repaired."""
     vnf = turn.vnf(turn.group_of(name))
     vm = turn.vm_of(name)
-    if cause == "vm-gone" or (vm is not None and vnf.report):
+    if cause in OF_ITS_ZONE or (vm is not None and vnf.report):
         return None
     rule = vnf.vnfc_escalation
     if vm is None:

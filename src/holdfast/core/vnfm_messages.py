@@ -9,7 +9,7 @@ from holdfast.core.ledger import Reasons
 from holdfast.core.vnfm_draft import Draft
 from holdfast.core.vnfm_state import Need, Report, VmView
 from holdfast.model.actions import Refuse
-from holdfast.model.events import Received
+from holdfast.model.events import OF_ITS_ZONE, Received
 from holdfast.model.messages import (
     ErrorCleared,
     ErrorReport,
@@ -159,7 +159,7 @@ def _error_reported(draft: Draft, report: ErrorReport) -> None:
         # The HA manager has counted for itself, and points to the VM.
         draft.count_failure(report.vnfc)
         draft.point_to_vm(report.vnfc, is_certain=True)
-    elif is_first and report.cause != "vm-gone":
+    elif is_first and report.cause not in OF_ITS_ZONE:
         draft.count_failure(report.vnfc)
         draft.point_to_vm(report.vnfc)
     if report.isolate_vm or (report.repair_vm and report.cause == "vm-gone"):

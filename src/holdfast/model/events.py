@@ -14,6 +14,8 @@ from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, Party, Role, ServiceName, VmName, VnfcName, VnfName
 
 FailureCause = Literal["exited", "killed", "check", "role", "start", "lost", "vm-gone", "host"]
+OF_ITS_ZONE: tuple[FailureCause, ...] = ("vm-gone", "host")
+"""What is around the VNFC has failed, or cannot be heard: that counts against neither the VNFC nor its VM."""
 
 
 class Position(Struct, frozen=True, order=True):

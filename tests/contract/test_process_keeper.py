@@ -199,6 +199,36 @@ def test_a_start_that_is_broken_off_leaves_nothing_behind(place: Place) -> None:
     place.play(all_of_it)
 
 
+def test_a_capsule_whose_making_is_broken_off_is_not_left_behind(place: Place) -> None:
+    async def scenario(premises: Premises, outer: Keeper) -> None:
+        making = asyncio.ensure_future(outer.enclose("inner", place.folder / "inner"))
+        await asyncio.sleep(0)
+        making.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+        assert await run(outer, ["true"], place.around, 1.0) == 0, "by now it has been made"
+        while (left := await premises.reach(place.folder / "inner")) is not None:
+            assert await over_within(left.handle, LIMIT_S)
+            left.close()
+
+    with_capsule(place, scenario)
+
+
+def test_a_program_that_nobody_waits_for_any_more_is_ended(place: Place) -> None:
+    async def scenario(_premises: Premises, keeper: Keeper) -> None:
+        starting = asyncio.ensure_future(keeper.spawn(["sleep", "1000"], place.around))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert await run(keeper, ["true"], place.around, 1.0) == 0, "by now it has been started"
+        for child in await keeper.children():
+            assert await over_within(child.handle, LIMIT_S)
+            child.close()
+
+    with_capsule(place, scenario)
+
+
 @pytest.mark.namespaces
 def test_the_list_of_processes_names_a_capsule_by_its_own_settings(tmp_path: Path) -> None:
     async def scenario(_premises: Premises, outer: Keeper) -> None:

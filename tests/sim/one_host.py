@@ -10,6 +10,7 @@ from holdfast.lab.sim.loop import SimLoop, loop_of
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.programs import Programs, command, ocf_agent, runs
+from holdfast.lab.sim.registry import MODULE, registry_program
 from holdfast.lab.sim.sandbox import SimInit
 from holdfast.lab.sim.streams import Exchange, SimStreams
 from holdfast.lab.sim.timeline import Timeline
@@ -52,12 +53,16 @@ class Manager:
         place = world.folder.socket(agent_party(HOST))
         self._kept = KeptLink((place,), b"k" * 32, self.party, agent_party(HOST), self, streams)
 
+    def call_again(self) -> None:
+        self._kept.again()
+
     def link_opened(self, link: Link) -> None:
         link.send(Leads(0))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
         assert isinstance(message, Tell)
         self.heard.append(message.event)
+        self.world.heard(message.event)
         if isinstance(message.event, ActionDone | ActionFailed):
             self.outcomes[message.event.action] = message.event
         elif isinstance(message.event, AgentJoined):
@@ -66,12 +71,18 @@ class Manager:
     def link_closed(self, link: Link) -> None:
         self.joined = None
 
+    def send(self, make: Callable[[ActionId], AgentAction]) -> ActionId | None:
+        """Say that it is to be done; None when nobody hears it."""
+        self._number += 1
+        number = ActionId(f"{self.party}/{self._number}")
+        is_on_its_way = self.joined is not None and self._kept.send(Do(make(number)))
+        return number if is_on_its_way else None
+
     def instruct(self, make: Callable[[ActionId], AgentAction]) -> ActionDone | ActionFailed:
         """Have it done, and wait for the outcome."""
         self.world.until(lambda: self.joined is not None)
-        self._number += 1
-        number = ActionId(f"{self.party}/{self._number}")
-        assert self._kept.send(Do(make(number)))
+        number = self.send(make)
+        assert number is not None
         self.world.until(lambda: number in self.outcomes)
         return self.outcomes[number]
 
@@ -101,13 +112,16 @@ class OneHost:
         self.host = SimHost(self.timeline, HOST)
         self.host.switch_on()
         self.announced: list[str] = []
+        self.heard: Callable[[Event], None] = lambda event: None
+        """Told of all that a manager is told, at that instant."""
+        self.agent_party = agent_party(HOST)
         self.host.network.announced = lambda address, _mac: self.announced.append(address)
         self.agent = SimAgent(
             self.host,
             layout,
             self.folder,
             self.exchange,
-            self.programs(),
+            Programs({**PROGRAMS, MODULE: registry_program(self.exchange)}),
             lambda name, context: self.wrong.append((name, context)),
         )
         outside = SimHost(self.timeline, "managers")
@@ -115,9 +129,6 @@ class OneHost:
         self.manager_loop: SimLoop = loop_of(outside.spawn("managers"), lambda *said: self.wrong.append(said))
         self.agent.start()
         self.ha, self.vim = Manager(self, HA), Manager(self, VIM)
-
-    def programs(self) -> Programs:
-        return Programs(PROGRAMS)
 
     def until(self, holds: Callable[[], bool]) -> None:
         self.timeline.run(self.timeline.now_ns + LIMIT_NS, lambda: holds() or bool(self.wrong))
@@ -127,6 +138,13 @@ class OneHost:
     def wait(self, ms: int) -> None:
         self.timeline.run(self.timeline.now_ns + ms * MS, lambda: bool(self.wrong))
         assert not self.wrong, self.wrong
+
+    def lose_power(self) -> None:
+        """And have it back; the managers, which are elsewhere, notice it at once."""
+        self.host.switch_off()
+        for manager in (self.ha, self.vim):
+            self.manager_loop.call_soon(manager.call_again)
+        self.host.switch_on()
 
     def restart_agent(self) -> None:
         self.agent.kill()

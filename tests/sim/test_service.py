@@ -8,8 +8,7 @@ import pytest
 from holdfast.lab.probe_words import registry_answer, registry_get
 from holdfast.lab.sim.client import Client, Neighbour, Request
 from holdfast.lab.sim.net import OUTSIDE, Net
-from holdfast.lab.sim.programs import Programs
-from holdfast.lab.sim.registry import MODULE, registry_program
+from holdfast.lab.sim.registry import MODULE
 from holdfast.lab.sim.window import SimWindow
 from holdfast.model.actions import Activate, IsolateVnfc, StartVm, StartVnfc
 from holdfast.model.events import VnfcFailed
@@ -32,9 +31,6 @@ class Served(OneHost):
         self.answers = 0
         if layout.vms:
             self.vim.done(lambda number: StartVm(number, VM, 1))
-
-    def programs(self) -> Programs:
-        return Programs({MODULE: registry_program(self.exchange)})
 
     # --- contract of Segment
 

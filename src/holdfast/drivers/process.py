@@ -8,7 +8,7 @@ forked away and whatever signals it ignores (see guest/init).
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ ASK_LIMIT_S = 1.0
 STATUS_LIMIT_S = 0.005
 """How long the word on how a process ended may lag behind the news that it has."""
 STATUSES_KEPT = 64
+
+Unwanted = Callable[[Json, Sequence[int]], None]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self._number = 0
         self._answers: dict[int, asyncio.Future[tuple[Json, list[int]]]] = {}
+        self._unwanted: dict[int, Unwanted] = {}
+        """What to do with the answers that nobody waits for any more, by request."""
         self._statuses: dict[int, int] = {}
         self._awaited: dict[int, asyncio.Future[int | None]] = {}
         self._open = True
@@ -139,11 +143,14 @@ class Keeper:
             self._note_end(message["ended"], message["status"])
             return
         answer = self._answers.pop(message["id"], None)
-        if answer is None or answer.done():
-            for handle in handles:
-                os.close(handle)
-        else:
+        unwanted = self._unwanted.pop(message["id"], None)
+        if answer is not None and not answer.done():
             answer.set_result((message, handles))
+            return
+        if unwanted is not None and "error" not in message:
+            unwanted(message, handles)
+        for handle in handles:
+            os.close(handle)
 
     def _note_end(self, pid: int, status: int) -> None:
         awaited = self._awaited.pop(pid, None)
@@ -161,13 +168,19 @@ class Keeper:
             if not answer.done():
                 answer.set_exception(WorldError(f"{self.name} is gone"))
         self._answers.clear()
+        self._unwanted.clear()
         for awaited in self._awaited.values():
             if not awaited.done():
                 awaited.set_result(None)
         self._awaited.clear()
 
-    async def ask(self, request: Json, limit_s: float = ASK_LIMIT_S) -> tuple[Json, list[int]]:
-        """One request and its answer, with the handles that came along."""
+    async def ask(
+        self, request: Json, limit_s: float = ASK_LIMIT_S, unwanted: Unwanted | None = None
+    ) -> tuple[Json, list[int]]:
+        """One request and its answer, with the handles that came along.
+
+        What is asked for is done, once it has been sent: what comes of it when nobody waits any more is `unwanted`.
+        """
         self._number += 1
         number = self._number
         answer: asyncio.Future[tuple[Json, list[int]]] = self._loop.create_future()
@@ -181,7 +194,8 @@ class Keeper:
         except OSError as error:
             raise WorldError(f"{self.name} is gone") from error
         finally:
-            self._answers.pop(number, None)
+            if self._answers.pop(number, None) is not None and unwanted is not None and self._is_connected:
+                self._unwanted[number] = unwanted
         if "error" in message:
             for handle in handles:
                 os.close(handle)
@@ -198,7 +212,8 @@ class Keeper:
                 "cwd": str(around.cwd),
                 "log": str(around.log),
                 "tag": tag,
-            }
+            },
+            unwanted=lambda late, _handles: self.kill_group(late["pid"]),
         )
         return Child(reply["pid"], Pidfd(handles[0]), tag)
 
@@ -251,12 +266,18 @@ class Keeper:
         """Make a capsule within this sandbox and connect to it."""
         folder.mkdir(parents=True, exist_ok=True)
         settings = {"name": name, "folder": str(folder), "first_pid": first_pid}
-        _reply, handles = await self.ask({"op": "enclose", "settings": settings})
-        for handle in handles:
-            os.close(handle)
-        capsule = await Keeper.reach(folder)
-        if capsule is None:
-            raise WorldError(f"{name} was ended while it was being started")
+        request = {"op": "enclose", "settings": settings}
+        _reply, handles = await self.ask(request, unwanted=lambda _late, handles: _kill_all(handles))
+        try:
+            capsule = await Keeper.reach(folder)
+            if capsule is None:
+                raise WorldError(f"{name} was ended while it was being started")
+        except BaseException:
+            _kill_all(handles)
+            raise
+        finally:
+            for handle in handles:
+                os.close(handle)
         return capsule
 
     def close(self) -> None:
@@ -267,6 +288,11 @@ class Keeper:
         self._disconnected()
         self._sock.close()
         self.handle.close()
+
+
+def _kill_all(handles: Sequence[int]) -> None:
+    for handle in handles:
+        sandbox.kill(handle)
 
 
 def _children(reply: Json, handles: list[int]) -> tuple[Child, ...]:

@@ -204,3 +204,20 @@ class Capsule:
             return None
         capsule.watch(roots)
         return capsule, notes, noted == [WHOLE] or len(roots) == len(noted)
+
+
+async def end_left(folder: Path, here: Premises, limit_s: float) -> bool:
+    """End what a start that was broken off may have left in the folder. True when it is confirmed that nothing is."""
+    try:
+        left = await here.reach(folder)
+    except WorldError:
+        await here.end_unreachable(folder, limit_s)
+        return await here.reach(folder) is None
+    if left is None:
+        return True
+    for child in left.take_found():
+        child.close()
+    try:
+        return await premises.end(left, limit_s)
+    finally:
+        left.close()

@@ -26,7 +26,7 @@ from holdfast.model.events import (
 )
 from holdfast.model.layout import Check, Layout, Operation, Service, Vnfc
 from holdfast.model.names import Role, ServiceName, VnfcName
-from holdfast.runtime.agent_capsule import Capsule
+from holdfast.runtime.agent_capsule import Capsule, end_left
 from holdfast.runtime.agent_components import Session
 from holdfast.runtime.agent_network import HostNetwork, Mark
 from holdfast.runtime.agent_setting import Setting
@@ -188,12 +188,12 @@ class VnfcOnHost:
         return await Capsule.make(self.component, self.setting, self.run, self._vm, self._premises, self._root_ended)
 
     async def _until_ready(self) -> None:
-        target = self._target()
-        asking = [checks.until_well(check, target, self._still_wrong) for check in self.component.checks]
         if self.component.speaks:
             self._troubles["component protocol"] = "said no hello"
             await self._connected.wait()
             del self._troubles["component protocol"]
+        target = self._target()
+        asking = (checks.until_well(check, target, self._still_wrong) for check in self.component.checks)
         await asyncio.gather(*asking)
 
     def _still_wrong(self, check: Check, trouble: str) -> None:
@@ -364,7 +364,11 @@ class VnfcOnHost:
         was_there = self._capsule is not None
         if was_there and clean_up and not self.vm_is_gone:
             troubles += await self._clean_up()
-        if self._capsule is not None and not await self._capsule.end(self.component.cleanup_limit_s):
+        if self._capsule is None:
+            ended = await end_left(self.setting.folder, self._premises, self.component.cleanup_limit_s)
+        else:
+            ended = await self._capsule.end(self.component.cleanup_limit_s)
+        if not ended:
             raise WorldError(f"not gone within {self.component.cleanup_limit_s:g} s of SIGKILL")
         self._forget()
         if self._vm is not None:

@@ -118,13 +118,21 @@ class SimKeeper:
 
     # --- asking
 
-    async def _ask(self, operation: Callable[[], tuple[Answer, int]], limit_s: float = ASK_LIMIT_S) -> Answer:
-        """Have it done by the first process; it answers what it is, and how many nanoseconds it took."""
+    async def _ask(
+        self,
+        operation: Callable[[], tuple[Answer, int]],
+        limit_s: float = ASK_LIMIT_S,
+        unwanted: Callable[[Answer], None] | None = None,
+    ) -> Answer:
+        """Have it done by the first process; it answers what it is, and how many nanoseconds it took.
+
+        What comes when nobody waits for it any more is `unwanted`.
+        """
         if not self._is_connected or self.handle.is_gone:
             raise WorldError(f"{self.name} is gone")
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._answers[answer] = None
-        self._init.put(lambda: self._carry_out(operation, answer))
+        self._init.put(lambda: self._carry_out(operation, answer, unwanted))
         try:
             async with asyncio.timeout(limit_s):
                 return await answer
@@ -133,7 +141,18 @@ class SimKeeper:
         finally:
             self._answers.pop(answer, None)
 
-    def _carry_out(self, operation: Callable[[], tuple[Answer, int]], answer: "asyncio.Future[Answer]") -> None:
+    def _carry_out(
+        self,
+        operation: Callable[[], tuple[Answer, int]],
+        answer: "asyncio.Future[Answer]",
+        unwanted: Callable[[Answer], None] | None,
+    ) -> None:
+        def answered() -> None:
+            if not answer.done():
+                answer.set_result(result)
+            elif unwanted is not None and self._is_connected:
+                unwanted(result)
+
         timeline = self._init.host.timeline
         try:
             result, takes_ns = operation()
@@ -141,7 +160,7 @@ class SimKeeper:
             refusal = error  # the name is taken away behind the block
             timeline.after(LOCAL_NS, lambda: self._loop.call_soon(refuse, answer, refusal))
             return
-        timeline.after(takes_ns + LOCAL_NS, lambda: self._loop.call_soon(settle, answer, result))
+        timeline.after(takes_ns + LOCAL_NS, lambda: self._loop.call_soon(answered))
 
     def _disconnected(self) -> None:
         """The first process is gone, or we have let go of it."""
@@ -165,7 +184,10 @@ class SimKeeper:
         def spawn() -> tuple[Child, int]:
             return self._init.spawn(argv, around.env, around.cwd, around.log, tag, self._ended)
 
-        return self._seen(await self._ask(spawn))
+        def end(child: Child) -> None:
+            self._init.kill_group(child.pid)
+
+        return self._seen(await self._ask(spawn, unwanted=end))
 
     def _seen(self, child: Child) -> SimChild:
         return SimChild(SimHandle(self._loop, self._init, child.process), child.pid, child.tag)
@@ -236,10 +258,14 @@ class SimKeeper:
             takes_ns = outer.host.troubles.slowness * outer.host.timeline.chance.randint(*ENCLOSE_NS)
             return SimInit(outer.host, name, folder, outer.programs, first_pid, outer), takes_ns
 
-        inner = await self._ask(enclose)
-        if not inner.process.is_alive:
-            raise WorldError(f"{name} was ended while it was being started")
-        return await SimKeeper.reach(self._loop, inner)
+        inner = await self._ask(enclose, unwanted=SimInit.kill)
+        try:
+            if not inner.process.is_alive:
+                raise WorldError(f"{name} was ended while it was being started")
+            return await SimKeeper.reach(self._loop, inner)
+        except BaseException:
+            inner.kill()
+            raise
 
     def close(self) -> None:
         for process, watch in self._watches:

@@ -196,6 +196,9 @@ class SimInit:
             self.kill_child(process)
 
     def _over(self) -> None:
+        self.is_dying = True
+        for process in self.members():  # None, unless it was ended in another way than by a signal.
+            process.end(silently=True)
         sandboxes = self.host.sandboxes
         if sandboxes.get(str(self.folder)) is self:
             del sandboxes[str(self.folder)]

@@ -35,8 +35,9 @@ class SimMember:
         self.process: Process | None = None
 
     def start(self) -> None:
-        self.process, loop, streams = self._cluster.spawn(self.name, f"etcd@{self.name}")
-        self._cluster.etcd.start(self.name, loop, streams)
+        cluster = self._cluster
+        self.process = cluster.hosts[self.name].spawn(f"etcd@{self.name}")
+        cluster.etcd.start(self.name, self.process, cluster.exchange, self.name)
 
     def kill(self) -> None:
         if self.process is not None:

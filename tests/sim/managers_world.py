@@ -150,8 +150,8 @@ class World:
         return process, loop, SimStreams(self.exchange, process, loop, host)
 
     def start_etcd(self, host: str) -> None:
-        self.members[host], loop, streams = self.spawn(host, f"etcd@{host}")
-        self.etcd.start(host, loop, streams)
+        process = self.members[host] = self.hosts[host].spawn(f"etcd@{host}")
+        self.etcd.start(host, process, self.exchange, host)
 
     def start_manager(self, host: str) -> None:
         process, loop, streams = self.spawn(host, f"manager@{host}")

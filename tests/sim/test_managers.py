@@ -120,8 +120,8 @@ def test_a_restored_store_gives_no_number_twice(world: World) -> None:
     assert world.reign().campaign.standing.term == 3
     lose(world, "a", 2)
     world.until(lambda: confirmed(world) == {1, 2})
-    first, second = world.agents["a"].toy.performed
-    assert first.id != second.id
+    performed = world.agents["a"].toy.performed
+    assert len({action.id for action in performed}) == len(performed) >= 2
 
 
 @pytest.mark.parametrize("seed", range(100, 112))

@@ -16,9 +16,10 @@ from holdfast.lab.sim.etcd_group import OWN, Group, Timing
 from holdfast.lab.sim.etcd_keys import Keys
 from holdfast.lab.sim.etcd_member import Member
 from holdfast.lab.sim.etcd_server import Server
-from holdfast.lab.sim.loop import SimLoop
 from holdfast.lab.sim.net import Net
-from holdfast.lab.sim.streams import SimStreams
+from holdfast.lab.sim.plain import PlainLoop
+from holdfast.lab.sim.process import Process
+from holdfast.lab.sim.streams import Exchange, SimStreams
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.model.limits import ETCD_LIMIT_S
 from holdfast.runtime.sockets import Endpoint as Place
@@ -53,13 +54,15 @@ class Etcd:
     def _grouped(self, keys: Keys) -> Group:
         return Group(self._timeline, self._net, self.disks, self._timing, keys)
 
-    def start(self, name: str, loop: SimLoop, streams: SimStreams) -> Member:
-        """Let the process of this loop be that member; it ends with the process."""
+    def start(self, name: str, process: Process, exchange: Exchange, host: str) -> Member:
+        """Let this process of that host be the member; it ends with the process."""
         if name in self.group.running:
             raise Bug(f"etcd member {name} runs already")
-        member = Member(self.group, name, streams.host, loop)
+        loop = PlainLoop(process)
+        member = Member(self.group, name, host, loop)
         endpoint = self.endpoints[name]
-        streams.patient().listen_now(Place(endpoint.host, endpoint.port), lambda: Server(member))
+        streams = SimStreams(exchange, process, loop, host).patient()
+        streams.listen_now(Place(endpoint.host, endpoint.port), lambda: Server(member))
         member.start()
         return member
 

@@ -6,7 +6,6 @@ Always: answers nothing that could be undone. A write that nobody answered may h
 see everything that was answered before they were asked. Without a leader requests wait.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,7 +13,7 @@ from holdfast.lab.sim.etcd_disk import Disk, Entry
 from holdfast.lab.sim.etcd_group import Group
 from holdfast.lab.sim.etcd_keys import is_in
 from holdfast.lab.sim.etcd_lead import Lead
-from holdfast.lab.sim.loop import SimLoop
+from holdfast.lab.sim.plain import Later, PlainLoop
 from holdfast.store.etcd_words import Found, Header, Range, Status, Txn, TxnDone, Watched, WatchFailed, WatchLine
 
 VERSION = "3.4.23"
@@ -49,7 +48,7 @@ class Watch:
 
 
 class Member:
-    def __init__(self, group: Group, name: str, host: str, loop: SimLoop) -> None:
+    def __init__(self, group: Group, name: str, host: str, loop: PlainLoop) -> None:
         self.group = group
         self.name = name
         self.disk: Disk = group.disks[name]
@@ -63,7 +62,7 @@ class Member:
         self._lost_at: float | None = self._heard_at
         """Since when there is no leader; None while there is one."""
         self._doubts_after = self._between(group.timing.start)
-        self._look_again: asyncio.TimerHandle | None = None
+        self._look_again: Later | None = None
         self._same = 0
         """So much of our log is as that of the leader of this term."""
         self._agreed = 0

@@ -94,9 +94,8 @@ class Node:
         """The member of the store; nobody starts it again by itself."""
         if self.name not in self.site.etcd.endpoints or (self.store is not None and self.store.is_alive):
             return
-        process = self.store = self.host.spawn(f"etcd-{self.name}")
-        loop = self._loop(process)
-        self.site.etcd.start(self.name, loop, SimStreams(self.site.exchange, process, loop, self.name))
+        self.store = self.host.spawn(f"etcd-{self.name}")
+        self.site.etcd.start(self.name, self.store, self.site.exchange, self.name)
 
     def start_agent(self) -> None:
         self.agent.start()

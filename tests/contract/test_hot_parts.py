@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from holdfast.core.suspicion_words import Beat, OwnOnTime, View, patience
 from holdfast.errors import UserError, WorldError
 from holdfast.model.names import HostName
-from holdfast.runtime import hot_beat, hot_tune
+from holdfast.runtime import hot_beat, hot_rights, hot_tune
 from holdfast.runtime.hot_clock import Alarm, now_ns
 from holdfast.runtime.hot_lateness import LatenessCounter
 from holdfast.runtime.hot_link import HotLink, connected
@@ -213,6 +213,32 @@ def test_rights_that_are_refused_are_told_and_the_rest_goes_on() -> None:
     assert [lack["what"] for lack in rights["lacks"]] == ["memory is not locked", "no SCHED_FIFO 50"]
     assert all(lack["reply"] and lack["hint"] for lack in rights["lacks"])
     assert rights["got"] == ["timers are not rounded"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a higher priority takes root")
+def test_an_agent_precedes_others_and_what_it_starts_does_not() -> None:
+    program = (
+        "import os, subprocess\n"
+        "from holdfast.runtime import hot_rights\n"
+        "assert hot_rights.precede() is None\n"
+        "print(os.getpriority(os.PRIO_PROCESS, 0), subprocess.check_output(['nice'], text=True).strip())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S, start_new_session=True
+    )
+    assert (done.stdout.strip(), done.stderr) == (f"{hot_rights.AGENT_NICE} 0", "")
+
+
+def test_an_agent_that_may_not_precede_others_says_so() -> None:
+    program = (
+        "import os\n"
+        "from holdfast.runtime import hot_rights\n"
+        "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)\n"
+        "lack = hot_rights.precede()\n"
+        "print(lack.what, lack.reply, lack.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=LIMIT_S)
+    assert done.stdout == "no nice value of -15 Permission denied CAP_SYS_NICE\n"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="pings need root")

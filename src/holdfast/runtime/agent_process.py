@@ -47,6 +47,7 @@ from holdfast.model.layout import Layout, in_charge
 from holdfast.model.limits import NEWS_KEPT, OUTCOMES_KEPT
 from holdfast.model.names import LAB, OPERATOR, VIM, ActionId, HostName, Party, agent_party
 from holdfast.model.records import Begun, Ended, Marked
+from holdfast.runtime import hot_rights
 from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import layout_print, load_key, load_layout, parties_of, places_of_agent
@@ -378,6 +379,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from holdfast.runtime.agent import Agent
 
         with only_one(folder, host):
+            lack = hot_rights.precede()
+            if lack is not None:
+                sys.stderr.write(f"agent of {host}: {lack.what}: {lack.reply} ({lack.hint})\n")
             asyncio.run(run(layout, folder, host, lambda emit, mark: Agent(layout, host, folder, emit, mark)))
     except HoldfastError as error:
         sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))

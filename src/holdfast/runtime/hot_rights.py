@@ -7,12 +7,15 @@ little later at times, which it measures and publishes). With reset-on-fork, so 
 import ctypes
 import gc
 import os
+from pathlib import Path
 
 from msgspec import Struct
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _PR_SET_TIMERSLACK = 29
 _libc = ctypes.CDLL(None, use_errno=True)
+_AUTOGROUP = Path("/proc/self/autogroup")
+AGENT_NICE = -15
 
 
 class Lack(Struct, frozen=True):
@@ -59,6 +62,23 @@ def claim(priority: int) -> Rights:
     else:
         lacks.append(Lack("timers may be rounded by 50 us", _reply(), "nothing to be done"))
     return Rights(tuple(got), tuple(lacks))
+
+
+def precede(nice: int = AGENT_NICE) -> Lack | None:
+    """Run before ordinary processes; whatever this process starts does not. For an agent, which has an event loop.
+
+    On a host whose processors are all taken an agent of ordinary priority waits for its turn several times in a
+    take-over: to see the end of a process, to let the claim go, to give the role, to open the gate.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        # Where sessions are grouped, a nice value counts only within one: this one's, unless it is a person's.
+        if _AUTOGROUP.exists() and os.getsid(0) == os.getpid():
+            _AUTOGROUP.write_text(str(nice))
+    except OSError as error:
+        return Lack(f"no nice value of {nice}", error.strerror or str(error), "CAP_SYS_NICE")
+    return None
 
 
 def settle_memory() -> None:

@@ -40,6 +40,10 @@ class Life:
     def __init__(self) -> None:
         self.provides: tuple[ServiceName, ...] = ()
         self.lost: list[str] = []
+        self.claimed: list[ServiceName] = []
+
+    def is_claimed_for(self, service: ServiceName) -> None:
+        self.claimed.append(service)
 
     def lose(self, why: str) -> None:
         self.lost.append(why)

@@ -14,7 +14,7 @@ from holdfast.drivers import ports
 from holdfast.drivers.addresses import ANNOUNCE_AGAIN_AFTER_S
 from holdfast.errors import WorldError
 from holdfast.model.layout import Layout, Service, Vnfc
-from holdfast.model.names import HostName, VmName
+from holdfast.model.names import HostName, ServiceName, VmName, VnfcName
 from holdfast.runtime.exclusivity import Exclusivity
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.premises import Bridge, Gate, Handle, Premises, Zone
@@ -47,6 +47,8 @@ class HostNetwork:
         self._layout = layout
         self._premises = premises
         self.exclusive = exclusive
+        self._claimants: dict[ServiceName, VnfcName] = {}
+        """For which VNFC this host claims a service."""
         self._host = layout.hosts[host]
         self._made_bridge = folder.made_bridge(host)
         self._mark = mark
@@ -178,17 +180,24 @@ class HostNetwork:
         _bridge, gate = self._opened()
         return bare(service.address) in gate.opened(self.port(vm))
 
+    def is_claimed_for(self, vnfc: Vnfc, service: ServiceName) -> None:
+        """The host's claim of the service is this VNFC's: others on this host do not give it up."""
+        self._claimants[service] = vnfc.name
+
     def take(self, vnfc: Vnfc, service: Service) -> None:
         """Shut the gate, then withdraw the address; both confirmed. Absent already is fine.
 
-        Then the claim is given up: the window has a confirmation of its own before anybody is told.
+        Then the claim is given up: the window has a confirmation of its own before anybody is told. A claim that is
+        there for another VNFC of this host stays: that a spare is started beside the active one ends nothing.
         """
         try:
-            self._withdraw(vnfc, service)
+            self.withdraw(vnfc, service)
         finally:
-            self.exclusive.give_up(service.name)
+            if self._claimants.get(service.name, vnfc.name) == vnfc.name:
+                self._claimants.pop(service.name, None)
+                self.exclusive.give_up(service.name)
 
-    def _withdraw(self, vnfc: Vnfc, service: Service) -> None:
+    def withdraw(self, vnfc: Vnfc, service: Service) -> None:
         if not service.address:
             return
         if vnfc.vm is not None:

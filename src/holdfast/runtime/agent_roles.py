@@ -31,6 +31,7 @@ async def serve(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[V
     """Make it active for the service, and confirm that it is."""
     claims = service.assigned_by == "component"
     # First: a majority knows that it is ours, and nobody else answers, before the component hears of its role.
+    life.network.is_claimed_for(life.vnfc, service.name)
     await life.while_it_lives(life.network.exclusive.claim(service, epoch))
     try:
         if claims:

@@ -105,6 +105,7 @@ class StandingTakeOver:
             self._mark("nothing-to-take-over", service, f"epoch {epoch} is in no order that is known")
             self._exclusive.give_up(service)
             return
+        self._lives[chosen.vnfc].is_claimed_for(service)
         number = ActionId(f"{Party('standing')}/{service}/{epoch}")
         action = Activate(number, chosen.vnfc, chosen.run, service, epoch, chosen.in_sync)
         outcome = await self._perform(action)

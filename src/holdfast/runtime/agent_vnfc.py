@@ -379,17 +379,22 @@ class VnfcOnHost:
             raise WorldError("; ".join(troubles))
         return "confirmed" if was_there else "nothing of it ran"
 
+    def is_claimed_for(self, service: ServiceName) -> None:
+        """The host has claimed the service, and this one is to provide it."""
+        self.network.is_claimed_for(self.vnfc, service)
+
     def lose(self, why: str) -> None:
         """Its claim is over: nobody reaches it from here on, and it counts as failed."""
         troubles = self._cut_off()
         self._failed(self.run, "lost", "; ".join([why, *troubles]))
 
-    def _cut_off(self) -> list[str]:
+    def _cut_off(self, take: Callable[[Vnfc, Service], None] | None = None) -> list[str]:
         """From here on nobody reaches it, whatever it still does."""
+        take = take if take is not None else self.network.take
         troubles = []
         for service in self.services:
             try:
-                self.network.take(self.vnfc, service)
+                take(self.vnfc, service)
             except HoldfastError as error:
                 troubles.append(error.message)
         self.provides = ()
@@ -438,13 +443,16 @@ class VnfcOnHost:
         """Take over a run that an earlier agent started; where none is left, its addresses are taken away."""
         adopted = await Capsule.adopt(self.component, self.setting, self._premises, self._root_ended)
         if adopted is None:
-            self._cut_off()
+            # Its claim may be another one's by now: what is left over is given up when all are known.
+            self._cut_off(self.network.withdraw)
             return
         capsule, notes, lives = adopted
         self._begin(int(notes["run"]), int(notes["epoch"]))
         self._capsule = capsule
         capsule.surround(self.setting)
         self.role, self.provides = notes["role"], tuple(notes["provides"])
+        for service in self.provides:
+            self.network.is_claimed_for(self.vnfc, service)
         self._mark("vnfc-adopted", self.vnfc.name, f"run {self.run}")
         if lives:
             self.condition = "ready"

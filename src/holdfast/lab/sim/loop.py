@@ -17,6 +17,9 @@ from typing import Any
 from holdfast.lab.sim.process import Process
 
 NS = 1_000_000_000
+READING_NS = 50
+READINGS_NS_MAX = 6_000
+"""Below what a message within the machine takes."""
 ROUNDS_MAX = 1000
 """Callbacks that follow from each other without end are cut off here, and go on a little later."""
 UNWINDINGS_MAX = 8
@@ -38,6 +41,8 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[int, int, asyncio.TimerHandle]] = []
         self._turns = 0
         self._wakes_at: int | None = None
+        self._readings = 0
+        """Of the clock, since it was woken."""
         self._tasks: dict[asyncio.Task[Any], None] = {}
         """In the order in which they began."""
         self._is_running = False
@@ -46,7 +51,9 @@ class SimLoop(asyncio.AbstractEventLoop):
     # --- time
 
     def time(self) -> float:
-        return self.process.clock.now_ns() / NS
+        """A little later with each reading, so that what a process does in one go has an order in its journals."""
+        self._readings += 1
+        return (self.process.clock.now_ns() + min(self._readings * READING_NS, READINGS_NS_MAX)) / NS
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -98,6 +105,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     # --- running
 
     def _run(self) -> None:
+        self._readings = 0
         now_ns = self.process.clock.now_ns()
         timers, ready = self._timers, self._ready
         while timers and timers[0][0] <= now_ns:

@@ -7,10 +7,12 @@ with a function whose docstring says what it does.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from holdfast.core import ha_manager, vim, vnfm
+from holdfast.core.terms import under_term
 from holdfast.model.actions import Action, AgentAction, Decision, PowerAction, Send
 from holdfast.model.events import (
     ActionDone,
@@ -54,6 +56,10 @@ class HaCore:
     def outstanding(self) -> tuple[Action, ...]:
         return ha_manager.outstanding(self.state)
 
+    def restore(self, state: Any, term: int) -> None:
+        assert isinstance(state, ha_manager.State)
+        self.state = under_term(self.layout, state, term)
+
     def save_and_load(self) -> None:
         self.state = msgspec.json.decode(msgspec.json.encode(self.state), type=ha_manager.State)
 
@@ -73,6 +79,10 @@ class VnfmCore:
     def outstanding(self) -> tuple[Action, ...]:
         return vnfm.outstanding(self.state)
 
+    def restore(self, state: Any, term: int) -> None:
+        assert isinstance(state, vnfm.State)
+        self.state = under_term(self.layout, state, term)
+
     def save_and_load(self) -> None:
         self.state = msgspec.json.decode(msgspec.json.encode(self.state), type=vnfm.State)
 
@@ -91,6 +101,10 @@ class VimCore:
 
     def outstanding(self) -> tuple[Action, ...]:
         return vim.outstanding(self.state)
+
+    def restore(self, state: Any, term: int) -> None:
+        assert isinstance(state, vim.State)
+        self.state = under_term(self.layout, state, term)
 
     def save_and_load(self) -> None:
         self.state = msgspec.json.decode(msgspec.json.encode(self.state), type=vim.State)
@@ -168,6 +182,12 @@ class Stage:
         for action in core.outstanding():
             self.let_out(party, action)
 
+    def restore(self, snapshot: dict[Party, Any], term: int) -> None:
+        """The managers start with the state of then, and agents know better."""
+        for party, core in self.cores.items():
+            core.restore(snapshot[party], term)
+            self.restart(party)
+
     def tick(self, seconds: float) -> None:
         end = self.now + seconds
         for _ in range(EVENTS_MAX):
@@ -187,6 +207,7 @@ class Story:
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
+        self._snapshot: dict[Party, Any] = {}
         self.commands = 0
 
     @property
@@ -284,6 +305,16 @@ class Story:
     def restart(self, words: list[str]) -> list[str]:
         """`restart PARTY`: the manager's process is killed and started again."""
         self.stage.restart(Party(words[0]))
+        return []
+
+    def take_snapshot(self, words: list[str]) -> list[str]:
+        """`snapshot`: of the store that the managers share."""
+        self._snapshot = {party: core.state for party, core in self.stage.cores.items()}
+        return []
+
+    def restore(self, words: list[str]) -> list[str]:
+        """`restore TERM`: the store is as it was at the snapshot; the managers lead anew, under this term."""
+        self.stage.restore(self._snapshot, int(words[0]))
         return []
 
     def agent(self, words: list[str]) -> list[str]:
@@ -400,6 +431,8 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "hold": Story.hold,
     "release": Story.release,
     "restart": Story.restart,
+    "snapshot": Story.take_snapshot,
+    "restore": Story.restore,
     "agent": Story.agent,
     "write": Story.write,
     "standby-lost": Story.standby_lost,

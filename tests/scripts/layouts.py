@@ -258,6 +258,11 @@ def registry_granted() -> Layout:
     return granted(registry())
 
 
+def dns_granted() -> Layout:
+    """As dns-reported, on hosts that hold grants."""
+    return granted(dns_reported())
+
+
 def external_granted() -> Layout:
     """As external, on hosts that hold grants and can be switched off."""
     return granted(with_vnf(machines(TWO, fenced=True), "billing", ("vm1", "vm2"), reserve="spare", state="external"))
@@ -314,6 +319,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "dns": dns,
     "dns-reported": dns_reported,
     "dns-late": dns_late,
+    "dns-granted": dns_granted,
     "shared-spare": shared_spare,
     "external": external,
     "external-granted": external_granted,

@@ -335,7 +335,16 @@ class World:
 
     def facts(self, host: HostName) -> AgentJoined:
         vnfcs = tuple(
-            VnfcFact(name, one.run, one.condition, one.role, one.epoch, one.services, one.disk)
+            VnfcFact(
+                name,
+                one.run,
+                one.condition,
+                one.role,
+                one.epoch,
+                one.services,
+                one.disk,
+                in_sync=self.told_in_sync(one),
+            )
             for name, one in self.vnfcs.items()
             if self.layout.vnfcs[name].host == host
         )
@@ -345,6 +354,9 @@ class World:
             if self.layout.vms[name].host == host
         )
         return AgentJoined(host, vnfcs, vms, self.lives[host], self.voters[host])
+
+    def told_in_sync(self, active: SimulatedVnfc) -> tuple[VnfcName, ...] | None:
+        return tuple(sorted(active.waits_for)) if active.role == "active" else None
 
     def managers(self) -> tuple[Party, ...]:
         return (HA, *vnfms_of(self.layout), VIM)

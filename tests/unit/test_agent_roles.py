@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.actions import Activate, ConfirmLoss, IsolateVnfc, Quiesce, StandBy
-from holdfast.model.events import ActionFailed, Position, StandbyLost, VnfcFailed
+from holdfast.model.events import ActionFailed, Position, StandbyLost, StandbySynced, VnfcFailed
 from holdfast.model.layout import Operation, Service
 from holdfast.model.names import VnfcName
 from tests.unit.agent_host import (
@@ -155,6 +155,23 @@ def test_what_the_active_says_of_its_standbys_is_passed_on(tmp_path: Path) -> No
         assert "heard @2 recorded standby=fun-2" in host.log()
 
     on_host(layout_of(component(**speaking(after=loses))), tmp_path, scenario)
+
+
+def test_the_facts_say_for_whom_each_update_of_the_active_waits(tmp_path: Path) -> None:
+    comes_back = "'recorded' in line and sock.sendall(b'synced standby=late epoch=6\\nsynced standby=fun-3 epoch=7\\n')"
+
+    async def scenario(host: HostUnderTest) -> None:
+        await host.started()
+        assert host.agent.facts().vnfcs[0].in_sync is None
+        await host.done(activation(host))
+        assert host.agent.facts().vnfcs[0].in_sync == (OTHER,)
+        await host.done(ConfirmLoss(host.id(), VNFC, 1, OTHER))
+        assert (await host.event(StandbySynced)).standby == "fun-3"
+        assert host.agent.facts().vnfcs[0].in_sync == ("fun-3",)
+        await host.done(Quiesce(host.id(), VNFC, 1, SERVICE, 7))
+        assert host.agent.facts().vnfcs[0].in_sync is None
+
+    on_host(layout_of(component(**speaking(after=comes_back))), tmp_path, scenario)
 
 
 @pytest.mark.parametrize(

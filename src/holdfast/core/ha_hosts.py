@@ -96,6 +96,7 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
         epoch=event.epoch,
         in_sync=event.in_sync,
         move=None,
+        behind=False,
     )
     turn.put_service(event.service, taken)
     sealed(turn, event.service, event.epoch)

@@ -5,6 +5,7 @@ failure. Always holds: news about an earlier run, boot or epoch changes nothing;
 counts once. Nothing is started, isolated or promoted here.
 """
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from holdfast.core.ha_epochs import recorded
 from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, hosts_are, service_taken
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
+from holdfast.core.ha_memory import correct_in_sync, taken_for_what_it_is, took_over
 from holdfast.core.ha_standing import order_known, sealed
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
@@ -60,7 +62,7 @@ from holdfast.model.events import (
 )
 from holdfast.model.limits import FIRST_CHOICE_WAIT_S
 from holdfast.model.messages import HostIsOff, HostsAre, Message
-from holdfast.model.names import GroupName, VnfcName, VnfName
+from holdfast.model.names import GroupName, VmName, VnfcName, VnfName
 from holdfast.model.reasons import Reason
 
 
@@ -308,20 +310,23 @@ def _agent_joined(turn: Turn, event: AgentJoined) -> None:
             turn.touch(group)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
     here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]
+    boots = {fact.vm: fact.boot for fact in event.vms if fact.condition == "up"}
     for name in here:
         turn.touch(turn.group_of(name))
-        _believe(turn, name, facts.get(name) or VnfcFact(name, 0, "absent"))
+        _believe(turn, name, facts.get(name) or VnfcFact(name, 0, "absent"), boots)
     # What is outstanding there was sent again a moment ago.
     turn.desk.give_time(lambda action: isinstance(action, AgentAction) and getattr(action, "vnfc", None) in here)
 
 
-def _believe(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
+def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, int]) -> None:
     """Bring our belief about one VNFC in line with what its agent sees; each difference is an event missed."""
     now = turn.vnfc(name)
     _know_epoch(turn, name, max(fact.epoch, fact.position.epoch if fact.position else 0))
     runs = fact.condition in ("starting", "ready")
     if fact.run > now.run or (runs and now.phase == "down"):
         # Something runs that was not ours to count on: from a time that our memory does not reach.
+        if fact.run > now.run and taken_for_what_it_is(turn, name, fact, boots):
+            return
         now = replace(now, run=max(fact.run, now.run), phase="ready" if runs else now.phase)
         turn.put(name, now)
         if runs:
@@ -337,21 +342,15 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
     elif fact.condition in ("absent", "failed"):
         fail(turn, name, "lost", fact.detail or "it ended while nobody watched")
     else:
-        if turn.layout.grants is not None and _took_over(turn, name, fact):
-            return
         held = turn.held_by(name)
         strange = [one for one in fact.services if one not in held]
-        if strange:
+        newer = [one for one in fact.services if fact.epoch > turn.service(one).epoch]
+        if turn.layout.grants is not None and fact.role == "active" and newer:
+            took_over(turn, name, fact)
+        elif strange:
             fail(turn, name, "lost", f"it answers for {', '.join(strange)} with the older epoch {fact.epoch}")
-
-
-def _took_over(turn: Turn, name: VnfcName, fact: VnfcFact) -> bool:
-    """Whether it serves by a standing order of which we have not heard yet."""
-    for service in fact.services:
-        if fact.role == "active" and fact.epoch > turn.service(service).epoch:
-            service_taken(turn, ServiceTaken(name, fact.run, service, fact.epoch))
-            return True
-    return False
+        else:
+            correct_in_sync(turn, name, fact)
 
 
 def _switchover_asked(turn: Turn, event: SwitchoverAsked) -> None:

@@ -54,7 +54,9 @@ def _give(turn: Turn, name: ServiceName, choice: Choice) -> None:
     epoch = before.epoch if before.epoch > epoch_floor(turn, name) else turn.next_epoch(group)
     keeps = choice.certain and turn.wanted(group).state == "internal"
     in_sync = _still_in_sync(turn.groups[group], service, vnfc) if keeps else ()
-    given = replace(service, holder=vnfc, last=vnfc, epoch=epoch, in_sync=in_sync, tried=service.tried + 1, move=None)
+    given = replace(
+        service, holder=vnfc, last=vnfc, epoch=epoch, in_sync=in_sync, tried=service.tried + 1, move=None, behind=False
+    )
     turn.put(vnfc, replace(before, epoch=epoch, role="none"))
     turn.put_service(name, given)
     if not is_first_start(turn, group):
@@ -122,7 +124,8 @@ def plan_standbys(turn: Turn, group: GroupName) -> None:
             continue
         for vnfc in turn.wanted(group).vnfcs:
             now = turn.vnfc(vnfc)
-            follows = now.role == "standby" and now.follows == service.epoch
+            # One that follows a higher epoch than we know knows more than we do: its active will be heard of.
+            follows = now.role == "standby" and now.follows >= service.epoch
             if now.phase != "ready" or now.doing is not None or turn.held_by(vnfc) or follows:
                 continue
             told = f"active for {name}, epoch {service.epoch}"

@@ -109,6 +109,8 @@ class ServiceNow(Struct, frozen=True):
     heirs: tuple[Successor, ...] = ()
     """All that may still follow, or have followed, an order unheard: till their hosts know a newer one."""
     move: Move | None = None
+    behind: bool = False
+    """Its holder is not the one that we remember, so what we remember of it is too old (ha_memory)."""
 
 
 class IncidentNow(Struct, frozen=True):

@@ -37,6 +37,8 @@ def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
         return Choice(None, missing, awaits_voters=True)
     if service.tried >= PROMOTIONS_TRIED_MAX:
         return Choice(None, (Reason("promotion-failed", name, f"{service.tried} successors were tried", turn.seen),))
+    if service.behind and (unheard := _unheard(turn, group)):
+        return Choice(None, unheard, awaits_heirs=True)
     able, unable = _able(turn, group, name)
     if to is not None:
         able = sorted(able, key=lambda one: one != to)
@@ -54,6 +56,15 @@ def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
     if choice.vnfc is not None or not heirs or _with_state(turn, name, able, unable).vnfc is None:
         return choice
     return Choice(None, tuple(Reason("heir-unheard", one, "", turn.seen) for one in heirs), awaits_heirs=True)
+
+
+def _unheard(turn: Turn, group: GroupName) -> Reasons:
+    """VNFCs that may have the service for all we know: their agents have not joined since we began."""
+    return tuple(
+        Reason("heir-unheard", name, "", turn.seen)
+        for name in turn.wanted(group).vnfcs
+        if (host := turn.layout.vnfcs[name].host) not in turn.met and host not in turn.failed_hosts
+    )
 
 
 def _heirs_without(turn: Turn, service: ServiceNow, vnfc: VnfcName) -> tuple[VnfcName, ...]:
@@ -165,7 +176,7 @@ def _is_certain(turn: Turn, name: ServiceName, vnfc: VnfcName) -> bool:
     """Whether the VNFC holds all acknowledged state, as far as our records and its own word go."""
     service = turn.service(name)
     now = turn.vnfc(vnfc)
-    if vnfc != service.last and vnfc not in service.in_sync:
+    if service.behind or (vnfc != service.last and vnfc not in service.in_sync):
         return False
     if now.role != "none":
         return True

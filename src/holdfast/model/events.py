@@ -100,6 +100,8 @@ class VnfcFact(Struct, frozen=True):
     """Services whose address this VNFC holds at this moment."""
     position: Position | None = None
     detail: str = ""
+    in_sync: tuple[VnfcName, ...] | None = None
+    """Of an active: the standbys for which each of its updates waits; None where its agent does not know."""
 
 
 class VmFact(Struct, frozen=True):

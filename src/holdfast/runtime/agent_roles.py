@@ -58,6 +58,7 @@ async def _tell_active(life: VnfcOnHost, service: Service, epoch: int, in_sync: 
         setting = life.setting.for_role("active", service, epoch, HOLDFAST_IN_SYNC=",".join(in_sync))
         await life.capsule.operate(component.become_active, setting)
     if component.speaks:
+        life.in_sync = set(in_sync)
         claim = service.assigned_by == "component"
         await life.tell(
             lambda number: wire.BecomeActive(number, service.name, epoch, in_sync, service.address, claim),
@@ -114,6 +115,8 @@ async def confirm_loss(life: VnfcOnHost, action: ConfirmLoss) -> str:
         await life.while_it_lives(life.network.exclusive.claim(life.layout.services[action.service], action.seal))
     told = life.tell(lambda number: wire.Recorded(number, action.standby), life.component.role_limit_s)
     await life.while_it_lives(told)
+    if life.in_sync is not None:
+        life.in_sync.discard(action.standby)
     return "told"
 
 

@@ -65,6 +65,8 @@ class VnfcOnHost:
         self.provides: tuple[ServiceName, ...] = ()
         """Services that it was made active for."""
         self.position: Position | None = None
+        self.in_sync: set[VnfcName] | None = None
+        """As the active: standbys for which each update waits; None while it has not said so to this agent."""
         self.setting = Setting.of_run(layout, folder, vnfc, 0, 0)
         self.session: Session | None = None
         self._folder = folder
@@ -104,6 +106,7 @@ class VnfcOnHost:
             tuple(service.name for service in self.services if self._serves(service)),
             self.position,
             self._detail,
+            tuple(sorted(self.in_sync)) if self.role == "active" and self.in_sync is not None else None,
         )
 
     def _serves(self, service: Service) -> bool:
@@ -160,6 +163,7 @@ class VnfcOnHost:
         self.run, self.epoch, self.condition = run, epoch, "starting"
         self.setting = Setting.of_run(self.layout, self._folder, self.vnfc, run, epoch)
         self.role, self.provides, self.position, self._detail = "none", (), None, ""
+        self.in_sync = None
         self._end_is_wanted = False
         self._over.clear()
         self._troubles.clear()
@@ -301,6 +305,8 @@ class VnfcOnHost:
         self.session = session
         if hello.position is not None:
             self.position = Position(*hello.position)
+        if self.in_sync is None:
+            self.in_sync = set()  # Adopted: the next that it says is with whom it is in sync.
         self._connected.set()
 
     def left(self, session: Session) -> None:
@@ -315,6 +321,8 @@ class VnfcOnHost:
             case wire.Lost(standby, epoch):
                 self._emit(StandbyLost(self.vnfc.name, self.run, epoch, VnfcName(standby)))
             case wire.Synced(standby, epoch):
+                if self.in_sync is not None and epoch >= self.epoch:
+                    self.in_sync.add(VnfcName(standby))
                 self._emit(StandbySynced(self.vnfc.name, self.run, epoch, VnfcName(standby)))
 
     def broke_protocol(self, why: str) -> None:

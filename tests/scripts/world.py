@@ -39,6 +39,7 @@ from holdfast.model.events import (
     FailureCause,
     HostFailed,
     Position,
+    ServiceTaken,
     StandbySynced,
     VmBooted,
     VmDied,
@@ -113,6 +114,8 @@ class World:
         self.hanging: dict[ActionId, Action] = {}
         self.acknowledged: dict[str, int] = {}
         """Updates of a group whose loss would be noticed by a client."""
+        self.orders: dict[tuple[HostName, ServiceName], StandingOrder] = {}
+        """The newest order that the agent of each host knows."""
         self.two_owners: list[str] = []
         """Services that two VNFCs answered for at the same time; must stay empty."""
 
@@ -157,7 +160,7 @@ class World:
         outcome: Outcome = failure or ActionDone(action.id, detail)
         self.outcomes[action.id] = outcome
         self._look_for_two_owners()
-        after = [one for one in news if isinstance(one[1], StandbySynced)]
+        after = [one for one in news if isinstance(one[1], StandbySynced | ServiceTaken)]
         return [*(one for one in news if one not in after), (party, outcome), *after]
 
     def host_of(self, action: AgentAction | FenceHost | StartHost) -> HostName | None:
@@ -205,6 +208,11 @@ class World:
             case Quiesce():
                 vnfc = self.vnfcs[action.vnfc]
                 vnfc.role, vnfc.services = "quiescing", ()
+                return self._first_takes(action.service)
+            case StandingOrder():
+                known = self.orders.get((action.host, action.service))
+                if known is None or known.number < action.number:
+                    self.orders[action.host, action.service] = action
             case StartVm():
                 vm = self.vms[action.vm]
                 vm.boot, vm.is_up = action.boot, True
@@ -219,6 +227,19 @@ class World:
                 self.voters[action.host] = action.voters
             case _:
                 pass
+        return []
+
+    def _first_takes(self, service: ServiceName) -> list[News]:
+        """What was let go is taken by whoever is the first successor in the order that its own host knows."""
+        for (host, of), order in self.orders.items():
+            first = order.successors[0] if order.successors else None
+            if of != service or first is None or host in self.away or self.layout.vnfcs[first.vnfc].host != host:
+                continue
+            vnfc = self.vnfcs[first.vnfc]
+            if vnfc.condition == "ready" and vnfc.run == first.run:
+                vnfc.role, vnfc.epoch, vnfc.services = "active", first.epoch, (service,)
+                taken = ServiceTaken(first.vnfc, first.run, service, first.epoch, first.in_sync)
+                return [(self._in_charge(first.vnfc), taken)]
         return []
 
     def _start(self, action: StartVnfc) -> list[News]:

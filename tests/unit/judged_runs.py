@@ -71,6 +71,11 @@ def switchover(stage: JournalledStage) -> None:
     stage.fault("switchover", "registry", [(HA, SwitchoverAsked(VnfName("registry")))])
 
 
+def switchover_to_third(stage: JournalledStage) -> None:
+    asked = SwitchoverAsked(VnfName("registry"), None, VnfcName("registry-3"))
+    stage.fault("switchover", "registry", [(HA, asked)], detail="registry-3")
+
+
 def cold_start(stage: JournalledStage) -> None:
     stage.world.write("registry", 7)
     hosts = tuple(stage.layout.hosts)
@@ -158,6 +163,8 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "fenced by a lie": ("external-granted", "billing", "fence-lies", fenced_by_a_lie),
     "agent away": ("registry-granted", "registry", "nothing-moves", agent_away),
     "one network": ("registry-granted", "registry", "one-network", one_network),
+    "switchover granted": ("registry-granted-three", "registry", "switchover-granted", switchover),
+    "switchover to third": ("registry-granted-three", "registry", "switchover-to-third", switchover_to_third),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }
 

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from holdfast.lab.judges.evidence import Evidence, Fault, RunEvidence, merged
 from holdfast.lab.judges.probed import ProbeRun
 from holdfast.model.actions import Action, AgentAction, PowerAction
-from holdfast.model.events import ActionDone, ActionFailed, Event, Observed, Position, Received, VnfcReady
+from holdfast.model.events import ActionDone, ActionFailed, Event, Observed, Position, Received, ServiceTaken, VnfcReady
 from holdfast.model.layout import Layout
-from holdfast.model.names import Party, ServiceName, VnfcName
-from holdfast.model.records import Begun, Decided, Ended, Opened, Record, Seen
+from holdfast.model.names import ActionId, Party, ServiceName, VnfcName
+from holdfast.model.records import Begun, Decided, Ended, Marked, Opened, Record, Seen
 from tests.scripts.harness import Stage
 from tests.scripts.world import News, entity_of
 
@@ -65,6 +65,7 @@ class JournalledStage(Stage):
         super().let_out(party, action)
         if not isinstance(action, AgentAction | PowerAction):
             return
+        self._by_standing_order(list(self.queue)[before:])
         agent = Party(f"agent:{self.world.host_of(action)}") if self.world.host_of(action) else party
         what, about = type(action).__name__, entity_of(action)
         self.records.append(Begun(self.clock, agent, self.number(agent), action.id, what, about))
@@ -73,6 +74,17 @@ class JournalledStage(Stage):
             detail = outcome.detail if isinstance(outcome, ActionDone) else outcome.why
             at = self.clock + STEP_S / 4
             self.records.append(Ended(at, agent, self.number(agent), action.id, what, about, ok, detail))
+
+    def _by_standing_order(self, news: list[News]) -> None:
+        """What an agent does without being told is in its journal as an action of its own."""
+        for taken in (event for _, event in news if isinstance(event, ServiceTaken)):
+            agent = Party(f"agent:{self.layout.vnfcs[taken.vnfc].host}")
+            own = ActionId(f"standing/{taken.service}/{taken.epoch}")
+            mark = Marked(self.clock, agent, self.number(agent), "taking-over", taken.service, f"epoch {taken.epoch}")
+            self.records.append(mark)
+            self.records.append(Begun(self.clock, agent, self.number(agent), own, "Activate", taken.vnfc))
+            at = self.clock + STEP_S / 8
+            self.records.append(Ended(at, agent, self.number(agent), own, "Activate", taken.vnfc, True))
 
     @staticmethod
     def _outcomes(news: list[News], action: Action) -> list[ActionDone | ActionFailed]:
@@ -91,9 +103,9 @@ class JournalledStage(Stage):
             self.clock += STEP_S
             self.ask()
 
-    def fault(self, kind: str, entity: str, news: list[News], order: str = "") -> None:
+    def fault(self, kind: str, entity: str, news: list[News], order: str = "", detail: str = "") -> None:
         self.clock += STEP_S
-        self.faults.append(Fault(self.clock, kind, entity, order=order))
+        self.faults.append(Fault(self.clock, kind, entity, order=order, detail=detail))
         self.queue.extend(news)
         self.ask()
         self.settle()

@@ -12,8 +12,10 @@ from holdfast.model.actions import (
     IsolateVnfc,
     NoteService,
     OpenIncident,
+    Quiesce,
     Refuse,
     RememberEpochs,
+    StandBy,
     StandingOrder,
     StartVnfc,
 )
@@ -28,19 +30,22 @@ from holdfast.model.events import (
     ServiceTaken,
     StandbyLost,
     StandbySynced,
+    SwitchoverAsked,
     VnfcFact,
     VnfcFailed,
     VnfcReady,
 )
 from holdfast.model.layout import Layout
 from holdfast.model.messages import HostsAre
-from holdfast.model.names import VIM, ActionId, GroupName, HostName, IncidentId, ServiceName, VnfcName
+from holdfast.model.names import VIM, ActionId, GroupName, HostName, IncidentId, ServiceName, VnfcName, VnfName
 from tests.scripts import layouts
 from tests.unit.test_ha_manager import Core, kinds
 
 GROUP, SERVICE = GroupName("registry"), ServiceName("registry")
-ONE, TWO = VnfcName("registry-1"), VnfcName("registry-2")
-H1, H2, WITNESS = HostName("host1"), HostName("host2"), HostName("witness")
+ONE, TWO, THREE = (VnfcName(f"registry-{number}") for number in (1, 2, 3))
+H1, H2, H3 = (HostName(f"host{number}") for number in (1, 2, 3))
+WITNESS = HostName("witness")
+VNF = VnfName("registry")
 
 
 def provided(layout: Layout | None = None) -> tuple[Core, list[Action]]:
@@ -144,6 +149,58 @@ def test_a_take_over_that_was_missed_is_learned_when_the_agent_joins() -> None:
     core.see(AgentJoined(H2, (VnfcFact(TWO, 1, "ready", "active", epoch, (SERVICE,)),), ()), now=5.1)
     service = core.state.groups[GROUP].services[SERVICE]
     assert (service.holder, service.epoch) == (TWO, epoch)
+
+
+def three_provided() -> Core:
+    """registry-1 is active, registry-2 and registry-3 in sync, in this order; every order is acknowledged."""
+    core = Core(layouts.registry_granted_three())
+    core.see(ManagerStarted())
+    for host in (H1, H2, H3):
+        core.see(AgentJoined(host, (), ()))
+    for vm in ("vm1", "vm2", "vm3"):
+        core.up(vm)
+    activation = core.see(VnfcReady(ONE, 1, Position()))
+    core.see(VnfcReady(TWO, 1, Position()))
+    core.see(VnfcReady(THREE, 1, Position()))
+    core.done(core.done(activation))
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    core.see(StandbySynced(ONE, 1, epoch, TWO))
+    core.see(StandbySynced(ONE, 1, epoch, THREE))
+    core.done([one for one in ha_manager.outstanding(core.state) if isinstance(one, StandingOrder)])
+    return core
+
+
+def test_a_holder_lets_go_to_the_one_that_was_named_only_when_all_know_that_it_is_next() -> None:
+    core = three_provided()
+    actions = core.see(SwitchoverAsked(VNF, None, THREE), now=1.0)
+    orders = [action for action in actions if isinstance(action, StandingOrder)]
+    assert [one.vnfc for one in orders[0].successors] == [THREE, TWO]
+    assert {order.host for order in orders} == {H1, H2, H3}
+    assert only(core.done(orders[:2]), Quiesce) == []
+    assert [action.vnfc for action in core.done(orders[2:]) if isinstance(action, Quiesce)] == [ONE]
+
+
+def test_to_the_next_one_it_lets_go_at_once() -> None:
+    actions = three_provided().see(SwitchoverAsked(VNF), now=1.0)
+    assert [action.vnfc for action in actions if isinstance(action, Quiesce)] == [ONE]
+
+
+def test_a_successor_that_speaks_first_has_not_robbed_a_holder_that_was_told_to_let_go() -> None:
+    core = three_provided()
+    core.see(SwitchoverAsked(VNF), now=1.0)
+    epoch = core.state.groups[GROUP].services[SERVICE].ordered.successors[0].epoch
+    actions = core.see(ServiceTaken(TWO, 1, SERVICE, epoch), now=1.1)
+    assert only(actions, IsolateVnfc) == only(actions, OpenIncident) == []
+    assert [action.vnfc for action in actions if isinstance(action, StandBy)] == [ONE, THREE]
+
+
+def test_a_successor_that_leaves_the_holder_that_lets_go_is_no_loss() -> None:
+    core = three_provided()
+    core.done([one for one in core.see(SwitchoverAsked(VNF, None, THREE), now=1.0) if isinstance(one, StandingOrder)])
+    epoch = core.state.groups[GROUP].services[SERVICE].epoch
+    assert core.see(StandbyLost(ONE, 1, epoch, THREE), now=1.1) == []
+    quiesce = [one for one in ha_manager.outstanding(core.state) if isinstance(one, Quiesce)]
+    assert [one.vnfc for one in core.done(quiesce) if isinstance(one, Activate)] == [THREE]
 
 
 def test_a_lost_standby_is_sealed_out_before_updates_go_on_without_it() -> None:

@@ -1,5 +1,7 @@
 """The HA manager's core by itself: what it keeps, what it drops, what it learns from an agent that joins."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from holdfast.core import ha_manager
@@ -76,7 +78,7 @@ class Core:
     def up(self, vm: str, boot: int = 1) -> list[Action]:
         return self.hear(VmUp(IncidentId(""), VmName(vm), boot))
 
-    def done(self, actions: list[Action]) -> list[Action]:
+    def done(self, actions: Sequence[Action]) -> list[Action]:
         """Everything an agent was asked for succeeds."""
         after: list[Action] = []
         for action in actions:

@@ -16,7 +16,7 @@ from holdfast.model.events import HostFailed, Position, Received, VnfcFailed, Vn
 from holdfast.model.messages import ErrorOnVm, ErrorReport, RepairAck, RepairRequest, VmFailed
 from holdfast.model.names import HA, VIM, ActionId, HostName, IncidentId, Party, VmName, VnfcName, VnfName
 from holdfast.model.reasons import Reason
-from holdfast.model.records import Decided, Marked, Record, Seen
+from holdfast.model.records import Begun, Decided, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
 
 LITTLE = 1e-5
@@ -145,6 +145,9 @@ def forbidden(name: str, scene: Scene) -> Record:
             return Marked(at, Party("agent:host2"), 99_999, "taking-over", scene.within.service, "epoch 9")
         case "any-host-failed":
             return Seen(at, VIM, 99_999, HostFailed(HostName("host2"), HostName("host1")))
+        case "another-active":
+            other = min(scene.within.variables["$unnamed"])
+            return Begun(at, Party("agent:host2"), 99_999, ActionId("standing/x/9"), "Activate", other)
         case "vnfc-start":
             return Decided(at, HA, 99_999, 0, StartVnfc(ActionId("ha/9999"), failed, 9, 9), WHY)
         case "error-on-vm":

@@ -64,6 +64,9 @@ def switchover(
     after = _moved(folder, layout, before, limit)
     if after is None:
         raise WorldError(f"{vnf} was not switched over within {limit:g} s", f"holdfast status, holdfast why {vnf}")
+    if to is not None and all(one["vnfc"] != to for one in after.values()):
+        now = ", ".join(f"{name_} is provided by {one['vnfc']}" for name_, one in after.items())
+        raise WorldError(f"{to} did not take over: {now}", f"holdfast why {vnf}")
     for name_, one in after.items():
         typer.echo(f"{name_} is provided by {one['vnfc']} (epoch {one['epoch']})")
 

@@ -74,6 +74,16 @@ def host_is_off(turn: Turn, message: HostIsOff) -> None:
             isolated(turn, name, proof)
 
 
+def _let_go(turn: Turn, holder: VnfcName) -> bool:
+    """Whether the holder was told to give the service up; that it has, is known by its successor having it."""
+    now = turn.vnfc(holder)
+    if now.doing is None or now.doing.kind != "quiesce":
+        return False
+    turn.desk.settle(now.doing.id)
+    turn.put(holder, replace(now, doing=None, role="quiescing"))
+    return True
+
+
 def service_taken(turn: Turn, event: ServiceTaken) -> None:
     """A successor has claimed the service and serves: that is how it is now, whatever was planned."""
     if not turn.is_ours(event.vnfc) or event.service not in turn.groups[turn.group_of(event.vnfc)].services:
@@ -82,7 +92,7 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
     same = service.holder == event.vnfc and service.epoch == event.epoch
     if event.run != now.run or event.epoch < service.epoch or (same and service.state == "provided"):
         return
-    if service.holder is not None and service.holder != event.vnfc:
+    if service.holder is not None and service.holder != event.vnfc and not _let_go(turn, service.holder):
         # One whose host cannot be reached need not have failed itself: perhaps it was only cut off.
         cause: FailureCause = "lost" if turn.is_reachable(turn.layout.vnfcs[service.holder].host) else "host"
         fail(turn, service.holder, cause, f"{event.vnfc} has succeeded it under epoch {event.epoch}")

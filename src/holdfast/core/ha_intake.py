@@ -91,6 +91,9 @@ def take_in(turn: Turn, event: Event) -> None:
             _agent_joined(turn, event)
         case AgentLost():
             turn.agents[event.host] = False
+            for name, now in turn.groups.items():
+                if any(service.move is not None for service in now.services.values()):
+                    turn.touch(name)  # A switchover may wait for an answer of this agent.
         case HostFailed():
             host_failed(turn, event)
         case HostReturned():
@@ -278,6 +281,10 @@ def _standby_lost(turn: Turn, event: StandbyLost) -> None:
     if not (turn.is_ours(event.vnfc) and turn.is_ours(event.standby)):
         return
     now = turn.vnfc(event.vnfc)
+    if now.doing is not None and now.doing.kind == "quiesce":
+        # It takes no updates any more, and its successor, which may have taken the service already, is no loss. One
+        # that is really lost stays on the list: nothing was acknowledged without it.
+        return
     for name in turn.held_by(event.vnfc):
         service = turn.service(name)
         if now.run == event.run and now.phase == "ready" and service.epoch == event.epoch:

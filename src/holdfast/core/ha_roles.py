@@ -7,12 +7,14 @@ Always holds: a service is given only while nobody holds it, and under a higher 
 from msgspec.structs import replace
 
 from holdfast.core.ha_incidents import interrupt, raise_alarm
-from holdfast.core.ha_state import GroupNow, ServiceNow
+from holdfast.core.ha_standing import cannot_be_told, is_next
+from holdfast.core.ha_state import GroupNow, Move, ServiceNow
 from holdfast.core.ha_successor import Choice, choose, epoch_floor, is_first_start, outdated
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.core.ledger import UNANSWERED_S
 from holdfast.model.actions import Activate, NoteService, Quiesce, Refuse, StandBy
 from holdfast.model.layout import grant_suffices
+from holdfast.model.limits import ORDERS_KNOWN_WAIT_S
 from holdfast.model.names import GroupName, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
 
@@ -104,8 +106,10 @@ def _plan_move(turn: Turn, name: ServiceName) -> None:
     wrong = move.to is not None and choice.vnfc != move.to
     if service.state != "provided" or choice.vnfc is None or wrong or move.to == holder:
         reasons = choice.reasons if choice.vnfc is None else (Reason("no-successor", move.to or name, "", turn.seen),)
-        turn.put_service(name, replace(service, move=None))
-        turn.note(Refuse("switchover", name), (move.reason, *reasons))
+        _refuse_move(turn, name, reasons)
+        return
+    if not is_next(turn, name, choice.vnfc):
+        _put_first(turn, name, move, choice.vnfc)
         return
     now = turn.vnfc(holder)
     action = Quiesce(turn.desk.number(), holder, now.run, name, service.epoch)
@@ -113,6 +117,27 @@ def _plan_move(turn: Turn, name: ServiceName) -> None:
     turn.order(holder, "quiesce", action, (move.reason, *choice.reasons), limit_s)
     interrupt(turn, name, (move.reason,))
     turn.put_service(name, replace(turn.service(name), move=move))
+
+
+def _put_first(turn: Turn, name: ServiceName, move: Move, vnfc: VnfcName) -> None:
+    """Another one would take the service as soon as it is let go: first the order, then the holder."""
+    holder = turn.service(name).holder
+    if away := cannot_be_told(turn, name):
+        _refuse_move(turn, name, away)
+    elif move.until and turn.now >= move.until:
+        late = f"a standing order with {vnfc} first, {ORDERS_KNOWN_WAIT_S:g} s"
+        _refuse_move(turn, name, (Reason("time-limit-passed", name, late, turn.seen),))
+    elif holder is not None and move.first != vnfc:
+        until = move.until or turn.now + ORDERS_KNOWN_WAIT_S
+        turn.wakes[holder] = until
+        turn.put_service(name, replace(turn.service(name), move=replace(move, first=vnfc, until=until)))
+
+
+def _refuse_move(turn: Turn, name: ServiceName, reasons: Reasons) -> None:
+    service = turn.service(name)
+    if service.move is not None:
+        turn.put_service(name, replace(service, move=None))
+        turn.note(Refuse("switchover", name), (service.move.reason, *reasons))
 
 
 def plan_standbys(turn: Turn, group: GroupName) -> None:

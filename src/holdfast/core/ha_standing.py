@@ -18,7 +18,7 @@ from holdfast.model.reasons import Reason
 
 
 def plan_standing_orders(turn: Turn, group: GroupName) -> None:
-    if not grant_suffices(turn.layout, group) or not turn.wanted(group).role_is_assigned:
+    if not _are_given(turn, group):
         return
     for name, service in turn.groups[group].services.items():
         if service.holder is None and choose(turn, name).awaits_heirs:
@@ -36,6 +36,41 @@ def plan_standing_orders(turn: Turn, group: GroupName) -> None:
         _let_out(turn, name, wanted, _reasons(turn, service, successors))
 
 
+def _are_given(turn: Turn, group: GroupName) -> bool:
+    return grant_suffices(turn.layout, group) and turn.wanted(group).role_is_assigned
+
+
+def is_next(turn: Turn, name: ServiceName, vnfc: VnfcName) -> bool:
+    """Whether it is this one that gets the service if its holder lets it go now.
+
+    The first successor of an order takes the service by itself as soon as it is let go, before any manager could have
+    given it to another one.
+    """
+    group = turn.layout.services[name].group
+    if not _are_given(turn, group):
+        return True
+    service = turn.service(name)
+    first = next((one.vnfc for one in service.ordered.successors), None)
+    return (service.ordered.holder, first) == (service.holder, vnfc) and not _untold(turn, name)
+
+
+def _untold(turn: Turn, name: ServiceName) -> list[HostName]:
+    """Hosts that may follow an order older than the last one. One that no other host hears can claim nothing."""
+    waiting = {one.host for one in turn.desk.awaited() if isinstance(one, StandingOrder) and one.service == name}
+    concerned = {turn.layout.vnfcs[one.vnfc].host for one in turn.service(name).heirs}
+    return [
+        host
+        for host in _hosts(turn, name)
+        if host in waiting and (turn.is_reachable(host) or host in concerned) and host not in turn.failed_hosts
+    ]
+
+
+def cannot_be_told(turn: Turn, name: ServiceName) -> Reasons:
+    """Hosts that may follow an older order and whose agents cannot be reached to be told a newer one."""
+    away = [host for host in _untold(turn, name) if not turn.is_reachable(host)]
+    return tuple(Reason("agent-away", host, "", turn.seen) for host in away)
+
+
 def order_known(turn: Turn, order: StandingOrder) -> None:
     """That host follows no older order any more, and has not followed one, or would have said so before."""
     service = turn.service(order.service)
@@ -46,6 +81,7 @@ def order_known(turn: Turn, order: StandingOrder) -> None:
     )
     if heirs != service.heirs:
         turn.put_service(order.service, replace(service, heirs=heirs))
+    if heirs != service.heirs or service.move is not None:
         turn.touch(turn.layout.services[order.service].group)
 
 
@@ -57,10 +93,12 @@ def sealed(turn: Turn, name: ServiceName, epoch: int) -> None:
 
 def _successors(turn: Turn, group: GroupName, name: ServiceName, service: ServiceNow) -> tuple[Successor, ...]:
     found = []
-    for vnfc in turn.wanted(group).vnfcs:
+    first = service.move.first if service.move is not None else None
+    for vnfc in sorted(turn.wanted(group).vnfcs, key=lambda one: one != first):
         now = turn.vnfc(vnfc)
         reachable = turn.is_reachable(turn.layout.vnfcs[vnfc].host)
-        if now.phase != "ready" or turn.held_by(vnfc) or not reachable or now.role == "quiescing":
+        has_given_up = now.role == "quiescing" and vnfc != first
+        if now.phase != "ready" or turn.held_by(vnfc) or not reachable or has_given_up:
             continue
         if turn.wanted(group).state == "internal" and vnfc not in service.in_sync:
             continue
@@ -84,8 +122,9 @@ def _number_for(turn: Turn, group: GroupName, name: ServiceName, vnfc: VnfcName)
 
 
 def _reasons(turn: Turn, service: ServiceNow, successors: tuple[Successor, ...]) -> Reasons:
+    asked = (service.move.reason,) if service.move is not None else ()
     ready = [turn.vnfc(one.vnfc).ready for one in successors]
-    reasons = [reason for reason in (service.back, *ready) if reason is not None]
+    reasons = [reason for reason in (*asked, service.back, *ready) if reason is not None]
     return tuple(reasons) or (Reason("no-successor", service.holder or "", "", turn.seen),)
 
 

@@ -73,6 +73,10 @@ class Move(Struct, frozen=True):
 
     to: VnfcName | None
     reason: Reason
+    first: VnfcName | None = None
+    """Who is to be the first successor before the holder lets go."""
+    until: float = 0.0
+    """When that has to be known to all whom it concerns."""
 
 
 class OrderNow(Struct, frozen=True):

@@ -96,7 +96,7 @@ class Acts(Protocol):
     def is_controlled(self) -> bool:
         """What a person asks with `holdfast status`: every manager answers, and no agent is missing."""
 
-    def switch_over(self, vnf: VnfName) -> None:
+    def switch_over(self, vnf: VnfName, to: VnfcName | None = None) -> None:
         """As a person asks for it; Stuck when it is refused or does not end."""
 
     # --- network, power, all of it

@@ -130,10 +130,11 @@ class LiveActs:
                 return False
         return True
 
-    def switch_over(self, vnf: VnfName) -> None:
+    def switch_over(self, vnf: VnfName, to: VnfcName | None = None) -> None:
         """By the same command as a person would."""
+        asked = [vnf, *(["--to", to] if to is not None else [])]
         done = subprocess.run(
-            [sys.executable, "-m", "holdfast", "switchover", vnf, "--name", self._world.layout.name],
+            [sys.executable, "-m", "holdfast", "switchover", *asked, "--name", self._world.layout.name],
             env=os.environ | {"HOLDFAST_RUN": str(self._world.folder.root.parent)},
             capture_output=True,
             text=True,
@@ -142,7 +143,7 @@ class LiveActs:
         )
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip()
-            raise Stuck(f"`holdfast switchover {vnf}` ended with {done.returncode}: {said}")
+            raise Stuck(f"`holdfast switchover {' '.join(asked)}` ended with {done.returncode}: {said}")
 
     # --- network, power, all of it
 

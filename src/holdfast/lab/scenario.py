@@ -52,7 +52,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "put-file": (PLACE + r" [a-z.-]+", "make an empty file in the VNFC's own folder"),
     "take-file": (PLACE + r" [a-z.-]+", "remove it"),
     "wear-out": (PLACE + r" \d+", "kill the VNFC that many times, each time as soon as it serves again"),
-    "switchover": (r"[a-z0-9.-]+", "ask for a planned switchover of the VNF"),
+    "switchover": (
+        r"[a-z0-9.-]+( to " + PLACE + ")?",
+        "ask for a planned switchover of the VNF, to its successor or to that VNFC",
+    ),
     "await": (
         r"(up|down|repaired|in-sync|control|record( \S+){3,4})",
         "wait for the service, the repair, the standby, managers that answer and have all agents with them, or for a"

@@ -64,8 +64,8 @@ class Stage:
             if active is None:
                 raise Stuck(f"nobody is active for {self.scenario.service}")
             return active
-        if word == "standby":
-            return next(name for name in self.group().vnfcs if name != active)
+        if word in ("standby", "third"):
+            return [name for name in self.group().vnfcs if name != active][word == "third"]
         return VnfcName(word)
 
     def vm(self, word: str) -> VmName:
@@ -87,15 +87,17 @@ class Stage:
 
     # --- what is written down -----------------------------------------------------------------------------------
 
-    def note(self, kind: str, entity: str, at: float, *, starts: bool, order: str = "") -> None:
-        self.faults.append(Fault(at=at, kind=kind, entity=entity, starts=starts, order=order))
+    def note(self, kind: str, entity: str, at: float, *, starts: bool, order: str = "", detail: str = "") -> None:
+        self.faults.append(Fault(at=at, kind=kind, entity=entity, starts=starts, order=order, detail=detail))
         if starts:
             self.last_fault_at = at
 
-    def hurt(self, step: Step, entity: str, act: Callable[[], object], *, starts: bool = True) -> None:
+    def hurt(
+        self, step: Step, entity: str, act: Callable[[], object], *, starts: bool = True, detail: str = ""
+    ) -> None:
         """Write down what is about to be done, do it, and check that it took effect."""
         at = self.mark("fault" if starts else "staged", entity, step.verb)
-        self.note(step.verb, entity, at, starts=starts)
+        self.note(step.verb, entity, at, starts=starts, detail=detail)
         try:
             act()
         except FaultFailed as error:

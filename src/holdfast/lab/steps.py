@@ -65,7 +65,6 @@ DEEDS: dict[str, Deed] = {
     "kill-store": Deed(_host, lambda acts, name: acts.kill_store(HostName(name)), starts=False),
     "start-store": Deed(_host, lambda acts, name: acts.start_store(HostName(name)), starts=False),
     "heal": Deed(_as_said, lambda acts, _: acts.heal(), starts=False),
-    "switchover": Deed(_as_said, lambda acts, vnf: acts.switch_over(VnfName(vnf))),
 }
 
 
@@ -122,6 +121,12 @@ def _fence_mode(stage: Stage, step: Step) -> None:
     stage.acts.set_fence_mode(name, mode, level[0] if level else "")
     at = stage.mark("staged", name, str(step))
     stage.faults.append(Fault(at=at, kind=step.verb, entity=name, starts=False, detail=mode))
+
+
+def _switchover(stage: Stage, step: Step) -> None:
+    vnf, *to = step.words
+    name = stage.vnfc(to[1]) if to else None
+    stage.hurt(step, vnf, lambda: stage.acts.switch_over(VnfName(vnf), name), detail=name or "")
 
 
 def _put_file(stage: Stage, step: Step) -> None:
@@ -194,6 +199,7 @@ VERBS: dict[str, Callable[[Stage, Step], None]] = {
     "store-lead-at": _store_lead_at,
     "cut": _cut,
     "fence-mode": _fence_mode,
+    "switchover": _switchover,
     "put-file": _put_file,
     "take-file": _take_file,
     "wear-out": _wear_out,

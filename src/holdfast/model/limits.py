@@ -52,6 +52,8 @@ END_LIMIT_S = 30.0
 """How long the end of a deployment may take before what is left is killed."""
 FIRST_CHOICE_WAIT_S = 2.0
 """At the very first start a service waits that long for the VNFC named first in the descriptor."""
+ORDERS_KNOWN_WAIT_S = 2.0
+"""A switchover is refused if agents have not acknowledged the order that it needs within this time."""
 VM_NEWS_WAIT_S = 5.0
 """An HA manager that finds a VM gone asks for its repair itself if it hears nothing of it for this long."""
 UP_MARGIN_S = 20.0

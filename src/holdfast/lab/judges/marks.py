@@ -88,7 +88,8 @@ def episode(layout: Layout, probed: ServiceName, fault: Fault, until: float, all
     vms |= {name for name, vm in layout.vms.items() if vm.host == fault.entity}
     vnfms = {vnfm_party(layout.vnfs[c.vnf].vnfm) for c in layout.vnfcs.values() if c.vm in vms}
     vnfms.add(vnfm_party(layout.vnfs[group.vnf].vnfm))
-    variables = {
+    named = frozenset({fault.detail}) & set(group.vnfcs)
+    variables: dict[str, frozenset[Any]] = {
         "$failed": failed,
         "$group": frozenset(group.vnfcs),
         "$others": frozenset(group.vnfcs) - failed,
@@ -98,6 +99,8 @@ def episode(layout: Layout, probed: ServiceName, fault: Fault, until: float, all
         "$vm": frozenset(vms),
         "$host": frozenset(hosts),
         "$vnfms": frozenset(vnfms),
+        "$named": named,
+        "$unnamed": frozenset(group.vnfcs) - named,
     }
     return Episode(
         fault, until, layout, service, group.vnf, failed, frozenset(group.vnfcs), frozenset(vms), service == probed,

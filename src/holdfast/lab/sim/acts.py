@@ -187,11 +187,11 @@ class SimActs:
                 return False
         return True
 
-    def switch_over(self, vnf: VnfName) -> None:
+    def switch_over(self, vnf: VnfName, to: VnfcName | None = None) -> None:
         node = self._leader()
         if node is None:
             raise Stuck("no manager leads that could be asked for a switchover")
-        switch_over(self._world.site, node, vnf, SWITCHOVER_LIMIT_S)
+        switch_over(self._world.site, node, vnf, SWITCHOVER_LIMIT_S, to)
 
     # --- network, power, all of it
 

@@ -13,7 +13,7 @@ from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.site import Site
 from holdfast.lab.sim.streams import SimStreams
 from holdfast.model.layout import in_charge
-from holdfast.model.names import OPERATOR, Party, VnfName
+from holdfast.model.names import OPERATOR, Party, VnfcName, VnfName
 from holdfast.runtime.link import KeptLink, Link
 from holdfast.wire.link_messages import Answer, Ask, AskStatus, AskSwitchover, LinkMessage, Question
 
@@ -64,11 +64,11 @@ def status(site: Site, node: Node, party: Party) -> dict[str, Any] | None:
     return msgspec.json.decode(answer.body) if answer is not None else None
 
 
-def switch_over(site: Site, node: Node, vnf: VnfName, limit_s: float) -> None:
+def switch_over(site: Site, node: Node, vnf: VnfName, limit_s: float, to: VnfcName | None = None) -> None:
     """Ask for it and wait until each service is provided under a newer epoch; Stuck when that does not come."""
     party = in_charge(site.layout, vnf)
     before = _services(site, node, party, vnf)
-    answer = ask(site, node, party, AskSwitchover(vnf), limit_s)
+    answer = ask(site, node, party, AskSwitchover(vnf, to=to), limit_s)
     if answer is None or answer.refused:
         raise Stuck(f"the switchover of {vnf} was {'refused: ' + answer.refused if answer else 'not answered'}")
     timeline = site.timeline

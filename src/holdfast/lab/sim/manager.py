@@ -13,6 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.lab.sim.etcd import dial_over
 from holdfast.lab.sim.host import SimHost
 from holdfast.lab.sim.loop import SimLoop
+from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.streams import SimStreams
 from holdfast.model.layout import Layout
 from holdfast.runtime.cluster import Reign, Surroundings, reigns
@@ -37,11 +38,35 @@ class Start(NamedTuple):
     least_term: int = 0
 
 
+def _nothing() -> None:
+    return
+
+
+def _unheard(process: Process, error: Exception) -> None:
+    return
+
+
 class SimCandidate:
     """One process, from its start to its end."""
 
-    def __init__(self, host: SimHost, loop: SimLoop, streams: SimStreams, start: Start) -> None:
+    def __init__(
+        self,
+        host: SimHost,
+        loop: SimLoop,
+        streams: SimStreams,
+        start: Start,
+        ended: Callable[[Process, Exception], None] = _unheard,
+    ) -> None:
+        """
+        Args:
+            host: where it runs.
+            loop: its process's.
+            streams: its process's, too.
+            start: what it is started with.
+            ended: told by what error it ended, if by one.
+        """
         self.process = loop.process
+        self._ended = ended
         self.reign: Reign | None = None
         """The present candidature."""
         self._loop = loop
@@ -86,14 +111,9 @@ class SimCandidate:
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
-        status = 0
-        if isinstance(error, HoldfastError):
-            status = error.exit_status
-        elif isinstance(error, Exception):
-            self._loop.call_exception_handler({"message": "the manager has a fault", "exception": error})
-            status = 1
+        if isinstance(error, Exception):
+            self._ended(self.process, error)
+            if not isinstance(error, HoldfastError | OSError):
+                self._loop.call_exception_handler({"message": "the manager has ended", "exception": error})
+        status = 0 if error is None else error.exit_status if isinstance(error, HoldfastError) else 1
         self.process.end(status << 8)
-
-
-def _nothing() -> None:
-    return

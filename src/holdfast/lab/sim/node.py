@@ -4,31 +4,24 @@ supervisor does. Hot process, VMs and components are started by the agent.
 In:   power, kills. Out: processes with the real compositions of the runtime in them.
 """
 
-import asyncio
 from collections.abc import Callable
 
-from holdfast.errors import HoldfastError
 from holdfast.lab.sim.agent import SimAgent
-from holdfast.lab.sim.etcd import dial_over
 from holdfast.lab.sim.host import SimHost
 from holdfast.lab.sim.hot import SimHotDoor
 from holdfast.lab.sim.loop import SimLoop, loop_of
+from holdfast.lab.sim.manager import SimCandidate, Start
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.site import Site
 from holdfast.lab.sim.streams import SimStreams
 from holdfast.lab.sim.window import plain
 from holdfast.model.names import HostName
-from holdfast.runtime.cluster import Reign, Surroundings, reigns
 from holdfast.runtime.manager import SetPower
-from holdfast.runtime.manager_process import core_of, parties_in
-from holdfast.store.etcd_client import EtcdClient
 
 START_NS = (120_000_000, 260_000_000)
 """From the start of a Python process to its first line of ours."""
 AGAIN_NS = 50_000_000
 """A supervisor waits so long before it starts a process again."""
-TOKEN_BITS = 64
-EXIT_FAILED = 1 << 8
 
 
 class Node:
@@ -106,24 +99,17 @@ class Node:
         process = self.manager = self.host.spawn(f"manager-{self.name}")
         loop = self._loop(process)
         self._again(process, self.start_manager)
-        timeline = self.site.timeline
+        site, timeline = self.site, self.site.timeline
         goes_on = process.run
 
         def begin() -> None:
             process.run = goes_on
-            task = loop.create_task(self._manager(process, loop), name="manager")
-            task.add_done_callback(lambda done: self._manager_over(process, done))
+            streams = SimStreams(site.exchange, process, loop, self.name)
+            start = Start(site.layout, self.folder, site.target, self.name, self.power, site.wall_s)
+            SimCandidate(self.host, loop, streams, start, site.ended)
 
         process.run = begin
         timeline.after(timeline.chance.randint(*START_NS), process.wake)
-
-    def _manager_over(self, process: Process, task: "asyncio.Task[None]") -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self.site.ended(process, error)
-            if not isinstance(error, HoldfastError | OSError):
-                self.site.went_wrong(process.name, {"message": "the manager has ended", "exception": error})
-        process.end(0 if error is None else EXIT_FAILED)
 
     def _loop(self, process: Process) -> SimLoop:
         loop = loop_of(process, self.site.went_wrong)
@@ -138,22 +124,3 @@ class Node:
                 start()
 
         process.when_over(lambda: self.site.after(AGAIN_NS, again))
-
-    async def _manager(self, process: Process, loop: SimLoop) -> None:
-        site = self.site
-        chance = site.timeline.chance
-        streams = SimStreams(site.exchange, process, loop, self.name)
-        around = Surroundings(
-            streams=streams,
-            power=self.power,
-            machine=f"{self.name}-{self.host.starts}",
-            token=lambda: f"{chance.getrandbits(TOKEN_BITS):016x}",
-            wall=site.wall_s,
-            pid=process.pid,
-            settle=lambda: None,
-        )
-        client = EtcdClient(site.target, dial=dial_over(streams))
-        parties = parties_in(site.layout, "all")
-        await reigns(
-            lambda: Reign(site.layout, self.folder, parties, client, self.name, core_of, around), asyncio.Event()
-        )

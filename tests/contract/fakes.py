@@ -155,6 +155,9 @@ class ToyAgent:
         await self.hold.wait()
         return ActionDone(action.id, "confirmed")
 
+    def when_over(self, told: Callable[[str], None]) -> None:
+        """It never is."""
+
     def facts(self) -> AgentJoined:
         return AgentJoined(
             H1, (VnfcFact(DNS_1, 1, "ready", "active", 1), VnfcFact(DNS_2, 1, "ready", "standby", 2)), ()

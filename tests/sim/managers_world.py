@@ -72,6 +72,9 @@ class ToyOnHost(ToyAgent):
         super().__init__(emit, mark)
         self._host = host
 
+    def when_over(self, told: Callable[[str], None]) -> None:
+        """It never is."""
+
     def facts(self) -> AgentJoined:
         return AgentJoined(self._host, (VnfcFact(vnfc_on(self._host), 1, "ready", "active", 1),), ())
 

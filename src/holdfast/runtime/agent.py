@@ -157,6 +157,10 @@ class Agent:
         in_no_vm = [result for life, result in zip(self._vnfcs.values(), vnfcs, strict=True) if not life.vm_is_gone]
         return [str(result) for result in (*in_no_vm, *vms) if isinstance(result, BaseException)]
 
+    def when_over(self, told: Callable[[str], None]) -> None:
+        """Call `told`, with the reason, if it cannot go on and is to be started anew."""
+        self._standing.when_over(told)
+
     def facts(self) -> AgentJoined:
         """How everything of this host is at this moment."""
         return AgentJoined(

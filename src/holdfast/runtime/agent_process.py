@@ -68,6 +68,9 @@ class Performer(Protocol):
 
     def facts(self) -> AgentJoined: ...
 
+    def when_over(self, told: Callable[[str], None]) -> None:
+        """Call `told`, with the reason, if it cannot go on and is to be started anew."""
+
     def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None: ...
 
     async def close(self, *, end_all: bool) -> None: ...
@@ -112,6 +115,7 @@ class AgentProcess:
         self._loop = asyncio.get_running_loop()
         self._terms = Terms(terms, lambda text: self.mark("terms", str(self.me), text))
         self.agent = make(self.emit, self.mark)
+        self.agent.when_over(self.fail)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
         """Result: whether everything on the host has been ended."""
 
@@ -271,9 +275,19 @@ class AgentProcess:
         if not self.ended.done():
             self.ended.set_result(False)
 
+    def fail(self, why: str) -> None:
+        """Let the process end, so that it is started again; what runs on the host goes on."""
+        if not self.ended.done():
+            self.ended.set_exception(WorldError(why))
+
+    @property
+    def _has_ended_all(self) -> bool:
+        done = self.ended.done() and not self.ended.cancelled()
+        return done and self.ended.exception() is None and self.ended.result()
+
     async def close(self) -> None:
         """Close links and detectors; what runs on the host goes on."""
-        if not (self.ended.done() and not self.ended.cancelled() and self.ended.result()):
+        if not self._has_ended_all:
             await self.agent.close(end_all=False)
         for link in [*self._links.values(), *self._unnamed, *self._others]:
             link.close()

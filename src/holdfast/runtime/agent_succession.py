@@ -46,6 +46,7 @@ class StandingTakeOver:
         """
         self._host, self._lives, self._exclusive = host, lives, exclusive
         self._perform, self._emit, self._mark, self._announce = perform, emit, mark, announce
+        self._over: Callable[[str], None] = lambda why: None
         self._orders: dict[ServiceName, StandingOrder] = {}
         self._under_way: dict[asyncio.Task[None], ServiceName] = {}
         self._found: dict[ServiceName, int] = {}
@@ -139,11 +140,16 @@ class StandingTakeOver:
     def said(self, name: str, about: str, detail: str) -> None:
         self._mark(name, about, detail)
 
+    def when_over(self, told: Callable[[str], None]) -> None:
+        self._over = told
+
     def grants_gone(self) -> None:
         self._mark("grants-gone", self._host, "the hot process has ended")
         for life in self._lives.values():
             if life.provides:
                 life.lose("the process that held its grant has ended")
+        # An agent that starts again starts another hot process, closes its kernel, and tells everybody of its new life.
+        self._over("the hot process has ended")
 
     def _lose(self, service: ServiceName, why: str) -> None:
         for life in self._lives.values():

@@ -19,7 +19,16 @@ HARMLESS = frozenset({"clock-bends", "kill-manager", "freeze-manager", "kill-sto
 SETTLED_S = 3.0
 """What happens later than this after a fault's end is not its doing."""
 REPAIRS = ("StartVm", "StartHost")
-GIVEN = ("repair-acknowledged", "repair-configured", "declared", "vm-gone", "host-up", "host-fenced", "operator-asked")
+GIVEN = (
+    "repair-acknowledged",
+    "error-reported",
+    "repair-configured",
+    "declared",
+    "vm-gone",
+    "host-up",
+    "host-fenced",
+    "operator-asked",
+)
 """With one of these reasons a VM or host may be started."""
 
 

@@ -175,7 +175,8 @@ class Agent:
         name, true = self.host.name, self.world
         if isinstance(output, Own | Disown | Close | CloseAll) and true.kernel_fails(name):
             yield "kernel fails"
-            self.grantor.kernel_failed("the kernel refused", self.clock())
+            own = output.service if isinstance(output, Own) else None
+            self.grantor.kernel_failed("the kernel refused", self.clock(), own)
         elif isinstance(output, SendTo):
             yield f"send {type(output.message).__name__}"
             true.send(name, self.incarnation, output)

@@ -27,6 +27,9 @@ from holdfast.model.granting import (
 from holdfast.model.names import ServiceName
 
 FAR_NS = 1 << 62
+FAILURES_AT_ONCE = 1
+"""So many armings that fail in a row are tried again at once; more of them rest for half a heartbeat each time, so that
+an agent whose kernel refuses does not do nothing else than ask it."""
 
 
 class Holder:
@@ -51,6 +54,11 @@ class Holder:
         self.is_barred = False
         """Nothing is to be armed (the clock is in doubt)."""
         self._shut_again = False
+        self._failures = 0
+        """In a row."""
+        self._rest_until_ns = 0
+        self._not_owned: dict[ServiceName, int] = {}
+        """How often in a row the kernel has not taken a service in."""
         self.is_stale = True
         """Something changed that the settling has not seen yet."""
         self.is_unequal = True
@@ -70,6 +78,8 @@ class Holder:
         """Move the keys as far as is proven, take in what has become ours, let go of what holds the others back."""
         if not self.is_stale or self.pending is not None or self.is_shut or self.is_barred:
             return
+        if now < self._rest_until_ns:
+            return  # The answers of the next heartbeat come after that.
         self.is_stale = False
         if self.is_unequal:
             self._settle_each(now)
@@ -159,6 +169,8 @@ class Holder:
         if self.pending is None or self.pending.until_ns != until_ns:
             return
         self._leaving.clear()
+        self._failures = 0
+        self._not_owned.clear()
         self._answered(self.pending)
         if self.is_shut:
             return
@@ -180,16 +192,35 @@ class Holder:
         if self.pending is None:
             return
         self.arms_failed += 1
+        self._failed(now)
         self.armed_until_ns = 0
         self._lapse_all(reason, now)
         self.is_unequal = True
         self._answered(self.pending)
 
-    def kernel_failed(self, reason: str, now: int) -> None:
+    def kernel_failed(self, reason: str, now: int, own: ServiceName | None) -> None:
         """Something else was not done: what the kernel owns is not known any more, so all of it is closed first."""
         self.pending = None
         self.is_unequal = self.is_stale = True
+        self._failed(now)
         self.shut(reason, now)
+        if own is not None:
+            self._not_taken_in(own, reason)
+
+    def _failed(self, now: int) -> None:
+        self._failures += 1
+        if self._failures > FAILURES_AT_ONCE:
+            self._rest_until_ns = now + self._profile.heartbeat_ns // 2
+
+    def _not_taken_in(self, service: ServiceName, reason: str) -> None:
+        """Tried once more; then it is given up, so that another host can have it and the other services go on here."""
+        times = self._not_owned[service] = self._not_owned.get(service, 0) + 1
+        entry = self._claims.get(service)
+        if times > FAILURES_AT_ONCE and entry is not None and entry.condition in ("joining", "lapsed"):
+            del self._not_owned[service]
+            said = Refused if entry.condition == "joining" else Lost
+            self._out.append(said(service, entry.epoch, reason))
+            self.release(entry)
 
     def _answered(self, arm: Arm) -> None:
         self.pending = None

@@ -315,10 +315,13 @@ class Grantor:
         """Ask before each Arm: False if it was overtaken by something that failed; then it must not be carried out."""
         return self.holder.pending is arm
 
-    def kernel_failed(self, reason: str, now: int) -> None:
-        """Own, Disown, Close or CloseAll was not carried out, or is not confirmed. All is closed (again) first."""
+    def kernel_failed(self, reason: str, now: int, own: ServiceName | None = None) -> None:
+        """Own (of that service), Disown, Close or CloseAll was not carried out, or is not confirmed.
+
+        All is closed (again) first. A service that the kernel does not take in twice in a row is given up.
+        """
         now = self._later(now)
-        self.holder.kernel_failed(reason, now)
+        self.holder.kernel_failed(reason, now, own)
         self._finish(now)
 
     def closed(self, service: ServiceName, now: int) -> None:

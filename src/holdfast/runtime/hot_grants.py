@@ -58,6 +58,8 @@ class GrantRider:
         self._unread: set[HostName] = set()
         self._unclosed = ""
         """Why the kernel could not close everything: tried again with each heartbeat, and nothing is armed before."""
+        self._troubles: set[str] = set()
+        """What the kernel has refused since it last armed."""
         self._held: dict[ServiceName, int] = {}
         self._following: dict[ServiceName, int] = {}
         """Orders that are followed as soon as a claim from before has come to its end."""
@@ -223,10 +225,11 @@ class GrantRider:
         try:
             outcome = window.arm(output.until_ns)
         except WorldError as error:
-            self._fall_shut(error)
-            self.grantor.arm_failed(error.message, self._clocks.raw_ns())
+            failed = self.grantor.arm_failed if self._fall_shut(error) else self.grantor.kernel_failed
+            failed(error.message, self._clocks.raw_ns())
             return
         if outcome is Outcome.ARMED:
+            self._troubles.clear()
             self.grantor.armed(output.until_ns, self._clocks.raw_ns())
         else:
             self.grantor.arm_failed(outcome.value, self._clocks.raw_ns())
@@ -239,7 +242,8 @@ class GrantRider:
             if isinstance(output, CloseAll):
                 self._unclosed = error.message
             else:
-                self.grantor.kernel_failed(error.message, self._clocks.raw_ns())
+                own = output.service if isinstance(output, Own) else None
+                self.grantor.kernel_failed(error.message, self._clocks.raw_ns(), own)
             return
         now = self._clocks.raw_ns()
         if isinstance(output, Close):
@@ -263,10 +267,22 @@ class GrantRider:
         else:
             window.disown([address])
 
-    def _fall_shut(self, error: WorldError) -> None:
-        self._tell(words.Said("window-trouble", self._settings.me, error.message))
-        if self._window is not None:
-            self._window.close()
+    def _fall_shut(self, error: WorldError) -> bool:
+        """Close for that trouble; whether the kernel has confirmed that it is closed."""
+        self._say(error)
+        try:
+            if self._window is not None:
+                self._window.close()
+        except WorldError as refused:
+            self._say(refused)
+            return False
+        return True
+
+    def _say(self, trouble: WorldError) -> None:
+        """Once until the next arming: what the kernel refuses comes again with each heartbeat."""
+        if trouble.message not in self._troubles:
+            self._troubles.add(trouble.message)
+            self._tell(words.Said("window-trouble", self._settings.me, trouble.message))
 
     def _guard(self, port: str) -> None:
         trouble = ""

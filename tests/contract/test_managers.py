@@ -299,6 +299,25 @@ def test_status_shows_what_a_party_knows(layout: Layout, folder: RunFolder) -> N
     run(story())
 
 
+def test_what_ran_on_a_host_whose_agent_is_away_is_last_known_and_not_known_now(
+    layout: Layout, folder: RunFolder
+) -> None:
+    async def story() -> None:
+        async with managers(layout, folder) as pump:
+            ha = pump.seats[HA]
+            async with an_agent(layout, folder) as (_, agent):
+                await joined(ha)
+                agent.hold.clear()
+                agent.emit(VnfcFailed(DNS_1, 1, "killed", "signal 9"))
+                await until(lambda: ha.outstanding(), "decided")
+            await until(lambda: "AgentLost" in names(ha), "the agent is away")
+            vnfcs = json.loads((await asyncio.to_thread(ask, folder, HA, AskStatus())).body)["vnfs"]["dns"]["vnfcs"]
+            shown = {name: (one["condition"], one["known"]) for name, one in vnfcs.items()}
+            assert shown == {"dns-1": ("failed", True), "dns-2": ("ready", False)}
+
+    run(story())
+
+
 def test_a_refusal_reaches_the_operator_with_its_reasons(layout: Layout, folder: RunFolder) -> None:
     async def story() -> None:
         async with managers(layout, folder):

@@ -181,12 +181,13 @@ def test_what_is_shown_of_a_host_whose_agent_is_away_is_what_was_known_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     vnfc = {"condition": "ready", "role": "standby", "run": 1, "host": "b", "vm": "vm-b", "detail": "[Errno 5]"}
+    vnfc["known"] = False
     party = {
         "party": "vim",
         "now": 1.0,
         "agents": {"a": True, "b": False},
         "vnfs": {"web": {"services": {}, "vnfcs": {"web-2": vnfc}}},
-        "vms": {"vm-b": {"host": "b", "condition": "up", "boot": 1}},
+        "vms": {"vm-b": {"host": "b", "condition": "up", "boot": 1, "known": False}},
         "incidents": [],
         "alarms": {"host:b": "the agent of host b is away"},
         "outstanding": [],
@@ -194,7 +195,10 @@ def test_what_is_shown_of_a_host_whose_agent_is_away_is_what_was_known_last(
     show(gathered("x", "/run/x", {"vim": party}))
     told = capsys.readouterr().out
     assert "alarm host:b: the agent of host b is away" in told  # and not a picture in the place of `:b:`
-    assert told.count("last known") == 2
+    assert told.count("unknown") == 3  # its condition, its role, and its VM
+    assert "last known: ready, standby; its host's agent is away" in " ".join(told.split())
+    assert "last known: up; its host's agent is away" in " ".join(told.split())
+    assert "ready" not in told.replace("last known: ready", "")
     assert "[Errno 5]" in told
     assert "agent b is not joined with vim" in told
 

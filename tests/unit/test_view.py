@@ -9,6 +9,7 @@ from holdfast.model.actions import (
     NoteService,
     OpenIncident,
     RaiseAlarm,
+    Send,
     StandBy,
     StartVnfc,
 )
@@ -27,6 +28,7 @@ from holdfast.model.events import (
     VnfcFailed,
 )
 from holdfast.model.limits import INCIDENTS_KEPT
+from holdfast.model.messages import VmIsolated
 from holdfast.model.names import HA, ActionId, HostName, IncidentId, ServiceName, VmName, VnfcName
 from holdfast.model.reasons import Reason
 from holdfast.model.records import Decided, Record, Seen
@@ -58,6 +60,13 @@ def test_a_role_is_shown_when_it_is_confirmed_not_when_it_is_ordered() -> None:
     assert (view.vnfcs[ONE].role, view.vnfcs[ONE].epoch) == ("active", 4)
     assert after(order, seen(ActionFailed(ActionId("ha/1"), "no"))).vnfcs == {}
     assert after(order, seen(ActionFailed(ActionId("ha/1"), "no"))).under_way == {}
+
+
+def test_a_vm_of_a_host_that_was_switched_off_is_absent() -> None:
+    vm = VmName("vm1")
+    up = AgentJoined(HostName("h1"), (), (VmFact(vm, 2, "up"),))
+    told = decided(Send(ActionId("vim/1"), HA, VmIsolated(IncidentId("vim#1"), vm, 2)))
+    assert after(seen(up), told).vms[vm].condition == "absent"
 
 
 def test_a_role_goes_with_the_service() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 FORMAT = 1
-LAST_KNOWN = "last known: its host's agent is away"
+UNKNOWN = "unknown"
 SHOWN_OF_MANAGERS = ("away", "pid", "agents", "unreached", "outstanding", "store", "statistics")
 
 
@@ -121,30 +121,36 @@ def _components(document: dict[str, Any]) -> Any:
     from rich.markup import escape
 
     table = _table("component", "condition", "role", "run", "host", "vm", "")
-    away = _away(document)
     for vnf in document["vnfs"].values():
         for name, vnfc in vnf["vnfcs"].items():
-            style = {"ready": "green", "failed": "red"}.get(vnfc["condition"], "yellow")
+            condition = vnfc["condition"] if vnfc["known"] else UNKNOWN
+            style = {"ready": "green", "failed": "red"}.get(condition, "yellow")
             table.add_row(
                 name,
-                f"[{style}]{vnfc['condition']}[/]",
-                vnfc["role"],
+                f"[{style}]{condition}[/]",
+                vnfc["role"] if vnfc["known"] else UNKNOWN,
                 str(vnfc["run"]),
                 vnfc["host"],
                 vnfc["vm"] or "-",
-                escape("; ".join(filter(None, (vnfc["detail"], LAST_KNOWN if vnfc["host"] in away else "")))),
+                escape("; ".join(filter(None, (_last_known(vnfc, vnfc["role"]), vnfc["detail"])))),
             )
     return table
 
 
 def _vms(document: dict[str, Any]) -> Any:
     table = _table("vm", "condition", "boot", "host", "")
-    away = _away(document)
     for name, vm in document["vms"].items():
-        style = "red" if vm["condition"] != "up" else "yellow" if vm["host"] in away else "green"
-        said = LAST_KNOWN if vm["host"] in away else ""
-        table.add_row(name, f"[{style}]{vm['condition']}[/]", str(vm["boot"]), vm["host"], said)
+        condition = vm["condition"] if vm["known"] else UNKNOWN
+        style = {"up": "green", UNKNOWN: "yellow"}.get(condition, "red")
+        table.add_row(name, f"[{style}]{condition}[/]", str(vm["boot"]), vm["host"], _last_known(vm))
     return table
+
+
+def _last_known(shown: dict[str, Any], role: str = "none") -> str:
+    if shown["known"]:
+        return ""
+    was = shown["condition"] if role == "none" else f"{shown['condition']}, {role}"
+    return f"last known: {was}; its host's agent is away"
 
 
 def _away(document: dict[str, Any]) -> list[str]:

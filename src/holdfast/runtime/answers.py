@@ -36,8 +36,8 @@ def status_of(
         "now": now,
         "agents": joined,
         "unreached": unreached,
-        "vnfs": _vnfs(layout, seat),
-        "vms": {vm.name: _vm(vm, view) for vm in layout.vms.values()} if seat.party == VIM else {},
+        "vnfs": _vnfs(layout, seat, joined),
+        "vms": {vm.name: _vm(vm, view, joined) for vm in layout.vms.values()} if seat.party == VIM else {},
         "voters": None if view.voters is None else msgspec.to_builtins(view.voters),
         "incidents": [{"incident": name, **msgspec.to_builtins(incident)} for name, incident in view.incidents.items()],
         "alarms": view.alarms,
@@ -50,13 +50,21 @@ def status_of(
     }
 
 
-def _vm(vm: Vm, seen: View) -> dict[str, Any]:
-    return {"host": vm.host, **msgspec.to_builtins(seen.vms.get(vm.name, VmView()))}
+def _is_known(condition: str, is_joined: bool) -> bool:
+    """Whether that is how it is now. What runs may end unheard; what does not run begins only when it is told to."""
+    return is_joined or condition in ("absent", "failed")
 
 
-def _vnfc(layout: Layout, vnfc: Vnfc, seen: View) -> dict[str, Any]:
+def _vm(vm: Vm, seen: View, joined: dict[HostName, bool]) -> dict[str, Any]:
+    view = seen.vms.get(vm.name, VmView())
+    known = _is_known(view.condition, joined.get(vm.host, False))
+    return {"host": vm.host, **msgspec.to_builtins(view), "known": known}
+
+
+def _vnfc(layout: Layout, vnfc: Vnfc, seen: View, joined: dict[HostName, bool]) -> dict[str, Any]:
     view = seen.vnfcs.get(vnfc.name, VnfcView())
     shown = dict(msgspec.to_builtins(view))
+    shown["known"] = _is_known(view.condition, joined.get(vnfc.host, False))
     group = layout.groups[vnfc.group]
     shown["role"] = role_of(seen, vnfc.name, group.services)
     # A spare is told no role: it waits, and that is its role.
@@ -65,7 +73,7 @@ def _vnfc(layout: Layout, vnfc: Vnfc, seen: View) -> dict[str, Any]:
     return shown
 
 
-def _vnfs(layout: Layout, seat: Seat) -> dict[str, Any]:
+def _vnfs(layout: Layout, seat: Seat, joined: dict[HostName, bool]) -> dict[str, Any]:
     """Every VNF this party is in charge of, with its services and components."""
     view = seat.view
     shown: dict[str, Any] = {}
@@ -92,7 +100,7 @@ def _vnfs(layout: Layout, seat: Seat) -> dict[str, Any]:
                 vnfc.name: {
                     "host": vnfc.host,
                     "vm": vnfc.vm,
-                    **_vnfc(layout, vnfc, view),
+                    **_vnfc(layout, vnfc, view, joined),
                 }
                 for vnfc in layout.vnfcs.values()
                 if vnfc.vnf == vnf.name

@@ -45,6 +45,7 @@ from holdfast.model.events import (
     VnfcReady,
 )
 from holdfast.model.limits import INCIDENTS_KEPT
+from holdfast.model.messages import VmIsolated
 from holdfast.model.names import ActionId, HostName, IncidentId, ServiceName, VmName, VnfcName
 from holdfast.model.records import Decided, Record, Seen
 
@@ -244,6 +245,8 @@ def _decided(view: View, record: Decided) -> View:
             return replace(view, alarms=_with(view.alarms, alarm, text))
         case ClearAlarm(alarm):
             return replace(view, alarms=_without(view.alarms, alarm)) if alarm in view.alarms else view
+        case Send(_, _, VmIsolated(_, vm, boot)):
+            return replace(view, vms=_with(view.vms, vm, VmView(boot, "absent")))
         case Send() | FenceHost() | StartHost():
             return view
         case StartVnfc(_, vnfc, run):

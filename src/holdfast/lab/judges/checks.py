@@ -13,7 +13,7 @@ from holdfast.lab.judges.facts import Fact
 from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.probed import PUT, Gap, ProbeRun
 from holdfast.lab.judges.stages import Limit
-from holdfast.model.layout import Group, Layout, grant_suffices
+from holdfast.model.layout import Group, Layout, grant_suffices, in_charge
 from holdfast.model.names import VnfcName
 
 END_WINDOW_S = 0.2
@@ -87,6 +87,8 @@ def redundancy_missing(layout: Layout, group: Group, all_facts: Sequence[Fact]) 
     synced: dict[str, bool] = {}
     active: set[str] = set()
     newest, alone = 0, len(group.services) == 1
+    party = in_charge(layout, group.vnf)
+    """Whose link has told the rest of what is judged here; another's facts may be older."""
     for fact in all_facts:
         name = str(fact.fields.get("vnfc", ""))
         if name not in group.vnfcs:
@@ -96,7 +98,7 @@ def redundancy_missing(layout: Layout, group: Group, all_facts: Sequence[Fact]) 
                 ready[name] = True
             case "ended", "StartVnfc" if fact.fields["ok"]:
                 ready[name] = True
-            case "seen", "AgentJoined" if name:
+            case "seen", "AgentJoined" if name and fact.by == party:
                 ready[name] = fact.fields["condition"] == "ready"
             case ("seen", "VnfcFailed") | ("ended", "IsolateVnfc"):
                 ready[name] = synced[name] = False

@@ -131,6 +131,21 @@ def test_word_of_a_take_over_that_is_known_already_changes_nothing() -> None:
     assert core.see(taken, now=2.0) == []
 
 
+def test_word_of_a_take_over_by_one_that_is_gone_since_gives_nobody_the_service() -> None:
+    core, orders = provided()
+    order = next(action for action in orders if isinstance(action, StandingOrder))
+    taken = ServiceTaken(TWO, 1, SERVICE, order.successors[0].epoch)
+    core.see(taken, now=1.0)
+    actions = core.see(VnfcFailed(TWO, 1, "killed"), now=1.1)
+    core.see(taken, now=1.2)  # Told again, as nobody had said that it was heard.
+    assert core.state.groups[GROUP].services[SERVICE].state == "interrupted"
+    core.done([action for action in actions if isinstance(action, IsolateVnfc)])
+    core.see(taken, now=1.3)
+    service = core.state.groups[GROUP].services[SERVICE]
+    assert (service.holder, service.state) == (None, "interrupted")
+    assert service.last == TWO, "it holds the newest state"
+
+
 def test_the_managers_own_take_over_and_the_standing_one_are_the_same() -> None:
     core, orders = provided()
     order = next(action for action in orders if isinstance(action, StandingOrder))

@@ -7,7 +7,7 @@ that is not enough (storage that only one may use) it stays with its holder unti
 
 from msgspec.structs import replace
 
-from holdfast.core.ha_incidents import fail, isolated, provided
+from holdfast.core.ha_incidents import fail, interrupt, isolated, provided
 from holdfast.core.ha_standing import sealed
 from holdfast.core.ha_turn import Turn
 from holdfast.model.events import FailureCause, HostFailed, HostReturned, ServiceTaken
@@ -96,12 +96,19 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
         # One whose host cannot be reached need not have failed itself: perhaps it was only cut off.
         cause: FailureCause = "lost" if turn.is_reachable(turn.layout.vnfcs[service.holder].host) else "host"
         fail(turn, service.holder, cause, f"{event.vnfc} has succeeded it under epoch {event.epoch}")
-    if now.doing is not None:
-        turn.desk.settle(now.doing.id)
-    turn.put(event.vnfc, replace(turn.vnfc(event.vnfc), phase="ready", role="active", doing=None, epoch=event.epoch))
+    took_over = Reason("took-over", event.vnfc, f"epoch {event.epoch}", turn.seen)
+    # One that is being isolated, or is gone since, has taken it and has lost it again; word of it comes late, or twice.
+    serves = now.phase not in ("failed", "stopping", "down")
+    if serves:
+        if now.doing is not None:
+            turn.desk.settle(now.doing.id)
+        ready = replace(turn.vnfc(event.vnfc), phase="ready", role="active", doing=None, epoch=event.epoch)
+        turn.put(event.vnfc, ready)
+    else:
+        interrupt(turn, event.service, (took_over,))
     taken = replace(
         turn.service(event.service),
-        holder=event.vnfc,
+        holder=event.vnfc if now.phase != "down" else None,
         last=event.vnfc,
         epoch=event.epoch,
         in_sync=event.in_sync,
@@ -113,4 +120,5 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
     group = turn.group_of(event.vnfc)
     if event.epoch > turn.groups[group].epoch:
         turn.put_group(group, replace(turn.groups[group], epoch=event.epoch))
-    provided(turn, event.service, Reason("took-over", event.vnfc, f"epoch {event.epoch}", turn.seen))
+    if serves:
+        provided(turn, event.service, took_over)

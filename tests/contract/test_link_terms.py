@@ -246,3 +246,28 @@ def test_managers_of_a_restored_store_lead_again_above_the_term_that_agents_foll
         await client.close()
 
     run(story())
+
+
+def test_a_manager_whose_host_was_prepared_otherwise_than_most_lets_somebody_else_lead(
+    real_etcd: Cluster, layout: Layout, folder: RunFolder, request: pytest.FixtureRequest
+) -> None:
+    target = real_etcd.target(request.node.name)
+
+    async def story() -> None:
+        client = EtcdClient(target)
+        async with an_agent(layout, folder, layout_print="another"):
+            made: list[Reign] = []
+
+            def make() -> Reign:
+                made.append(Reign(layout, folder, parties_in(layout, "all"), client, "m1", toy_core))
+                return made[-1]
+
+            with pytest.raises(UserError, match="hosts h1 were prepared with another layout than this one") as told:
+                await reigns(make, asyncio.Event())
+            assert told.value.hint
+            leader = made[-1].campaign.standing.leader
+            assert leader is not None
+            assert leader.is_resigned
+        await client.close()
+
+    run(story())

@@ -61,11 +61,11 @@ async def managers(
 
 @asynccontextmanager
 async def an_agent(
-    layout: Layout, folder: RunFolder, key: bytes = KEY, streams: Streams = SOCKETS
+    layout: Layout, folder: RunFolder, key: bytes = KEY, streams: Streams = SOCKETS, layout_print: str = ""
 ) -> AsyncIterator[tuple[AgentProcess, ToyAgent]]:
     me = agent_party(H1)
     journal = Journal(folder.journal(me), me)
-    process = AgentProcess(layout, H1, journal, ToyAgent, folder.terms(H1))
+    process = AgentProcess(layout, H1, journal, ToyAgent, folder.terms(H1), layout_print=layout_print)
     server = await listen(folder.socket(me), key, me, process, streams)
     assert isinstance(process.agent, ToyAgent)
     try:
@@ -447,19 +447,12 @@ def test_an_agent_of_a_host_that_was_prepared_with_another_layout_is_not_joined_
     layout: Layout, folder: RunFolder
 ) -> None:
     async def story() -> None:
-        me = agent_party(H1)
-        journal = Journal(folder.journal(me), me)
-        agent = AgentProcess(layout, H1, journal, ToyAgent, layout_print="another")
-        server = await listen(folder.socket(me), KEY, me, agent)
-        async with managers(layout, folder):
+        async with an_agent(layout, folder, layout_print="another"), managers(layout, folder):
             why = ""
             while "another layout (another; here it is " not in why:
                 answer = await asyncio.to_thread(ask, folder, HA, AskStatus())
                 why = msgspec.json.decode(answer.body)["unreached"][H1]
-        server.close()
-        await agent.close()
-        journal.close()
-        marks = [record.name for record in read(folder.journal(me)) if isinstance(record, Marked)]
-        assert marks.count("other-layout") == 1
 
     run(story())
+    marks = [record.name for record in read(folder.journal(agent_party(H1))) if isinstance(record, Marked)]
+    assert marks.count("other-layout") == 1

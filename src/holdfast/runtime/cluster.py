@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.drivers.fence import set_power
-from holdfast.errors import WorldError
+from holdfast.errors import UserError, WorldError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import ETCD_LIMIT_S
 from holdfast.model.names import HostName, Party
@@ -218,6 +218,7 @@ class Reign:
             self._around.streams,
             self._token,
         )
+        self._links.misfit = self._superseded
         self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self._may_decide)
         self._pump.ended.add_done_callback(self._pump_ended)
         self._pump.start()
@@ -255,7 +256,7 @@ class Reign:
         followed = f"another leader of term {newest}" if newest == self._term else f"term {newest}, not {self._term}"
         self._superseded(Outdated(f"the agent of {host} follows {followed}", newest))
 
-    def _superseded(self, error: Superseded) -> None:
+    def _superseded(self, error: Superseded | UserError) -> None:
         if not self.ended.done():
             self._mark("followed", error.message)
             self.ended.set_exception(error)
@@ -272,7 +273,7 @@ class Reign:
     async def end(self) -> None:
         """Hand over in an orderly way: stop deciding, write what waits, resign. Raises what ended the leadership."""
         if self.ended.done():
-            if isinstance(self.ended.exception(), Outdated):
+            if isinstance(self.ended.exception(), Outdated | UserError):
                 # Let another one claim at once, or ourselves, under a newer term.
                 await self._stop_deciding()
                 await self.campaign.resign()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from holdfast.errors import UserError
 from holdfast.model.actions import Action, AgentAction, Decision, Send
 from holdfast.model.events import (
     AgentJoined,
@@ -80,6 +81,9 @@ class Links:
         self.outdated = outdated
         self._term = term
         self.layout_print = layout_print(folder)
+        self._otherwise: dict[HostName, None] = {}
+        self.misfit: Callable[[UserError], None] = lambda _: None
+        """Told when most hosts were prepared with another layout than this one."""
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
         self._managers: dict[tuple[Party, Party], _ToPeer] = {}
@@ -104,6 +108,18 @@ class Links:
                     manager = _ToPeer(pump, seat)
                     manager.kept = self._kept(seat.party, party, manager)
                     self._managers[seat.party, party] = manager
+
+    def was_prepared_otherwise(self, host: HostName) -> None:
+        """One host that differs from the others is left out; if it is our own, somebody else has to lead."""
+        self._otherwise[host] = None
+        if len(self._otherwise) * 2 > len(self._layout.hosts):
+            others = ", ".join(self._otherwise)
+            self.misfit(
+                UserError(
+                    f"hosts {others} were prepared with another layout than this one ({self.layout_print})",
+                    "prepare this host with their descriptor (docs/several-hosts.md)",
+                )
+            )
 
     def _kept(self, me: Party, to: Party, owner: "_ToPeer") -> KeptLink:
         return KeptLink((self._folder.socket(to),), self._key, me, to, owner, self._streams)
@@ -177,6 +193,7 @@ class _ToAgent:
         if isinstance(message, OtherLayout):
             ours = self._links.layout_print
             link.refuse(f"the host was prepared with another layout ({message.layout}; here it is {ours})")
+            self._links.was_prepared_otherwise(self._host)
             return
         if not isinstance(message, Tell):
             return

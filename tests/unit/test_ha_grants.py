@@ -142,7 +142,7 @@ def test_word_of_a_take_over_by_one_that_is_gone_since_gives_nobody_the_service(
     core.done([action for action in actions if isinstance(action, IsolateVnfc)])
     core.see(taken, now=1.3)
     service = core.state.groups[GROUP].services[SERVICE]
-    assert (service.holder, service.state) == (None, "interrupted")
+    assert (service.holder, service.state) == (None, "held")
     assert service.last == TWO, "it holds the newest state"
 
 

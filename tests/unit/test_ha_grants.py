@@ -107,6 +107,32 @@ def test_cleaning_up_on_a_failed_host_waits_for_the_host() -> None:
     assert [action.vnfc for action in core.done([isolation]) if isinstance(action, StartVnfc)] == [ONE]
 
 
+def test_a_new_manager_leaves_the_service_to_the_first_successor_until_its_agent_has_told() -> None:
+    """The leader was on the host that failed; of the two successors the agent of the second one joins first."""
+    core = three_provided()
+    order = core.state.groups[GROUP].services[SERVICE].ordered
+    facts = {H2: VnfcFact(TWO, 1, "ready", "standby"), H3: VnfcFact(THREE, 1, "ready", "standby")}
+    core.see(ManagerStarted(), now=1.0)
+    core.see(AgentJoined(H3, (facts[H3],), ()), now=1.0)
+    assert only(core.see(HostFailed(H1, H3), now=1.0), Activate) == []
+    said = [choice for choice in core.last if isinstance(choice.action, Refuse)]
+    assert [(one.code, one.about) for one in said[-1].reasons if one.code == "heir-unheard"] == [("heir-unheard", TWO)]
+    core.see(AgentJoined(H2, (replace(facts[H2], role="active", epoch=order.successors[0].epoch),), ()), now=1.1)
+    actions = core.see(ServiceTaken(TWO, 1, SERVICE, order.successors[0].epoch, (THREE,)), now=1.1)
+    assert only(actions, IsolateVnfc) == []
+    assert core.state.groups[GROUP].services[SERVICE].holder == TWO
+
+
+def test_a_new_manager_does_not_wait_for_a_successor_whose_host_has_failed_too() -> None:
+    core = three_provided()
+    core.see(ManagerStarted(), now=1.0)
+    core.see(AgentJoined(H3, (VnfcFact(THREE, 1, "ready", "standby"),), ()), now=1.0)
+    isolation = core.see(AgentJoined(H1, (VnfcFact(ONE, 1, "absent"),), ()), now=1.0)
+    assert only(core.done(only(isolation, IsolateVnfc)), Activate) == []
+    actions = core.see(HostFailed(H2, H3), now=1.1)
+    assert [action.vnfc for action in actions if isinstance(action, Activate)] == [THREE]
+
+
 def ha_deadline(core: Core) -> ManagerStarted:
     assert core.state.failed_hosts
     return ManagerStarted()

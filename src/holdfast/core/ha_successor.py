@@ -25,6 +25,8 @@ class Choice:
     """Whether it is known to hold all acknowledged state."""
     awaits_heirs: bool = False
     """Nobody is chosen only because another may have taken the service over by standing order, unheard."""
+    awaits_agents: bool = False
+    """Nobody is chosen yet, because a successor named by an order may have taken over, and was not heard so far."""
     awaits_voters: bool = False
     """Nobody is chosen because too few voters are left that could agree to it."""
 
@@ -39,6 +41,8 @@ def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
         return Choice(None, (Reason("promotion-failed", name, f"{service.tried} successors were tried", turn.seen),))
     if service.behind and (unheard := _unheard(turn, group)):
         return Choice(None, unheard, awaits_heirs=True)
+    if unheard := _unheard_heirs(turn, service):
+        return Choice(None, unheard, awaits_agents=True)
     able, unable = _able(turn, group, name)
     if to is not None:
         able = sorted(able, key=lambda one: one != to)
@@ -61,10 +65,22 @@ def choose(turn: Turn, name: ServiceName, to: VnfcName | None = None) -> Choice:
 def _unheard(turn: Turn, group: GroupName) -> Reasons:
     """VNFCs that may have the service for all we know: their agents have not joined since we began."""
     return tuple(
-        Reason("heir-unheard", name, "", turn.seen)
-        for name in turn.wanted(group).vnfcs
-        if (host := turn.layout.vnfcs[name].host) not in turn.met and host not in turn.failed_hosts
+        Reason("heir-unheard", name, "", turn.seen) for name in turn.wanted(group).vnfcs if _is_unmet(turn, name)
     )
+
+
+def _unheard_heirs(turn: Turn, service: ServiceNow) -> Reasons:
+    """Those named by standing orders whose agents have not joined since we began.
+
+    A manager that begins after its forerunner was lost with the active's host would else take the service from the
+    one that has just taken it over, and give it to the next, only because that one's agent joined first.
+    """
+    return tuple(Reason("heir-unheard", one.vnfc, "", turn.seen) for one in service.heirs if _is_unmet(turn, one.vnfc))
+
+
+def _is_unmet(turn: Turn, name: VnfcName) -> bool:
+    host = turn.layout.vnfcs[name].host
+    return host not in turn.met and host not in turn.failed_hosts
 
 
 def _heirs_without(turn: Turn, service: ServiceNow, vnfc: VnfcName) -> tuple[VnfcName, ...]:
@@ -225,7 +241,7 @@ def blind_reserve(turn: Turn, group: GroupName) -> tuple[VnfcName, Reason] | Non
         if service.holder is not None:
             continue
         choice = choose(turn, name)
-        if choice.vnfc is not None or choice.awaits_heirs or choice.awaits_voters:
+        if choice.vnfc is not None or choice.awaits_heirs or choice.awaits_agents or choice.awaits_voters:
             continue
         for vnfc, now in vnfcs.items():
             known = is_known(now) or _is_certain(turn, name, vnfc)

@@ -159,6 +159,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "switchover": ("registry", "registry", "switchover", switchover),
     "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
+    "healed": ("registry-granted", "registry", "heal", host_off),
     "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),
     "fenced by a lie": ("external-granted", "billing", "fence-lies", fenced_by_a_lie),
     "agent away": ("registry-granted", "registry", "nothing-moves", agent_away),

@@ -169,7 +169,7 @@ def test_the_json_has_exactly_the_documented_form() -> None:
     assert data["format"] == 1
     assert all(list(run) == RUN_KEYS for run in data["runs"])
     assert data["runs"][0]["checks"] == dict.fromkeys(
-        ["restored", "order", "cleared", "repaired", "two_owners", "updates", "leftovers"], True
+        ["restored", "order", "cleared", "repaired", "healed", "two_owners", "updates", "leftovers"], True
     )
     assert list(data["runs"][0]["stages_ms"]) == ["detect", "decide", "isolate", "recover"]
     assert list(data["summary"]["uc1"]) == ["n", "outage_ms", "lost", "verdict"]

@@ -294,9 +294,10 @@ CAUSES = {
     "role": "it did not take its role",
     "start": "it could not be started",
     "lost": "it was not there any more",
+    "grant": "its host may not be active for it any more",
     "vm-gone": "its VM is gone",
     "too-many-failures": "too many failures in it",
 }
 """Causes of incidents where no detail is known; the others are words already."""
-CAUSE_BEFORE_DETAIL = re.compile(r"\((exited|killed|check|role|start|lost|vm-gone): ")
+CAUSE_BEFORE_DETAIL = re.compile(r"\((exited|killed|check|role|start|lost|grant|vm-gone): ")
 BY_PARTY = re.compile(r"\bby (ha|vim|vnfm:[a-z0-9-]+)\b(?!#)")

@@ -106,6 +106,12 @@ class Acts(Protocol):
 
     def heal(self) -> None: ...
 
+    def second_client(self) -> None:
+        """Another machine outside asks the service too; it is answered when this returns."""
+
+    def mislead(self, name: VnfcName) -> None:
+        """From now on the second client takes this VNFC's VM for the owner of the service's address."""
+
     def set_fence_mode(self, name: HostName, mode: str, level: str) -> None: ...
 
     def down_and_up(self) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from holdfast.errors import PeerError
 from holdfast.lab import faults
 from holdfast.lab.acts import FaultFailed, Stuck
+from holdfast.lab.probing import SecondClient
 from holdfast.lab.world import LiveWorld
 from holdfast.model.names import HA, HostName, VmName, VnfcName, VnfName
 from holdfast.runtime.given import parties_of
@@ -23,8 +24,9 @@ COMMAND_LIMIT_S = 30.0
 class LiveActs:
     """The contract of `Acts`, on this machine."""
 
-    def __init__(self, world: LiveWorld) -> None:
+    def __init__(self, world: LiveWorld, second: SecondClient) -> None:
         self._world = world
+        self._second = second
 
     def now(self) -> float:
         return time.monotonic()
@@ -155,6 +157,12 @@ class LiveActs:
 
     def heal(self) -> None:
         self._world.heal()
+
+    def second_client(self) -> None:
+        self._second.join()
+
+    def mislead(self, name: VnfcName) -> None:
+        self._second.mislead(name)
 
     def set_fence_mode(self, name: HostName, mode: str, level: str) -> None:
         self._world.set_fence_mode(name, mode, level)

@@ -21,7 +21,7 @@ from holdfast.lab.judges.evidence import RunEvidence, write_run
 from holdfast.lab.judges.probed import load_probe
 from holdfast.lab.live_acts import LiveActs
 from holdfast.lab.nest import limits_of_nest
-from holdfast.lab.probing import Probing
+from holdfast.lab.probing import Probing, SecondClient
 from holdfast.lab.scenario import Scenario
 from holdfast.lab.stage import Stage
 from holdfast.lab.steps import perform
@@ -75,6 +75,8 @@ class _Run:
         self.leftovers: tuple[str, ...] | None = None
         self.began_at = time.monotonic()
         self.stage: Stage | None = None
+        service = layout.services[ServiceName(scenario.service)]
+        self.second = SecondClient(world, service, scenario.client.kind, out)
 
     def mark(self, name: str, about: str, detail: str = "") -> float:
         at = time.monotonic()
@@ -91,13 +93,15 @@ class _Run:
         self.say("starting the load")
         probe = Probing(self.world, service, self.scenario.client, self.out)
         self.began_at = probe.wait_ready()
-        self.stage = Stage(self.scenario, self.world.layout, LiveActs(self.world), tail, probe, self.mark, self.say)
+        acts = LiveActs(self.world, self.second)
+        self.stage = Stage(self.scenario, self.world.layout, acts, tail, probe, self.mark, self.say)
         try:
             for step in self.scenario.steps:
                 perform(self.stage, step)
         finally:
             self.say("stopping the load")
             probe.stop()
+            self.second.stop()
             if not load_probe(probe.probe_file).realtime:
                 self.unknown.append("the probe had no real-time priority (it takes root), so its figures prove nothing")
 
@@ -133,6 +137,7 @@ class _Run:
                 faults=tuple(self.stage.faults) if self.stage else (),
                 journals=tuple(journals),
                 probes=("probe.bin",),
+                second=self.second.probe_file.name if self.second.probe_file.exists() else "",
                 owners=("owners.bin",),
                 outage=self.scenario.outage,
                 sync=sync_of(self.layout, ServiceName(self.scenario.service), self.scenario.checkpoint_ms),

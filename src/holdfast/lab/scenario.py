@@ -49,6 +49,8 @@ VERBS: dict[str, tuple[str, str]] = {
         "how the host's fence devices behave from now on (those of one level, or all)",
     ),
     "heal": (r"all", "take all cuts away"),
+    "second-client": (r"asks", "a second client, on a machine of its own, asks the service from now on"),
+    "mislead": (PLACE, "the second client takes the VM on that host for the owner of the service's address"),
     "put-file": (PLACE + r" [a-z.-]+", "make an empty file in the VNFC's own folder"),
     "take-file": (PLACE + r" [a-z.-]+", "remove it"),
     "wear-out": (PLACE + r" \d+", "kill the VNFC that many times, each time as soon as it serves again"),

@@ -43,6 +43,12 @@ def _host(stage: Stage, word: str) -> str:
     return stage.host(word)
 
 
+def _vnfc_at(stage: Stage, word: str) -> str:
+    """The VNFC of the scenario's service on that host."""
+    host = stage.host(word)
+    return next(name for name in stage.group().vnfcs if stage.layout.vnfcs[name].host == host)
+
+
 def _as_said(stage: Stage, word: str) -> str:
     return word
 
@@ -64,6 +70,8 @@ DEEDS: dict[str, Deed] = {
     "feed-agent": Deed(_host, lambda acts, name: acts.feed_agent(HostName(name)), starts=False),
     "kill-store": Deed(_host, lambda acts, name: acts.kill_store(HostName(name)), starts=False),
     "start-store": Deed(_host, lambda acts, name: acts.start_store(HostName(name)), starts=False),
+    "second-client": Deed(_as_said, lambda acts, _: acts.second_client(), starts=False),
+    "mislead": Deed(_vnfc_at, lambda acts, name: acts.mislead(VnfcName(name)), starts=False),
     "heal": Deed(_as_said, lambda acts, _: acts.heal(), starts=False),
 }
 

@@ -35,16 +35,19 @@ from holdfast.errors import WorldError
 from holdfast.lab import faults
 from holdfast.lab.acts import FaultFailed
 from holdfast.lab.cuts import Cuts
+from holdfast.lab.outside import Outside
 from holdfast.lab.power import PowerSwitch
 from holdfast.lab.starving import Starved, starve
 from holdfast.model.layout import NETWORKS, FenceLevels, Host, Layout
-from holdfast.model.names import HostName
+from holdfast.model.names import HostName, VnfcName
 from holdfast.runtime.folder import RunFolder
 
 BIN = Path(__file__).parent / "bin"
 BRIDGES = {"first": "lab0", "second": "lab1"}
 """By network."""
 MANAGER_ADDRESSES = {"first": ("10.77.0.251/24", "fd77::251/64"), "second": ("10.78.0.251/24", "fd78::251/64")}
+CLIENT = "client"
+"""The machine outside whose view of the service is judged."""
 SECOND = "second"
 """Name of a host's interface on the second network."""
 SUPERVISOR_END_LIMIT_S = 15.0
@@ -65,8 +68,8 @@ class LiveWorld:
         self._hosts: dict[HostName, Sandbox] = {}
         self._host_supervisors: dict[HostName, Child] = {}
         self._controller: subprocess.Popen[bytes] | None = None
-        self._client: Sandbox | None = None
         self._netlink = Netlink.open()
+        self.outside = Outside(base, self._netlink, BRIDGES["first"], _environment())
         self._switch = PowerSwitch(base / "power.sock", self)
         self._cuts = Cuts()
         self._starved: dict[HostName, Starved] = {}
@@ -93,7 +96,7 @@ class LiveWorld:
             # The managers have addresses of their own only where agents are reached over the network.
             own = MANAGER_ADDRESSES[network] if self.layout.grants is not None else ()
             ports.make_bridge(self._netlink, BRIDGES[network], own)
-        self._client = self._make_client()
+        self.outside.join(CLIENT, self._client_addresses)
         self._switch.start()
         self.switch_all_on()
 
@@ -108,15 +111,6 @@ class LiveWorld:
             self.switch_on(name)
         if self.managers != "hosts":
             self._start_controller()
-
-    def _make_client(self) -> Sandbox:
-        client = Sandbox.start("client", self._base / "client", namespaces=("net", "mnt"))
-        namespace = client.netns_fd
-        try:
-            ports.make_port(self._netlink, BRIDGES["first"], "lab-client", namespace, addresses=self._client_addresses)
-        finally:
-            os.close(namespace)
-        return client
 
     def switch_on(self, name: HostName) -> None:
         if name in self._hosts and not gone(self._hosts[name].pidfd):
@@ -287,13 +281,12 @@ class LiveWorld:
 
     # --- using --------------------------------------------------------------------------------------------------
 
-    def as_client(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
-        """Start a program in the client's network namespace (outside of all hosts)."""
-        client = self._client
-        if client is None:
-            raise WorldError("the client is not there")
-        enter = ["nsenter", f"--net=/proc/{client.pid}/ns/net", "--"]
-        return subprocess.Popen([*enter, *argv], env=_environment(), **options)  # type: ignore[call-overload,no-any-return]
+    def mac_of(self, vnfc: VnfcName) -> str:
+        """By which clients reach what runs in its VM."""
+        vm = self.layout.vnfcs[vnfc].vm
+        if vm is None:
+            raise FaultFailed(f"{vnfc} is in no VM, which would have a MAC of its own")
+        return ports.mac_of("inner", ports.port_name(self.layout.name, vm)).hex(":")
 
     def power_cut(self) -> None:
         """Everything goes off at once: hosts and managers."""
@@ -328,7 +321,8 @@ class LiveWorld:
                 left += self._end_host(name, child)
             except WorldError as error:
                 left.append(f"what is on host {name} cannot be known: {error}")
-        for sandbox in (*self._hosts.values(), *([self._client] if self._client else [])):
+        self.outside.close()
+        for sandbox in self._hosts.values():
             sandbox.kill()
             sandbox.wait_gone(5.0)
             sandbox.close()

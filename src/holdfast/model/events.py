@@ -13,8 +13,9 @@ from holdfast.model.granting import VoterSet
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, Party, Role, ServiceName, VmName, VnfcName, VnfName
 
-FailureCause = Literal["exited", "killed", "check", "role", "start", "lost", "vm-gone", "host"]
-OF_ITS_ZONE: tuple[FailureCause, ...] = ("vm-gone", "host")
+FailureCause = Literal["exited", "killed", "check", "role", "start", "lost", "grant", "vm-gone", "host"]
+"""grant: its host may not be active for the service any more; others have not heard it for too long."""
+OF_ITS_ZONE: tuple[FailureCause, ...] = ("grant", "vm-gone", "host")
 """What is around the VNFC has failed, or cannot be heard: that counts against neither the VNFC nor its VM."""
 
 

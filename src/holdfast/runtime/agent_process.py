@@ -56,7 +56,18 @@ from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.runtime.watchdog import watched
 from holdfast.store.journal import Journal
-from holdfast.wire.link_messages import AllEnded, Do, EndAll, Leads, LinkMessage, NewestTerm, OtherLayout, Tell, Took
+from holdfast.wire.link_messages import (
+    AllEnded,
+    Do,
+    EndAll,
+    Leads,
+    LinkMessage,
+    NewestTerm,
+    OtherLayout,
+    StillSilent,
+    Tell,
+    Took,
+)
 
 
 class Performer(Protocol):
@@ -200,11 +211,19 @@ class AgentProcess:
         """What was told before it came: a manager that has begun to lead has to know of it too."""
         for silence in found:
             if isinstance(silence, HostFailed) or link.peer == self._in_charge(silence):
-                link.send(Tell(silence, self._loop.time()))
+                link.send(Tell(silence, self._loop.time(), is_now=True))
+
+    def _confirm(self, link: Link, told: HostFailed, found: tuple[Silence, ...]) -> None:
+        """The manager may have heard late of what was told: say it once more if it is so now."""
+        for silence in found:
+            if isinstance(silence, HostFailed) and (silence.host, silence.life) == (told.host, told.life):
+                link.send(Tell(silence, self._loop.time(), is_now=True))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
         if isinstance(message, Leads) and link in self._unnamed:
             self._follow(link, message)
+        elif isinstance(message, StillSilent) and self._links.get(link.peer) is link:
+            self.agent.ask_silent(lambda found: self._confirm(link, message.event, found))
         elif isinstance(message, Do | Took) and self._links.get(link.peer) is not link:
             # Sent before its manager knew that it is followed. Also Took: what it records is no longer what counts.
             if isinstance(message, Do):

@@ -394,7 +394,7 @@ class VnfcOnHost:
     def lose(self, why: str) -> None:
         """Its claim is over: nobody reaches it from here on, and it counts as failed."""
         troubles = self._cut_off()
-        self._failed(self.run, "lost", "; ".join([why, *troubles]))
+        self._failed(self.run, "grant", "; ".join([why, *troubles]))
 
     def _cut_off(self, take: Callable[[Vnfc, Service], None] | None = None) -> list[str]:
         """From here on nobody reaches it, whatever it still does."""

@@ -6,6 +6,7 @@ closed. All calls to the owner come from the loop; nothing waits between receivi
 """
 
 import asyncio
+import math
 import os
 import sys
 from collections import deque
@@ -60,6 +61,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._limit: asyncio.TimerHandle | None = None
         self.is_open = False
+        self.opened_s = -math.inf
         self.is_refused = False
         """One end could not prove itself to the other, or something else came than was sent."""
         self.is_unwanted = False
@@ -141,6 +143,7 @@ class Link(asyncio.Protocol):
             self._writer.seal(self._handshake.keys.sends)
             self._reader.seal(self._handshake.keys.hears)
             self.is_open = True
+            self.opened_s = asyncio.get_running_loop().time()
             self._owner.link_opened(self)
 
     def _give_up(self, error: PeerError) -> None:
@@ -219,6 +222,11 @@ class KeptLink:
     def trouble(self) -> str:
         """Why the last attempt came to nothing; empty while the link is open."""
         return "" if self.link is not None and self.link.is_open else self._trouble
+
+    @property
+    def opened_s(self) -> float:
+        """Since when the link is open, on the loop's clock; long ago where it is not."""
+        return self.link.opened_s if self.link is not None and self.link.is_open else -math.inf
 
     def again(self) -> None:
         """Do not wait for what is under way: break the link, or the attempt at one, and call anew at once."""

@@ -30,7 +30,17 @@ from holdfast.model.actions import (
     StartHost,
     StartVm,
 )
-from holdfast.model.events import ActionDone, ActionFailed, AgentJoined, DeadlinePassed, Event, ManagerStarted, Received
+from holdfast.model.events import (
+    ActionDone,
+    ActionFailed,
+    AgentJoined,
+    DeadlinePassed,
+    Event,
+    HostFailed,
+    HostReturned,
+    ManagerStarted,
+    Received,
+)
 from holdfast.model.layout import FenceLevels, Layout
 from holdfast.model.limits import BUG_PAUSE_S, MESSAGE_REPEAT_MAX_S, MESSAGE_REPEAT_S, STORE_TIDY_S
 from holdfast.model.names import ActionId, HostName, Party
@@ -127,9 +137,23 @@ class Pump:
         """
         if self._is_closed:
             return  # Links that we close ourselves are no news, and the stores are about to be closed.
+        if isinstance(event, HostReturned):
+            self._overtake(seat, event)
         heapq.heappush(self._queue, _Due(at, next(self._turns), seat, event, answered, heard, before))
         if self._drain_soon is None:
             self._drain_soon = self._loop.call_soon(self._drain)
+
+    def _overtake(self, seat: Seat, returned: HostReturned) -> None:
+        """What this agent told waits to be taken, and is over: nothing may follow from it any more."""
+
+        def is_over(due: _Due) -> bool:
+            told = due.event
+            if not isinstance(told, HostFailed) or due.seat is not seat:
+                return False
+            return (told.host, told.by) == (returned.host, returned.by)
+
+        self._queue = [due for due in self._queue if not is_over(due)]
+        heapq.heapify(self._queue)
 
     def _drain(self) -> None:
         if self._drain_soon is not None:

@@ -7,6 +7,7 @@ all that is outstanding for its other end.
 """
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable
 
@@ -49,6 +50,7 @@ from holdfast.wire.link_messages import (
     NewestTerm,
     OtherLayout,
     Pass,
+    StillSilent,
     Taken,
     Tell,
     Took,
@@ -86,6 +88,8 @@ class Links:
         """Told when most hosts were prepared with another layout than this one."""
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
+        self._failed_s: dict[tuple[Party, HostName], float] = {}
+        """When a host was found failed last, by the party that heard of it."""
         self._managers: dict[tuple[Party, Party], _ToPeer] = {}
         self._servers: list[Listening] = []
         self._accepted: list[_FromOthers] = []
@@ -124,10 +128,15 @@ class Links:
     def _kept(self, me: Party, to: Party, owner: "_ToPeer") -> KeptLink:
         return KeptLink((self._folder.socket(to),), self._key, me, to, owner, self._streams)
 
-    def call_again(self, party: Party, host: HostName) -> None:
+    def host_changed(self, party: Party, host: HostName, failed: bool) -> None:
         """The host has failed, or is heard again: a link from before knows nothing of it for seconds."""
         agent = self._agents.get((party, host))
-        if agent is not None and agent.kept is not None:
+        if agent is None or agent.kept is None:
+            return
+        if failed:
+            self._failed_s[party, host] = asyncio.get_running_loop().time()
+            agent.kept.again()
+        elif agent.kept.opened_s < self._failed_s.get((party, host), -math.inf):
             agent.kept.again()
 
     def avoid(self, host: HostName, network: str) -> None:
@@ -201,8 +210,12 @@ class _ToAgent:
             # From here on actions may go out; the pump sends the outstanding ones when it has heard the facts.
             self._pump.push(self._seat, message.event, message.at, before=self._joined)
             return
+        if isinstance(message.event, HostFailed) and not message.is_now:
+            # It may have waited on its way, while this manager was cut off itself or stood still, and be over by now.
+            link.send(StillSilent(message.event))
+            return
         if isinstance(message.event, HostFailed | HostReturned) and message.event.host != self._host:
-            self._links.call_again(self._seat.party, message.event.host)
+            self._links.host_changed(self._seat.party, message.event.host, isinstance(message.event, HostFailed))
         elif isinstance(message.event, NetworkSilent) and link.is_local:
             # The agent beside us does not hear it there, so neither do we.
             self._links.avoid(message.event.host, message.event.network)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from holdfast.errors import PeerError
 from holdfast.model.actions import AgentAction
-from holdfast.model.events import Event
+from holdfast.model.events import Event, HostFailed
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName, VnfName
 
@@ -48,6 +48,14 @@ class Tell(Struct, frozen=True, tag=True):
     at: float
     number: int = 0
     """Not 0: the agent keeps the news, and tells it again, until the manager has answered Took."""
+    is_now: bool = False
+    """It was so when the manager began to be followed, or when it had asked: no news that waited on the way."""
+
+
+class StillSilent(Struct, frozen=True, tag=True):
+    """Manager -> agent: you told that this host has failed; is that so now? Answered by `Tell`, or by nothing."""
+
+    event: HostFailed
 
 
 class Took(Struct, frozen=True, tag=True):
@@ -123,7 +131,9 @@ class Answer(Struct, frozen=True, tag=True):
     refused: str = ""
 
 
-LinkMessage = Leads | OtherLayout | NewestTerm | Do | Tell | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
+LinkMessage = (
+    Leads | OtherLayout | NewestTerm | Do | Tell | StillSilent | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
+)
 
 _ENCODE = msgspec.msgpack.Encoder()
 _DECODE: msgspec.msgpack.Decoder[LinkMessage] = msgspec.msgpack.Decoder(LinkMessage)

@@ -35,14 +35,17 @@ def listed(texts: Iterable[str]) -> str:
     return "; ".join(every[:LISTED_MAX]) + more
 
 
-def restored(probe: ProbeRun | None, outage: Gap | None, limit: Limit, *, is_noticed: bool = True) -> Check:
+def restored(
+    probe: ProbeRun | None, outage: Gap | None, limit: Limit, *, none_lost_since: float | None = None
+) -> Check:
     """The client is answered at the end, and was not left alone for longer than allowed (or at all)."""
     if probe is None or not probe.sent:
         return Check(None, "there was no probe")
     if not probe.answered_well_at_the_end(END_WINDOW_S):
         return Check(False, f"requests of the last {1000 * END_WINDOW_S:.0f} ms were not answered")
-    if probe.lost and not is_noticed:
-        return Check(False, f"{probe.lost} of {probe.sent} requests were not answered, and none may be lost here")
+    lost = 0 if none_lost_since is None else probe.lost_since(none_lost_since)
+    if lost:
+        return Check(False, f"{lost} of {probe.sent} requests were not answered, and none may be lost here")
     if outage is None:
         return Check(None, "no outage could be measured")
     length_ms = 1000 * outage.length_s

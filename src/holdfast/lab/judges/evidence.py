@@ -55,6 +55,8 @@ class RunEvidence(Struct, frozen=True):
     journals: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
     """The first one is the client of `service`; further ones count for lost updates and owners only."""
+    second: str = ""
+    """The probe of the second client, which was misled; it counts for lost updates and owners, too."""
     owners: tuple[str, ...] = ()
     outage: Literal["none", "below-one-second", "start-time"] = "below-one-second"
     """none: no request may stay without its answer."""
@@ -81,6 +83,8 @@ class Evidence:
     """Of all parties, by time."""
     probe: ProbeRun | None
     further_probes: tuple[ProbeRun, ...] = ()
+    second: ProbeRun | None = None
+    """That of the second client; among the further ones as well."""
     owners: tuple[OwnersRun, ...] = ()
     unreadable_lines: int = 0
     folder: Path = Path(".")
@@ -131,12 +135,14 @@ def load_evidence(path: Path) -> Evidence:
         journals.append(records)
         unreadable += bad
     probes = [load_probe(folder / name) for name in run.probes if (folder / name).is_file()]
+    second = load_probe(folder / run.second) if run.second and (folder / run.second).is_file() else None
     return Evidence(
         run=run,
         layout=msgspec.json.decode((folder / run.layout).read_bytes(), type=Layout),
         records=merged(journals),
         probe=probes[0] if probes else None,
-        further_probes=tuple(probes[1:]),
+        further_probes=(*probes[1:], *([second] if second is not None else [])),
+        second=second,
         owners=tuple(load_owners(folder / name) for name in run.owners if (folder / name).is_file()),
         unreadable_lines=unreadable,
         folder=folder,

@@ -102,6 +102,10 @@ class ProbeRun:
         """Requests that were sent and never answered well."""
         return sum(1 for at in self.answered_at if at < 0)
 
+    def lost_since(self, begin: float) -> int:
+        """The same of those that were sent since then."""
+        return sum(sent >= begin and at < 0 for sent, at in zip(self.sent_at, self.answered_at, strict=True))
+
     @property
     def updates_lost(self) -> int:
         return len(self.lost_updates)

@@ -14,6 +14,7 @@ from holdfast.lab.judges import checks
 from holdfast.lab.judges.checks import Check
 from holdfast.lab.judges.evidence import Evidence, load_evidence
 from holdfast.lab.judges.facts import Fact, facts
+from holdfast.lab.judges.healed import healed
 from holdfast.lab.judges.marks import Episode, Mark, episodes, find_marks
 from holdfast.lab.judges.orders import judge_orders, load_orders
 from holdfast.lab.judges.owners import Judged, judge_owners
@@ -21,7 +22,7 @@ from holdfast.lab.judges.probed import Gap, ProbeRun
 from holdfast.lab.judges.stages import Stages, outage_limit, stages
 
 Result = Literal["pass", "fail", "unknown"]
-CHECKS = ("restored", "order", "cleared", "repaired", "two_owners", "updates", "leftovers")
+CHECKS = ("restored", "order", "cleared", "repaired", "healed", "two_owners", "updates", "leftovers")
 
 
 class Checked(Struct, frozen=True):
@@ -120,11 +121,13 @@ def _checks(
         back_at = gap.end if gap is not None and gap.ended else None
         failures = sum(gap.begin <= fault.at < gap.end for fault in evidence.faults) if gap is not None else 1
         limit = outage_limit(evidence, all_facts, worst, back_at, max(1, failures))
-        restored = checks.restored(evidence.probe, gap, limit, is_noticed=evidence.run.outage != "none")
+        since = evidence.run.began_at if evidence.run.outage == "none" else None
+        restored = checks.restored(evidence.probe, gap, limit, none_lost_since=since)
     return {
         "restored": restored,
         "cleared": checks.cleared(all_facts),
         "repaired": checks.repaired(evidence, all_facts, first),
+        "healed": healed(evidence, all_facts, owners.ms),
         "two_owners": _two_owners(owners),
         "updates": checks.updates(evidence),
         "leftovers": checks.leftovers(evidence),

@@ -7,6 +7,7 @@ from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.sandbox import SimInit
+from holdfast.lab.sim.second import SimSecond
 from holdfast.lab.sim.talk import status, switch_over
 from holdfast.lab.sim.world import SimWorld
 from holdfast.model.names import HA, HostName, VmName, VnfcName, VnfName
@@ -22,8 +23,9 @@ MOVE_LIMIT_NS = 5 * NS
 class SimActs:
     """Of one world."""
 
-    def __init__(self, world: SimWorld) -> None:
+    def __init__(self, world: SimWorld, second: SimSecond | None = None) -> None:
         self._world = world
+        self._second = second
         self._timeline = world.timeline
         self._cuts: list[tuple[Net, str, str]] = []
 
@@ -210,6 +212,17 @@ class SimActs:
         for net, sender, receiver in self._cuts:
             net.heal(sender, receiver)
         self._cuts.clear()
+
+    def second_client(self) -> None:
+        self._other_client().join()
+
+    def mislead(self, name: VnfcName) -> None:
+        self._other_client().mislead(name)
+
+    def _other_client(self) -> SimSecond:
+        if self._second is None:
+            raise FaultFailed("there is no second client in this run")
+        return self._second
 
     def set_fence_mode(self, name: HostName, mode: str, level: str) -> None:
         self._world.power.set_mode(name, mode, level)

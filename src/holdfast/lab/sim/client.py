@@ -88,6 +88,11 @@ class Client:
         for told in self.told:
             told(address, found, is_announcement)
 
+    def mislead(self, address: str, wrong: Neighbour) -> None:
+        """As if somebody had just said so who has not."""
+        self.neighbours[address] = wrong
+        self._heard_ns[address] = self.timeline.now_ns
+
     def send(self, address: str, port: int, data: bytes, answered: Callable[[bytes], None]) -> None:
         """A datagram; what cannot be sent is lost."""
         now_ns = self.timeline.now_ns

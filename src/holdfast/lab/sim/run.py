@@ -25,6 +25,7 @@ from holdfast.lab.sim.acts import SimActs
 from holdfast.lab.sim.client import SimProbe, SimWatcher
 from holdfast.lab.sim.end import end_all
 from holdfast.lab.sim.journals import JournalReader, encoded
+from holdfast.lab.sim.second import SimSecond
 from holdfast.lab.sim.site import NS, WALL_S
 from holdfast.lab.sim.world import SimWorld
 from holdfast.lab.stage import LOOK_EVERY_S, Stage
@@ -119,7 +120,8 @@ class _Probed:
 class _Run:
     def __init__(self, scenario: Scenario, seed: int, out: Path, world: SimWorld, say: Callable[[str], None]) -> None:
         self.scenario, self.seed, self.out, self.world, self.say = scenario, seed, out, world, say
-        self.acts = SimActs(world)
+        self.second = SimSecond(world, world.layout.services[ServiceName(scenario.service)])
+        self.acts = SimActs(world, self.second)
         self.tail = SimTail(world)
         self.records: list[Record] = []
         self.unknown: list[str] = []
@@ -169,6 +171,10 @@ class _Run:
             self.probe.read_back(READ_BACK_LIMIT_NS)
             save_probe(self.probe.result(), self.out / "probe.bin")
             save_owners(self.watcher.run, self.out / "owners.bin")
+        if self.second.probe is not None:
+            self.second.probe.stop()
+            self.second.probe.read_back(READ_BACK_LIMIT_NS)
+            save_probe(self.second.probe.result(), self.out / "probe-2.bin")
         ended_at = self.acts.now()
         self.tail.read()
         self.say("taking everything down")
@@ -186,6 +192,7 @@ class _Run:
                 faults=tuple(self.stage.faults) if self.stage else (),
                 journals=journals,
                 probes=("probe.bin",),
+                second="probe-2.bin" if self.second.probe is not None else "",
                 owners=("owners.bin",),
                 outage=self.scenario.outage,
                 sync=sync_of(self.world.layout, ServiceName(self.scenario.service), self.scenario.checkpoint_ms),

@@ -3,6 +3,15 @@
 Everything here may be imported by everybody and imports nothing.
 """
 
+import os
+
+
+def words_of(error: OSError) -> str:
+    """What the kernel says; asyncio puts words of its own in their place when it cannot connect."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
 
 class HoldfastError(Exception):
     """Base of all errors that end a command with a message instead of a traceback.

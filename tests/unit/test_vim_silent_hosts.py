@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from holdfast.model.actions import StartVm
-from holdfast.model.events import HostFailed, HostReturned
-from holdfast.model.layout import Grants, Layout
+from holdfast.model.events import HostFailed, HostReturned, ManagerStarted
+from holdfast.model.layout import Grants, Host, Layout
 from holdfast.model.names import VIM, HostName, StateKind
 from tests.unit.managers_layout import one_vm
 from tests.unit.managers_world import World
@@ -85,3 +85,18 @@ def test_a_host_that_only_paused_and_could_not_be_switched_off_meanwhile_goes_on
     world.wait(60.0)
     assert world.acts() == ["vim: FenceHost h1"]
     ended(world)
+
+
+def test_a_host_whose_agent_nobody_has_started_is_missed_until_it_joins() -> None:
+    layout = one_vm()
+    witness = Host(HostName("witness"), witness=True)
+    world = World(replace(layout, hosts={**layout.hosts, witness.name: witness}, grants=Grants("fast")))
+    world.observe(VIM, ManagerStarted())
+    world.join(H1)
+    world.wait(29.0)
+    assert world.alarms() == set()
+    world.wait(2.0)
+    assert world.alarms() == {"host:witness"}
+    world.join(witness.name)
+    world.settle()
+    assert world.alarms() == set()

@@ -19,6 +19,9 @@ from holdfast.model.reasons import Reason
 AGENT_AWAY_LIMIT_S = 5.0
 """An agent that dies is started again well within this; longer means that its host has failed."""
 
+UNMET_LIMIT_S = 30.0
+"""At the very first start agents and managers are started by hand, one host after the other."""
+
 GONE_WHEN_JOINED = "absent when its agent joined"
 
 
@@ -31,6 +34,7 @@ def agent_joined(draft: Draft, event: AgentJoined) -> None:
         return
     life = draft.change_host(host, joined=True, is_silent=False, has_joined=True, life=event.life, off=None)
     draft.timers.pop(f"off:{host}", None)
+    draft.timers.pop(f"unmet:{host}", None)
     voters_told(draft, host, event.voters)
     vms = draft.region.vms_on.get(host, ())
     draft.desk.give_time(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm in vms)
@@ -126,6 +130,21 @@ def agent_away_too_long(draft: Draft, host: HostName) -> None:
         return
     draft.desk.note(RaiseAlarm(f"host:{host}", f"the agent of host {host} is away"), reasons)
     draft.desk.note(Refuse("fence", host), (*reasons, Reason("zone-above-unknown", host)))
+    draft.change_host(host, is_alarmed=True)
+
+
+def expect_all(draft: Draft) -> None:
+    """Every host has an agent, also one that holds nothing: a witness that nobody has started would not be missed."""
+    for host in draft.layout.hosts:
+        if draft.host(host).phase == "unknown":
+            draft.timers[f"unmet:{host}"] = draft.now + UNMET_LIMIT_S
+
+
+def never_joined(draft: Draft, host: HostName) -> None:
+    if draft.host(host).phase != "unknown":
+        return
+    late = draft.reason("time-limit-passed", host, f"its agent has not joined within {UNMET_LIMIT_S:g} s")
+    draft.desk.note(RaiseAlarm(f"host:{host}", f"the agent of host {host} has not joined so far"), (late,))
     draft.change_host(host, is_alarmed=True)
 
 

@@ -12,9 +12,11 @@ from holdfast.core.vim_hosts import (
     agent_away_too_long,
     agent_joined,
     agent_lost,
+    expect_all,
     host_failed,
     host_is_off,
     host_returned,
+    never_joined,
     not_switched_off,
     not_switched_on,
     start_failed,
@@ -119,6 +121,7 @@ def _manager_started(draft: Draft) -> None:
             draft.change_host(host, phase="up")
         draft.change_host(host, has_joined=False)
         agent_lost(draft, host)
+    expect_all(draft)
 
 
 def _done(draft: Draft, pending: Pending, detail: str) -> None:
@@ -200,6 +203,8 @@ def _due(draft: Draft, kind: str, name: str) -> None:
                 draft.change(VmName(name), phase="failed")
         case "away":
             agent_away_too_long(draft, HostName(name))
+        case "unmet":
+            never_joined(draft, HostName(name))
         case "fence":
             if draft.host(HostName(name)).phase == "fence-failed":
                 draft.change_host(HostName(name), phase="condemned", is_urgent=True)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from holdfast.errors import PeerError
+from holdfast.errors import PeerError, words_of
 from holdfast.model.limits import (
     HANDSHAKE_LIMIT_S,
     LINK_BUFFER_BYTES_MAX,
@@ -22,7 +22,7 @@ from holdfast.model.limits import (
     OTHER_PLACE_AFTER_S,
 )
 from holdfast.model.names import Party
-from holdfast.runtime.sockets import Place
+from holdfast.runtime.sockets import Endpoint, Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.wire.frames import FrameReader, FrameWriter
 from holdfast.wire.handshake import NONCE_BYTES, Calling
@@ -213,7 +213,9 @@ class KeptLink:
                 if self.link.is_refused:
                     pause = LINK_REFUSED_RETRY_S
             except OSError as error:
-                self._trouble = error.strerror or str(error) or "no answer"
+                place = self._places[0]
+                where = f"{place.address} port {place.port}" if isinstance(place, Endpoint) else str(place)
+                self._trouble = f"{words_of(error) or 'no answer'} ({where})"
                 is_next = True  # Nobody listens there yet, or nothing gets there; that is what the loop is for.
             self._places.rotate(-1 if is_next else 0)
             await asyncio.sleep(pause)

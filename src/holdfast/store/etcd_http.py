@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, words_of
 from holdfast.model.limits import ETCD_ANSWER_BYTES_MAX
 from holdfast.store.etcd_target import Endpoint
 
@@ -69,7 +69,7 @@ class Line:
                 f"etcd member {endpoint}: it broke off when we spoke TLS; perhaps it speaks none"
             ) from error
         except OSError as error:
-            raise LineBroken(f"etcd member {endpoint} cannot be reached: {error.strerror or error}") from error
+            raise LineBroken(f"etcd member {endpoint} cannot be reached: {words_of(error)}") from error
         assert rider.transport is not None
         return cls(endpoint, rider.reader, rider.transport)
 

@@ -4,6 +4,7 @@ In:   seeds from A to B. Out: a `Total`: how many were clean, which were not and
 Always: each batch of seeds is run in a process of its own, so that nothing of one run stays for the next.
 """
 
+import json
 import os
 import pickle
 import select
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.lab.sim.draw import draw
+from holdfast.lab.sim.script import text_of
 from holdfast.lab.sim.seed import Outcome, run_seed
+from holdfast.lab.sim.shrink import shrink
 
 BATCH = 10
 PIECE_BYTES = 1 << 16
@@ -109,8 +112,11 @@ def _run(batch: Sequence[int], keep: Path | None) -> tuple[list[Outcome], float]
     for seed in batch:
         outcome = run_seed(draw(seed))
         if outcome.violations and keep is not None:
-            # Once more, as it is the same run, and now with everything that is known of it.
+            # Once more, as it is the same run, and now with everything that is known of it; then made short.
             run_seed(draw(seed), keep / str(seed))
+            first = outcome.violations[0]
+            short = text_of(shrink(draw(seed)), json.dumps(f"{first.judge}: {first.text}"))
+            (keep / str(seed) / "short.yaml").write_text(short)
         outcomes.append(outcome)
     return outcomes, time.process_time() - began
 

@@ -73,13 +73,27 @@ def test_its_death_is_seen_with_the_signal_that_killed_it(tmp_path: Path, in_vm:
     on_host(layout_of(component(), in_vm=in_vm), tmp_path, scenario)
 
 
+def test_how_it_died_is_told_though_the_first_process_around_it_stands_still(tmp_path: Path) -> None:
+    async def scenario(host: HostUnderTest) -> None:
+        await host.started()
+        first = processes_with(f'"folder": "{host.folder.vnfc(VNFC)}"')[0]
+        root = pids_of(host)[0]
+        assert root != first
+        os.kill(first, signal.SIGSTOP)
+        os.kill(root, signal.SIGSEGV)
+        failed = await host.event(VnfcFailed)
+        assert (failed.cause, failed.detail) == ("killed", "killed by SIGSEGV")
+
+    on_host(layout_of(component()), tmp_path, scenario)
+
+
 def test_an_exit_is_reported_with_its_status(tmp_path: Path) -> None:
     waiting = ("sh", "-c", "trap 'exit 3' TERM; sleep 1000 & echo trapped; wait")
 
     async def scenario(host: HostUnderTest) -> None:
         await host.started()
-        shells = [pid for pid in pids_of(host) if Path(f"/proc/{pid}/comm").read_text().strip() == "sh"]
-        os.kill(shells[0], signal.SIGTERM)
+        # The shell is older than the sleeper that it has begun, and than any check.
+        os.kill(min(pids_of(host)), signal.SIGTERM)
         failed = await host.event(VnfcFailed)
         assert (failed.cause, failed.detail) == ("exited", "ended with status 3")
 

@@ -6,10 +6,10 @@ import signal
 from holdfast.model.events import FailureCause
 
 
-def how_it_ended(status: int | None) -> tuple[FailureCause, str]:
-    """A wait status as cause and words; None where nobody could be asked any more."""
+def how_it_ended(status: int | None, *, is_whole: bool) -> tuple[FailureCause, str]:
+    """A wait status as cause and words; None where nobody tells: the whole around it is gone, or stands still."""
     if status is None:
-        return "killed", "with everything around it"
+        return "killed", "with everything around it" if is_whole else "and nobody has told how"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

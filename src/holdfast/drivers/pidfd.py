@@ -33,6 +33,10 @@ class Pidfd:
         return sandbox.is_dying(self.number)
 
     @property
+    def exit_status(self) -> int | None:
+        return sandbox.exit_status(self.number)
+
+    @property
     def pid(self) -> int:
         """Its number as this process sees it; -1 when it is gone (and reaped)."""
         return sandbox.pid_of(self.number)

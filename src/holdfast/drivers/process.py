@@ -18,7 +18,8 @@ from holdfast.drivers.sandbox import Json, Sandbox
 from holdfast.errors import WorldError
 
 ASK_LIMIT_S = 1.0
-STATUS_LIMIT_S = 0.005
+STATUS_LIMIT_S = 0.1
+"""A first process that has taken a status tells it next; longer than this only one takes that stands still itself."""
 """How long the word on how a process ended may lag behind the news that it has."""
 STATUSES_KEPT = 64
 

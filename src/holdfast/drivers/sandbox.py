@@ -33,6 +33,8 @@ TITLE_ROOM = " " * 128
 PF_FIELD = 6
 """Place of the kernel's task flags in /proc/<pid>/stat, counted after the program's name."""
 PF_EXITING = 0x4
+EXIT_CODE_FIELD = 49
+"""Place of the wait status, counted in the same way; the kernel shows 0 to those who may not know."""
 VM = ("pid", "net", "mnt", "uts", "ipc")
 CAPSULE = ("pid", "mnt")
 
@@ -73,6 +75,15 @@ def is_dying(pidfd: int) -> bool:
     except (OSError, ValueError, IndexError):
         return True
     return bool(flags & PF_EXITING)
+
+
+def exit_status(pidfd: int) -> int | None:
+    """The wait status of a process that has ended, until its parent has taken it; None when that is not to be seen."""
+    try:
+        fields = Path(f"/proc/{pid_of(pidfd)}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[EXIT_CODE_FIELD]) or None) if fields[0] == "Z" else None
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def kill(pidfd: int) -> None:

@@ -67,6 +67,11 @@ class Capsule:
         return self._keeper.handle.is_gone
 
     @property
+    def is_ending(self) -> bool:
+        """It ends, or has ended, as a whole."""
+        return self._keeper.handle.is_dying
+
+    @property
     def roots(self) -> list[int]:
         return list(self._roots)
 
@@ -117,8 +122,10 @@ class Capsule:
         return True
 
     async def status_of(self, pid: int) -> int | None:
-        """How a root ended, if anybody is left who knows."""
-        return await self._keeper.status(pid)
+        """How a root ended: as the kernel shows it, or as the first process tells it, if anybody is left who knows."""
+        root = self._roots.get(pid)
+        seen = root.exit_status if root is not None and not self.is_ending else None
+        return seen if seen is not None else await self._keeper.status(pid)
 
     # --- commands
 

@@ -246,7 +246,7 @@ class VnfcOnHost:
         if self.condition == "starting" and capsule.forget_root(root):
             return  # it only helped at the start
         status = await capsule.status_of(root)
-        cause, detail = how_it_ended(status)
+        cause, detail = how_it_ended(status, is_whole=capsule.is_ending)
         if self.condition == "starting":
             said = self._premises.disk.last_line(self.setting.around.log)
             detail += f" before it was ready{said and f'; it said: {said}'}"

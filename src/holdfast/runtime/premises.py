@@ -28,6 +28,10 @@ class Handle(Protocol):
     def is_dying(self) -> bool:
         """It has begun to end. First processes end what is in their sandbox before they are gone."""
 
+    @property
+    def exit_status(self) -> int | None:
+        """Its wait status when it has ended, as long as its parent has not taken it; then its keeper tells."""
+
     def kill(self) -> None:
         """SIGKILL; harmless when it is gone already."""
 

@@ -47,6 +47,11 @@ class SimHandle:
     def is_dying(self) -> bool:
         return self.is_gone or (self._is_first and self._init.is_dying)
 
+    @property
+    def exit_status(self) -> int | None:
+        """Not to be seen here: the first process takes it in the same instant, and tells."""
+        return None
+
     def kill(self) -> None:
         if self._is_first:
             self._init.kill()

@@ -12,7 +12,15 @@ from holdfast.lab.campaign import judge_one, run_one_simulated
 
 
 @pytest.mark.parametrize(
-    "name", ["host-off", "partition-active-minority", "agent-frozen", "manager-killed", "fence-hangs"]
+    "name",
+    [
+        "host-off",
+        "partition-asymmetric-leader",
+        "partition-active-minority",
+        "agent-frozen",
+        "manager-killed",
+        "fence-hangs",
+    ],
 )
 def test_a_scenario_passes(name: str, tmp_path: Path) -> None:
     verdict = judge_one(run_one_simulated(scenario.load(name), 0, 1, tmp_path, lambda progress: None))

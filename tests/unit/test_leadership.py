@@ -130,6 +130,21 @@ def test_who_resigns_stops_at_once_and_lets_others_begin_first() -> None:
     assert attempt_of(other, 0.2).record.term == 2
 
 
+def test_who_follows_knows_whom_the_last_one_did_not_reach_and_who_follows_that_one_too() -> None:
+    leadership = leading()
+    leadership.resign(("h1",))
+    last = attempt_of(leadership, 0.1)
+    assert last.record.unreached == ("h1",)
+    other, third = candidate("b"), candidate("c")
+    for one in (other, third):
+        one.heard(last.record, 11, 0.2)
+    claim = attempt_of(other, 0.2)
+    other.done(claim, 12, 0.3)
+    third.heard(claim.record, 12, 0.3)
+    assert claim.record.unreached == ()
+    assert other.left_over == third.left_over == ("h1",)
+
+
 def test_a_term_that_agents_have_heard_of_is_exceeded() -> None:
     leadership = candidate()
     leadership.heard(record_of("b", term=3, is_resigned=True), 5, 0.0)

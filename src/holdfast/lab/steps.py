@@ -108,6 +108,8 @@ def _lead_at(stage: Stage, step: Step) -> None:
         stage.until("a leader of the managers", stage.acts.has_leader)
         if stage.acts.leads_at(host):
             return
+        # Who is nearest to the store's leader hears first that nobody leads.
+        stage.acts.move_store_leader(host)
         stage.acts.kill_leader()
     raise Stuck(f"the managers' leader did not come to {host}")
 

@@ -79,6 +79,8 @@ STORE_BEHIND_ALARM_S = 1.0
 """Changes that wait longer than this for the store raise an alarm."""
 LEADER_LENGTH_S = 1.5
 """How long a leader of the managers holds without being renewed: about as long as an election of etcd."""
+GIVE_WAY_AFTER_S = 1.0
+"""A leader that does not reach an agent, whose host others hear, lets somebody else try after this time."""
 LEADER_RENEW_S = 0.25
 """Pause between two renewals of the leadership."""
 LEADER_MARGIN = 0.1

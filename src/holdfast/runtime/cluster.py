@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from holdfast.drivers.fence import set_power
 from holdfast.errors import UserError, WorldError
 from holdfast.model.layout import Layout
-from holdfast.model.limits import ETCD_LIMIT_S
+from holdfast.model.limits import ETCD_LIMIT_S, GIVE_WAY_AFTER_S, LEADER_LENGTH_S
 from holdfast.model.names import HostName, Party
 from holdfast.model.records import CARRIES
 from holdfast.runtime.folder import RunFolder
@@ -91,6 +91,10 @@ async def reigns(make: "Callable[[], Reign]", told_to_end: asyncio.Event, least_
         except Outdated as error:
             sys.stderr.write(f"{error.message}: steps down, and leads under {error.newest + 1} at least from now on\n")
             least_term = error.newest + 1
+        except GivesWay as error:
+            sys.stderr.write(f"{error.message}\n")
+            await reign.close()
+            await asyncio.sleep(2 * LEADER_LENGTH_S)
         finally:
             await reign.close()
 
@@ -123,6 +127,14 @@ class Outdated(Superseded):
     def __init__(self, message: str, newest: int) -> None:
         super().__init__(message)
         self.newest = newest
+
+
+class GivesWay(Superseded):
+    """An agent that others hear is out of this manager's reach: perhaps somebody else reaches all of them."""
+
+    def __init__(self, unreached: tuple[HostName, ...]) -> None:
+        super().__init__(f"does not reach the agents of {', '.join(unreached)}, which others hear: gives way")
+        self.unreached = unreached
 
 
 def _settle() -> None:
@@ -184,6 +196,7 @@ class Reign:
         self._journals: list[Journal] = []
         self._links: Links | None = None
         self._pump: Pump | None = None
+        self._look: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
         """Load what the store holds, and decide from there."""
@@ -223,7 +236,19 @@ class Reign:
         self._pump.ended.add_done_callback(self._pump_ended)
         self._pump.start()
         await self._links.open(self._pump)
+        self._look_at_reach()
         self._around.settle()
+
+    def _look_at_reach(self) -> None:
+        """Give way for an agent that only we do not reach; not for one that our forerunner has given way for."""
+        links = self._links
+        if links is None or self.ended.done():
+            return
+        mine = tuple(host for host in links.out_of_reach(GIVE_WAY_AFTER_S) if host not in self.campaign.left_over)
+        if mine:
+            self._superseded(GivesWay(mine))
+            return
+        self._look = asyncio.get_running_loop().call_later(GIVE_WAY_AFTER_S / 4, self._look_at_reach)
 
     def _changed(self, standing: Standing) -> None:
         if self._pump is None or self.ended.done():
@@ -273,7 +298,13 @@ class Reign:
     async def end(self) -> None:
         """Hand over in an orderly way: stop deciding, write what waits, resign. Raises what ended the leadership."""
         if self.ended.done():
-            if isinstance(self.ended.exception(), Outdated | UserError):
+            error = self.ended.exception()
+            if isinstance(error, GivesWay):
+                await self._stop_deciding()
+                if self._behind is not None:
+                    await self._behind.flush(ETCD_LIMIT_S)
+                await self.campaign.resign(unreached=error.unreached)
+            if isinstance(error, Outdated | UserError):
                 # Let another one claim at once, or ourselves, under a newer term.
                 await self._stop_deciding()
                 await self.campaign.resign()
@@ -284,6 +315,8 @@ class Reign:
         await self.campaign.resign()
 
     async def _stop_deciding(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
         pump, links = self._pump, self._links
         self._pump = self._links = None
         if pump is not None:

@@ -88,6 +88,8 @@ class Links:
         """Told when most hosts were prepared with another layout than this one."""
         self.reach = Reach(self._to_agent, self._to_manager, power)
         self._agents: dict[tuple[Party, HostName], _ToAgent] = {}
+        self._lost_s: dict[HostName, float] = {}
+        """Since when an agent is out of reach that was within it; not of hosts that have failed."""
         self._failed_s: dict[tuple[Party, HostName], float] = {}
         """When a host was found failed last, by the party that heard of it."""
         self._managers: dict[tuple[Party, Party], _ToPeer] = {}
@@ -125,6 +127,18 @@ class Links:
                 )
             )
 
+    def out_of_reach(self, for_s: float) -> tuple[HostName, ...]:
+        """Hosts whose agent this process alone seems not to reach: not found failed by the others, for so long now."""
+        now = asyncio.get_running_loop().time()
+        return tuple(host for host, since in self._lost_s.items() if now - since >= for_s)
+
+    def reached(self, host: HostName, *, now: bool) -> None:
+        """Its agent has joined; or its link has ended."""
+        if now:
+            self._lost_s.pop(host, None)
+        else:
+            self._lost_s.setdefault(host, asyncio.get_running_loop().time())
+
     def _kept(self, me: Party, to: Party, owner: "_ToPeer") -> KeptLink:
         return KeptLink((self._folder.socket(to),), self._key, me, to, owner, self._streams)
 
@@ -133,6 +147,10 @@ class Links:
         agent = self._agents.get((party, host))
         if agent is None or agent.kept is None:
             return
+        if failed:
+            self._lost_s.pop(host, None)
+        elif not agent.is_joined:
+            self.reached(host, now=False)
         if failed:
             self._failed_s[party, host] = asyncio.get_running_loop().time()
             agent.kept.again()
@@ -227,11 +245,15 @@ class _ToAgent:
 
     def _joined(self) -> None:
         self.is_joined = self.kept is not None and self.kept.link is not None and self.kept.link.is_open
+        if self.is_joined:
+            self._links.reached(self._host, now=True)
 
     def link_closed(self, link: Link) -> None:
         _mark_cut(self._seat, link)
         if link is not self._newest:
             return  # Called anew meanwhile: that an older one ends says nothing about the agent.
+        if self.is_joined:
+            self._links.reached(self._host, now=False)
         self.is_joined = False
         self._pump.push(self._seat, AgentLost(self._host), asyncio.get_running_loop().time())
 

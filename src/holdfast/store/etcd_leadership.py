@@ -107,10 +107,15 @@ class Campaign:
         self._leadership.raise_term(at_least)
         self._news.set()
 
-    async def resign(self, limit_s: float = LEADER_LENGTH_S) -> bool:
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """Hosts whose agents the last one to resign did not reach."""
+        return self._leadership.left_over
+
+    async def resign(self, limit_s: float = LEADER_LENGTH_S, unreached: tuple[str, ...] = ()) -> bool:
         """Stop deciding at once and let somebody else begin; false if the store could not be told in time."""
         self._gave_way.clear()
-        self._leadership.resign()
+        self._leadership.resign(unreached)
         self._look()
         self._news.set()
         if not self._leadership.term:

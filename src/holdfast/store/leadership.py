@@ -34,6 +34,8 @@ class LeaderRecord(Struct, frozen=True):
     """Counts the renewals of this incarnation."""
     length_s: float
     is_resigned: bool = False
+    unreached: tuple[str, ...] = ()
+    """Hosts that it has resigned for: it did not reach their agents. Who follows does not resign for them again."""
 
 
 class Sighting(Struct, frozen=True):
@@ -96,7 +98,10 @@ class Leadership:
         self._next_try = 0.0
         self._least_term = 1
         self._is_resigning = False
+        self._unreached: tuple[str, ...] = ()
         self._stands_aside_until = 0.0
+        self.left_over: tuple[str, ...] = ()
+        """What the last one to resign did not reach."""
 
     @property
     def term(self) -> int:
@@ -123,8 +128,9 @@ class Leadership:
         """The next claim has at least this term; for when agents have heard of newer ones (a restored store)."""
         self._least_term = max(self._least_term, at_least)
 
-    def resign(self) -> None:
+    def resign(self, unreached: tuple[str, ...] = ()) -> None:
         """Stop deciding now; `wish` gives the record to write, once."""
+        self._unreached = unreached
         self._is_resigning = self._confirmed_at is not None
         self._next_try = 0.0
 
@@ -151,6 +157,8 @@ class Leadership:
 
     def _look_at(self, record: LeaderRecord | None, revision: int, at: float) -> None:
         before, self._seen = self._seen, Sighting(record, revision, at)
+        if record is not None and record.is_resigned:
+            self.left_over = record.unreached
         if record is not None:
             # Never lower again, even if the store forgets.
             self._least_term = max(self._least_term, record.term + 1)
@@ -196,7 +204,13 @@ class Leadership:
         held = seen.record.term if seen.record else 0
         term = max(held + 1, self._least_term) if is_claim else held
         record = LeaderRecord(
-            term, self._manager, self._incarnation, self._beat, self._length_s, is_resigned=self._is_resigning
+            term,
+            self._manager,
+            self._incarnation,
+            self._beat,
+            self._length_s,
+            self._is_resigning,
+            self._unreached if self._is_resigning else (),
         )
         self._sent[self._beat] = now
         self._sent.pop(self._beat - BEATS_KEPT, None)

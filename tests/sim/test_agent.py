@@ -203,6 +203,17 @@ def test_an_ocf_agent_leaves_a_daemon_that_is_watched(tmp_path: Path) -> None:
     world.end()
 
 
+def test_a_machine_that_is_too_slow_leaves_nothing_of_what_it_began(tmp_path: Path) -> None:
+    world = OneHost(layout_of(component(start_limit_s=20.0), in_vm=False), tmp_path)
+    world.host.troubles.slowness = 1000
+    outcome = world.ha.instruct(lambda number: StartVnfc(number, VNFC, 1, 3))
+    assert isinstance(outcome, ActionFailed)
+    assert outcome.why == "sandbox fun-1 cannot be made: not ready within 5 s"
+    world.wait(100_000)
+    assert world.host.sandboxes == {}
+    world.end()
+
+
 def test_what_a_journal_on_a_read_only_disk_has_lost_is_counted_when_it_can_be(world: OneHost) -> None:
     started(world)
     world.host.troubles.is_read_only = True

@@ -53,7 +53,9 @@ class Process:
         timeline = self.timeline
         low, high = self.lateness_ns
         at_ns = timeline.now_ns + low + int((high - low) * timeline.chance.random())
-        self._wake = timeline.at(max(at_ns, self.busy_until_ns), self._run)
+        if at_ns < self.busy_until_ns:
+            at_ns = self.busy_until_ns
+        self._wake = timeline.at(at_ns, self._run)
 
     def _run(self) -> None:
         self._wake = None

@@ -53,6 +53,7 @@ from holdfast.model.names import (
     VnfName,
 )
 from holdfast.model.reasons import Reason
+from holdfast.runtime.agent_succession import CarryOut
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.seat import Core
 
@@ -154,6 +155,9 @@ class ToyAgent:
         self.performed.append(action)
         await self.hold.wait()
         return ActionDone(action.id, "confirmed")
+
+    def carries_out_by(self, carry_out: CarryOut) -> None:
+        self.by_itself = carry_out
 
     def when_over(self, told: Callable[[str], None]) -> None:
         """It never is."""

@@ -26,6 +26,7 @@ from holdfast.model.events import (
 from holdfast.model.granting import FAST, voter_set
 from holdfast.model.layout import Grants, Host
 from holdfast.model.names import ActionId, HostName, ServiceName
+from holdfast.model.reasons import Reason
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.agent_grants import HeldGrants
 from holdfast.runtime.agent_succession import StandingTakeOver
@@ -97,7 +98,7 @@ async def grants_at(
         link.close()
 
 
-async def never(_: Activate) -> ActionDone | ActionFailed:
+async def never(_: Activate, __: tuple[Reason, ...]) -> ActionDone | ActionFailed:
     raise AssertionError("nothing is taken over here")
 
 

@@ -13,10 +13,11 @@ import pytest
 
 from holdfast.drivers.fence import set_power
 from holdfast.errors import WorldError
-from holdfast.model.actions import ConfirmLoss, IsolateVnfc
-from holdfast.model.events import AgentLost, LossAccepted, ManagerStarted, StandbyLost, VmDied, VnfcFailed
+from holdfast.model.actions import Activate, ConfirmLoss, IsolateVnfc
+from holdfast.model.events import ActionDone, AgentLost, LossAccepted, ManagerStarted, StandbyLost, VmDied, VnfcFailed
 from holdfast.model.layout import FenceDevice, Layout
-from holdfast.model.names import HA, VIM, HostName, Party, agent_party
+from holdfast.model.names import HA, VIM, ActionId, HostName, Party, agent_party
+from holdfast.model.reasons import Reason
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
 from holdfast.runtime.agent_process import AgentProcess, only_one
 from holdfast.runtime.folder import RunFolder
@@ -29,7 +30,19 @@ from holdfast.runtime.seat import Seat
 from holdfast.runtime.streams import SOCKETS, Streams
 from holdfast.store.journal import Journal, read
 from holdfast.wire.link_messages import AskStatus, AskSwitchover, Leads
-from tests.contract.fakes import DNS, DNS_1, DNS_2, H1, VM_1, ToyAgent, make_folder, small_layout, toy_core, until
+from tests.contract.fakes import (
+    DNS,
+    DNS_1,
+    DNS_2,
+    H1,
+    SERVICE,
+    VM_1,
+    ToyAgent,
+    make_folder,
+    small_layout,
+    toy_core,
+    until,
+)
 
 KEY = b"k" * 32
 
@@ -316,6 +329,25 @@ def test_what_ran_on_a_host_whose_agent_is_away_is_last_known_and_not_known_now(
             assert shown == {"dns-1": ("failed", True), "dns-2": ("ready", False)}
 
     run(story())
+
+
+def test_what_an_agent_decides_by_itself_is_in_its_journal_with_its_reasons_and_what_came_of_it(
+    layout: Layout, folder: RunFolder
+) -> None:
+    action = Activate(ActionId("standing/dns/4"), DNS_1, 1, SERVICE, 4)
+    reasons = (Reason("standing-order", DNS_1, "number 1 of 1 in order 2, epoch 4"),)
+
+    async def story() -> None:
+        async with an_agent(layout, folder) as (_, agent):
+            assert await agent.by_itself(action, reasons) == ActionDone(action.id, "confirmed")
+
+    run(story())
+    decided, begun, ended = list(read(folder.journal(agent_party(H1))))[-3:]
+    assert isinstance(decided, Decided)
+    assert (decided.action, decided.reasons) == (action, reasons)
+    assert isinstance(begun, Begun)
+    assert isinstance(ended, Ended)
+    assert (begun.action, ended.action, ended.ok) == (action.id, action.id, True)
 
 
 def test_a_refusal_reaches_the_operator_with_its_reasons(layout: Layout, folder: RunFolder) -> None:

@@ -208,7 +208,7 @@ class World:
             case Quiesce():
                 vnfc = self.vnfcs[action.vnfc]
                 vnfc.role, vnfc.services = "quiescing", ()
-                return self._first_takes(action.service)
+                return self.first_takes(action.service)
             case StandingOrder():
                 known = self.orders.get((action.host, action.service))
                 if known is None or known.number < action.number:
@@ -229,7 +229,7 @@ class World:
                 pass
         return []
 
-    def _first_takes(self, service: ServiceName) -> list[News]:
+    def first_takes(self, service: ServiceName) -> list[News]:
         """What was let go is taken by whoever is the first successor in the order that its own host knows."""
         for (host, of), order in self.orders.items():
             first = order.successors[0] if order.successors else None

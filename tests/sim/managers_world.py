@@ -30,6 +30,7 @@ from holdfast.model.names import (
     agent_party,
 )
 from holdfast.runtime.agent_process import AgentProcess, Emit, Mark, attend
+from holdfast.runtime.agent_succession import CarryOut
 from holdfast.runtime.cluster import Reign
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import places_of_agent
@@ -71,6 +72,9 @@ class ToyOnHost(ToyAgent):
     def __init__(self, host: HostName, emit: Emit, mark: Mark) -> None:
         super().__init__(emit, mark)
         self._host = host
+
+    def carries_out_by(self, carry_out: CarryOut) -> None:
+        return
 
     def when_over(self, told: Callable[[str], None]) -> None:
         """It never is."""

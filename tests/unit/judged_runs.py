@@ -5,9 +5,10 @@ from functools import cache
 
 from holdfast.lab.judges.evidence import Evidence
 from holdfast.model.events import AgentLost, NetworkHeard, NetworkSilent, StandbyLost, SwitchoverAsked
-from holdfast.model.names import HA, VIM, HostName, Party, VnfcName, VnfName
+from holdfast.model.names import HA, VIM, HostName, Party, ServiceName, VnfcName, VnfName
+from holdfast.model.records import Marked
 from tests.scripts.layouts import LAYOUTS
-from tests.unit.judged_stage import JournalledStage
+from tests.unit.judged_stage import STEP_S, JournalledStage
 
 VNFM = Party("vnfm:core")
 Play = Callable[[JournalledStage], None]
@@ -110,6 +111,24 @@ def one_network(stage: JournalledStage) -> None:
     stage.tick(2.0)
 
 
+def host_off_unheard(stage: JournalledStage) -> None:
+    """No manager decides when the host fails; its successor takes over by itself."""
+    stage.held[HA] = []
+    stage.fault("host-off", "host1", stage.world.silence(HostName("host1"), HostName("host2")))
+    agent = Party("agent:host2")
+    heard = "host host1 is not heard any more (host2 says so: silent for 45 ms)"
+    stage.records.append(Marked(stage.clock, agent, stage.number(agent), "told", "host1", heard))
+    stage.clock += STEP_S
+    news = stage.world.first_takes(ServiceName("registry"))
+    stage.by_standing_order(news)
+    stage.queue.extend(news)
+    stage.quiet(50)
+    stage.release(HA)
+    stage.quiet(50)
+    stage.queue.extend(stage.world.join(HostName("host1")))
+    stage.settle()
+
+
 def host_fenced(stage: JournalledStage) -> None:
     stage.fault("host-off", "host1", stage.world.silence(HostName("host1"), HostName("host2")))
     stage.quiet(50)
@@ -160,6 +179,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
     "healed": ("registry-granted", "registry", "heal", host_off),
+    "host off unheard": ("registry-granted", "registry", "host-failure", host_off_unheard),
     "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),
     "fenced by a lie": ("external-granted", "billing", "fence-lies", fenced_by_a_lie),
     "agent away": ("registry-granted", "registry", "nothing-moves", agent_away),

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from holdfast.lab.judges.evidence import Evidence, Fault, RunEvidence, merged
 from holdfast.lab.judges.probed import ProbeRun
-from holdfast.model.actions import Action, AgentAction, PowerAction
+from holdfast.model.actions import Action, Activate, AgentAction, PowerAction
 from holdfast.model.events import ActionDone, ActionFailed, Event, Observed, Position, Received, ServiceTaken, VnfcReady
 from holdfast.model.layout import Layout
 from holdfast.model.names import ActionId, Party, ServiceName, VnfcName
+from holdfast.model.reasons import Reason
 from holdfast.model.records import Begun, Decided, Ended, Marked, Opened, Record, Seen
 from tests.scripts.harness import Stage
 from tests.scripts.world import News, entity_of
@@ -65,7 +66,7 @@ class JournalledStage(Stage):
         super().let_out(party, action)
         if not isinstance(action, AgentAction | PowerAction):
             return
-        self._by_standing_order(list(self.queue)[before:])
+        self.by_standing_order(list(self.queue)[before:])
         agent = Party(f"agent:{self.world.host_of(action)}") if self.world.host_of(action) else party
         what, about = type(action).__name__, entity_of(action)
         self.records.append(Begun(self.clock, agent, self.number(agent), action.id, what, about))
@@ -75,13 +76,19 @@ class JournalledStage(Stage):
             at = self.clock + STEP_S / 4
             self.records.append(Ended(at, agent, self.number(agent), action.id, what, about, ok, detail))
 
-    def _by_standing_order(self, news: list[News]) -> None:
-        """What an agent does without being told is in its journal as an action of its own."""
+    def by_standing_order(self, news: list[News]) -> None:
+        """What an agent does without being told is in its journal as a decision of its own, and as what came of it."""
         for taken in (event for _, event in news if isinstance(event, ServiceTaken)):
             agent = Party(f"agent:{self.layout.vnfcs[taken.vnfc].host}")
             own = ActionId(f"standing/{taken.service}/{taken.epoch}")
             mark = Marked(self.clock, agent, self.number(agent), "taking-over", taken.service, f"epoch {taken.epoch}")
             self.records.append(mark)
+            why = (
+                Reason("nobody-holds", taken.service, "its holder's promise has run out, and host1 has failed"),
+                Reason("standing-order", taken.vnfc, f"number 1 of 1 in order 1, epoch {taken.epoch}"),
+            )
+            action = Activate(own, taken.vnfc, taken.run, taken.service, taken.epoch, taken.in_sync)
+            self.records.append(Decided(self.clock, agent, self.number(agent), 0, action, why))
             self.records.append(Begun(self.clock, agent, self.number(agent), own, "Activate", taken.vnfc))
             at = self.clock + STEP_S / 8
             self.records.append(Ended(at, agent, self.number(agent), own, "Activate", taken.vnfc, True))

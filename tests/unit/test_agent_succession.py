@@ -8,6 +8,7 @@ from holdfast.model.actions import Activate, StandingOrder, Successor
 from holdfast.model.events import ActionDone, ActionFailed, Event, ServiceTaken
 from holdfast.model.layout import Service
 from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
+from holdfast.model.reasons import Reason, sentence
 from holdfast.runtime.agent_succession import StandingTakeOver
 from holdfast.runtime.exclusivity import Unguarded
 
@@ -53,6 +54,7 @@ class Stage:
     def __init__(self, adopted: bool = True) -> None:
         self.grants = Grants()
         self.told: list[Event] = []
+        self.reasons: list[tuple[Reason, ...]] = []
         self.announced: list[str] = []
         self.activation = asyncio.get_running_loop().create_future()
         self.life = Life()
@@ -69,7 +71,8 @@ class Stage:
         if adopted:
             self.succession.adopted()
 
-    async def perform(self, action: Activate) -> ActionDone | ActionFailed:
+    async def perform(self, action: Activate, reasons: tuple[Reason, ...]) -> ActionDone | ActionFailed:
+        self.reasons.append(reasons)
         await self.activation
         return ActionDone(action.id)
 
@@ -96,6 +99,22 @@ def test_a_take_over_under_way_is_told_before_a_newer_order_is_acknowledged() ->
         stage.activation.set_result(None)
         assert await newer == "known"
         assert stage.told == [ServiceTaken(TWO, 1, SERVICE, 3, ())]
+
+    on_loop(story())
+
+
+def test_a_take_over_says_why_it_may_be_and_why_nobody_was_asked() -> None:
+    async def story() -> None:
+        stage = Stage()
+        await stage.succession.order(OLD)
+        stage.activation.set_result(None)
+        stage.succession.taking(SERVICE, 3, "its holder has released it")
+        stage.succession.taken(SERVICE, 3)
+        await turns()
+        assert [sentence(reason) for reason in stage.reasons[0]] == [
+            "nobody holds registry (its holder has released it)",
+            "registry-2 was to follow (number 1 of 1 in order 1, epoch 3), so that nobody need be asked",
+        ]
 
     on_loop(story())
 

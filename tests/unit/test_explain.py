@@ -43,6 +43,25 @@ def test_two_faults_are_two_incidents() -> None:
     assert [incident.about for incident in found] == [("registry-2",), ("registry-1",)]
 
 
+def test_a_take_over_by_standing_order_is_told_with_who_decided_it_and_why_nobody_was_asked() -> None:
+    incident, text = told("host off unheard")
+    assert incident.ids == ("ha#1", "vim#1")
+    assert (
+        "+0.0 ms  agent of host2 gives registry-2 the active role for registry (epoch 2), because nobody holds "
+        "registry (its holder's promise has run out, and host1 has failed) and registry-2 was to follow "
+        "(number 1 of 1 in order 1, epoch 2), so that nobody need be asked." in text
+    )
+    assert "agent of host2: active role for registry-2 confirmed." in text
+    assert "HA manager saw: registry-2 has taken registry over by standing order (epoch 2)." in text
+    assert "When the HA manager heard of it, service registry was provided again, by registry-2 (epoch 2)" in text
+    assert text.count("gives registry-2 the active role") == 1
+
+
+def test_a_host_and_what_ran_in_its_vms_are_one_incident() -> None:
+    evidence = good_run("host fenced")
+    assert [one.about for one in incidents(evidence.records, evidence.layout)] == [("billing-1", "host1")]
+
+
 def test_a_take_over_is_told_from_sight_to_repair() -> None:
     incident, text = told("uc1")
     assert text.startswith("Incident ha#1: registry-1 failed (signal 9); service registry was interrupted; over after")

@@ -217,6 +217,13 @@ def test_a_leader_that_was_lost_with_the_fault_has_its_time_to_be_followed_and_n
     assert fails(led_after(2.5, 2.6)) == ["restored"]
 
 
+def test_a_take_over_without_managers_is_split_into_stages_by_what_agents_have_noted() -> None:
+    verdict = judge(good_run("host off unheard"))
+    assert verdict.verdict == "pass"
+    stages = verdict.stages_ms
+    assert stages == {"detect": 4.0, "decide": 1.0, "isolate": 0.0, "recover": 1.6}
+
+
 def test_an_unrecorded_start_leaves_the_limit_unknown() -> None:
     evidence = with_run(good_run("uc7"), outage="start-time")
     left = [r for r in evidence.records if getattr(r, "what", "") != "StartVnfc"]

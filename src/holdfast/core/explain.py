@@ -161,7 +161,7 @@ def _places(records: Sequence[Record], layout: Layout | None) -> dict[str, set[s
     found: dict[str, set[str]] = {}
     if layout is not None:
         for vnfc in layout.vnfcs.values():
-            found[vnfc.name] = {str(vnfc.vm)} if vnfc.vm else {str(vnfc.host)}
+            found[vnfc.name] = {str(vnfc.host), *((str(vnfc.vm),) if vnfc.vm else ())}
         for vm in layout.vms.values():
             found[vm.name] = {str(vm.host)}
     for record in records:
@@ -193,9 +193,12 @@ def _incident(openings: list[_Opening], closed: dict[IncidentId, tuple[float, st
 def tell(incident: Incident, records: Iterable[Record], layout: Layout | None = None) -> list[str]:
     """The incident in sentences: what was seen, concluded, done, and not done; and how it stands."""
     ordered_records = by_time(records)
-    mine = [record for record in ordered_records if isinstance(record, Decided) and _belongs(record, incident)]
+    decided = [record for record in ordered_records if isinstance(record, Decided)]
+    mine = [record for record in decided if _belongs(record, incident)]
+    own = _of_agents(decided, mine)
+    mine = sorted((*mine, *own), key=lambda record: (record.at, record.by, record.n))
     seen = _seen_for(mine, ordered_records)
-    begin = _begin(incident, mine, seen)
+    begin = min((_begin(incident, mine, seen), *(record.at for record in own)))
     lines = [_headline(incident, begin, _failures(mine, seen, _places(ordered_records, layout), layout))]
     numbers = {record.action.id for record in mine if hasattr(record.action, "id")}
     told: list[tuple[float, int, str]] = [
@@ -223,8 +226,26 @@ def _begin(incident: Incident, decisions: Sequence[Decided], seen: Sequence[Seen
     return min((one.at for one in seen if (one.by, one.n) in answered), default=incident.opened_at)
 
 
+def _of_agents(decided: Sequence[Decided], mine: Sequence[Decided]) -> list[Decided]:
+    """Take-overs that an agent decided by itself, perhaps before any manager knew of the incident."""
+    told = {
+        (record.action.service, record.action.epoch)
+        for record in mine
+        if isinstance(record.action, NoteService) and record.action.state == "provided"
+    }
+    return [
+        record
+        for record in decided
+        if record.by.startswith("agent:")
+        and isinstance(record.action, Activate)
+        and (record.action.service, record.action.epoch) in told
+    ]
+
+
 def _belongs(record: Decided, incident: Incident) -> bool:
     action = record.action
+    if record.by.startswith("agent:"):
+        return False  # It knows of no incidents; see _of_agents.
     if record.incident is not None:
         return record.incident in incident.ids
     if isinstance(action, Send):
@@ -336,7 +357,12 @@ def _interruptions(decisions: Sequence[Decided], incident: Incident) -> list[str
             continue
         if action.state != "provided":
             since.setdefault(action.service, record)
-        elif (begin := since.pop(action.service, None)) is not None:
+        elif (begin := since.pop(action.service, None)) is not None and begin.on == record.on:
+            lines.append(
+                f"When the {party(record.by)} heard of it, service {action.service} was provided again, by "
+                f"{action.vnfc} (epoch {action.epoch}); what a client noticed is not in the journal."
+            )
+        elif begin is not None:
             took = 1000 * (record.at - begin.at)
             lines.append(
                 f"By the {party(record.by)}'s own view service {action.service} was interrupted for {took:.1f} ms and "

@@ -38,12 +38,13 @@ from holdfast.model.events import (
 from holdfast.model.layout import Layout
 from holdfast.model.limits import OUTCOMES_KEPT
 from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
+from holdfast.model.reasons import Reason
 from holdfast.runtime import agent_roles as roles
 from holdfast.runtime.agent_announcing import Announcing
 from holdfast.runtime.agent_components import ComponentDoor
 from holdfast.runtime.agent_grants import HeldGrants
 from holdfast.runtime.agent_network import HostNetwork, table_of
-from holdfast.runtime.agent_succession import StandingTakeOver
+from holdfast.runtime.agent_succession import CarryOut, StandingTakeOver
 from holdfast.runtime.agent_turns import Turns
 from holdfast.runtime.agent_vm import VmOnHost
 from holdfast.runtime.agent_vnfc import VnfcOnHost
@@ -95,8 +96,9 @@ class Agent:
             if vnfc.host == host
         }
         self._announcing = Announcing(self._vnfcs, mark)
+        self._own_decisions: CarryOut = self._unwritten
         self._standing = StandingTakeOver(
-            host, self._vnfcs, self._exclusive, self.perform, emit, mark, self._announcing.again
+            host, self._vnfcs, self._exclusive, self._by_itself, emit, mark, self._announcing.again
         )
         self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused, premises.streams)
         self._vm_turns = {name: Turns() for name in self._vms}
@@ -156,6 +158,16 @@ class Agent:
         )
         in_no_vm = [result for life, result in zip(self._vnfcs.values(), vnfcs, strict=True) if not life.vm_is_gone]
         return [str(result) for result in (*in_no_vm, *vms) if isinstance(result, BaseException)]
+
+    def carries_out_by(self, carry_out: CarryOut) -> None:
+        """What it decides by itself goes this way."""
+        self._own_decisions = carry_out
+
+    async def _by_itself(self, action: Activate, reasons: tuple[Reason, ...]) -> Outcome:
+        return await self._own_decisions(action, reasons)
+
+    async def _unwritten(self, action: Activate, reasons: tuple[Reason, ...]) -> Outcome:
+        return await self.perform(action)
 
     def when_over(self, told: Callable[[str], None]) -> None:
         """Call `told`, with the reason, if it cannot go on and is to be started anew."""

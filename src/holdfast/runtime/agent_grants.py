@@ -273,6 +273,9 @@ class HeldGrants:
                     self._followed[service].set_result(None)
             case words.HeldNow(service=service, epoch=epoch, again=again):
                 self._held(service, epoch, again)
+            case words.TakingNow(service=service, epoch=epoch, why=why):
+                if self._told is not None:
+                    self._told.taking(service, epoch, why)
             case words.NotHeld(service=service, epoch=epoch, how=how, why=why):
                 self._not_held(service, epoch, how, why)
             case words.Said(name=name, about=about, detail=detail):

@@ -20,11 +20,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core.explain_words import happened
 from holdfast.errors import HoldfastError, UserError, WorldError
-from holdfast.model.actions import AgentAction, IsolateVm, RememberEpochs, SetVoters, StandingOrder, StartVm
+from holdfast.model.actions import Activate, AgentAction, IsolateVm, RememberEpochs, SetVoters, StandingOrder, StartVm
 from holdfast.model.events import (
     ActionDone,
     ActionFailed,
@@ -46,7 +46,8 @@ from holdfast.model.events import (
 from holdfast.model.layout import Layout, in_charge
 from holdfast.model.limits import NEWS_KEPT, OUTCOMES_KEPT
 from holdfast.model.names import LAB, OPERATOR, VIM, ActionId, HostName, Party, agent_party
-from holdfast.model.records import Begun, Ended, Marked
+from holdfast.model.reasons import Reason
+from holdfast.model.records import Begun, Decided, Ended, Marked
 from holdfast.runtime import hot_rights
 from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
@@ -69,6 +70,9 @@ from holdfast.wire.link_messages import (
     Took,
 )
 
+if TYPE_CHECKING:
+    from holdfast.runtime.agent_succession import CarryOut
+
 
 class Performer(Protocol):
     """What this process needs of an agent (`runtime/agent.py`)."""
@@ -81,6 +85,9 @@ class Performer(Protocol):
 
     def when_over(self, told: Callable[[str], None]) -> None:
         """Call `told`, with the reason, if it cannot go on and is to be started anew."""
+
+    def carries_out_by(self, carry_out: "CarryOut") -> None:
+        """What it decides by itself is carried out, and written down, by `carry_out`."""
 
     def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None: ...
 
@@ -127,6 +134,7 @@ class AgentProcess:
         self._terms = Terms(terms, lambda text: self.mark("terms", str(self.me), text))
         self.agent = make(self.emit, self.mark)
         self.agent.when_over(self.fail)
+        self.agent.carries_out_by(self._decided)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
         """Result: whether everything on the host has been ended."""
 
@@ -252,6 +260,22 @@ class AgentProcess:
             del self._links[link.peer]
 
     async def _perform(self, action: AgentAction) -> None:
+        def tell(outcome: ActionDone | ActionFailed, at: float) -> None:
+            # To whom it matters now: the asker may have connected again since.
+            link = self._links.get(Party(action.id.rpartition("/")[0]))
+            if link is not None:
+                link.send(Tell(outcome, at))
+
+        await self._carried_out(action, tell)
+
+    async def _decided(self, action: Activate, reasons: tuple[Reason, ...]) -> ActionDone | ActionFailed:
+        """The agent's own decision is in its journal as those of managers are in theirs."""
+        self._journal.write([Decided(self._loop.time(), self.me, self._journal.number(), 0, action, reasons)])
+        return await self._carried_out(action, lambda outcome, at: None)
+
+    async def _carried_out(
+        self, action: AgentAction, tell: Callable[[ActionDone | ActionFailed, float], None]
+    ) -> ActionDone | ActionFailed:
         what, about = type(action).__name__, _target(action)
         is_first = action.id not in self._begun
         if is_first:
@@ -261,15 +285,13 @@ class AgentProcess:
             self._journal.write([Begun(self._loop.time(), self.me, self._journal.number(), action.id, what, about)])
         outcome = await self._outcome(action)
         at = self._loop.time()
-        # To whom it matters now: the asker may have connected again since.
-        link = self._links.get(Party(action.id.rpartition("/")[0]))
-        if link is not None:
-            link.send(Tell(outcome, at))
+        tell(outcome, at)
         if is_first:
             ok = isinstance(outcome, ActionDone)
             detail = outcome.detail if isinstance(outcome, ActionDone) else outcome.why
             number = self._journal.number()
             self._journal.write([Ended(at, self.me, number, action.id, what, about, ok, detail)])
+        return outcome
 
     async def _outcome(self, action: AgentAction) -> ActionDone | ActionFailed:
         try:

@@ -2,14 +2,14 @@
 
 In:   services that have become ours by a standing order, claims that are lost, hosts that have failed.
 Out:  a component made active (and the manager told afterwards), a component cut off, events.
-Always: a take-over by standing order is the same `Activate` as a manager's, under the number that was reserved; what
-cannot be carried out is given up, so that the next successor may try.
+Always: a take-over by standing order is the same `Activate` as a manager's, under the number that was reserved, and is
+decided with its reasons; what cannot be carried out is given up, so that the next successor may try.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from holdfast.model.actions import Activate, StandingOrder
+from holdfast.model.actions import Activate, StandingOrder, Successor
 from holdfast.model.events import (
     ActionDone,
     ActionFailed,
@@ -21,10 +21,12 @@ from holdfast.model.events import (
     ServiceTaken,
 )
 from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName
+from holdfast.model.reasons import Reason
 from holdfast.runtime.agent_vnfc import VnfcOnHost
 from holdfast.runtime.exclusivity import Exclusivity
 
-Perform = Callable[[Activate], Awaitable[ActionDone | ActionFailed]]
+CarryOut = Callable[[Activate, tuple[Reason, ...]], Awaitable[ActionDone | ActionFailed]]
+"""Carries out what the agent has decided by itself, and writes it down with its reasons."""
 
 
 class StandingTakeOver:
@@ -35,7 +37,7 @@ class StandingTakeOver:
         host: HostName,
         lives: Mapping[VnfcName, VnfcOnHost],
         exclusive: Exclusivity,
-        perform: Perform,
+        carry_out: CarryOut,
         emit: Callable[[Event], None],
         mark: Callable[[str, str, str], None],
         announce: Callable[[str], None],
@@ -45,10 +47,12 @@ class StandingTakeOver:
             announce: has every address that is provided here announced again, for the reason given.
         """
         self._host, self._lives, self._exclusive = host, lives, exclusive
-        self._perform, self._emit, self._mark, self._announce = perform, emit, mark, announce
+        self._carry_out, self._emit, self._mark, self._announce = carry_out, emit, mark, announce
         self._over: Callable[[str], None] = lambda why: None
         self._orders: dict[ServiceName, StandingOrder] = {}
         self._under_way: dict[asyncio.Task[None], ServiceName] = {}
+        self._why: dict[ServiceName, str] = {}
+        """Why the service was free when it was last taken over here."""
         self._found: dict[ServiceName, int] = {}
         self._claimed: Collection[ServiceName] | None = None
         self._is_adopted = asyncio.Event()
@@ -102,19 +106,29 @@ class StandingTakeOver:
         await self._is_adopted.wait()
         order = self._orders.get(service)
         chosen = next((one for one in order.successors if one.epoch == epoch), None) if order is not None else None
-        if chosen is None or chosen.vnfc not in self._lives:
+        if order is None or chosen is None or chosen.vnfc not in self._lives:
             self._mark("nothing-to-take-over", service, f"epoch {epoch} is in no order that is known")
             self._exclusive.give_up(service)
             return
         self._lives[chosen.vnfc].is_claimed_for(service)
         number = ActionId(f"{Party('standing')}/{service}/{epoch}")
         action = Activate(number, chosen.vnfc, chosen.run, service, epoch, chosen.in_sync)
-        outcome = await self._perform(action)
+        outcome = await self._carry_out(action, self._reasons(service, order, chosen))
         if isinstance(outcome, ActionDone):
             self._emit(ServiceTaken(chosen.vnfc, chosen.run, service, epoch, chosen.in_sync))
         else:
             self._mark("take-over-failed", service, outcome.why)
             self._exclusive.give_up(service)
+
+    def _reasons(self, service: ServiceName, order: StandingOrder, chosen: Successor) -> tuple[Reason, ...]:
+        why = self._why.pop(service, "")
+        free = (Reason("nobody-holds", service, why),) if why else ()
+        place = f"number {order.successors.index(chosen) + 1} of {len(order.successors)}"
+        return (*free, Reason("standing-order", chosen.vnfc, f"{place} in order {order.number}, epoch {chosen.epoch}"))
+
+    def taking(self, service: ServiceName, epoch: int, why: str) -> None:
+        self._mark("taking-over", service, f"epoch {epoch}: {why}")
+        self._why[service] = why
 
     def not_held(self, service: ServiceName, epoch: int, how: str, why: str) -> None:
         self._mark(f"grant-{how}", service, f"epoch {epoch}: {why}")

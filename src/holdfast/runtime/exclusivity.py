@@ -26,6 +26,9 @@ class Told(Protocol):
     def taken(self, service: ServiceName, epoch: int) -> None:
         """The service is ours by a standing order."""
 
+    def taking(self, service: ServiceName, epoch: int, why: str) -> None:
+        """A standing order is being followed; `taken` comes if that succeeds."""
+
     def not_held(self, service: ServiceName, epoch: int, how: str, why: str) -> None:
         """lapsed: the kernel has stopped answering for now; lost: it is somebody else's."""
 

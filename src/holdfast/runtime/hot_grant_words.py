@@ -157,6 +157,14 @@ class HeldNow(Struct, frozen=True, tag=True):
     """After a lapse."""
 
 
+class TakingNow(Struct, frozen=True, tag=True):
+    """A standing order is being followed here; `HeldNow` comes if that succeeds."""
+
+    service: ServiceName
+    epoch: int
+    why: str
+
+
 class NotHeld(Struct, frozen=True, tag=True):
     """lapsed: it is asked for again; lost: somebody else's; released: given up; refused: never was."""
 
@@ -166,7 +174,19 @@ class NotHeld(Struct, frozen=True, tag=True):
     why: str = ""
 
 
-GrantNews = Ready | Known | PortGuarded | Said | HeldNow | NotHeld | Followed | EpochsTaken | WriteVoters | VotersAre
+GrantNews = (
+    Ready
+    | Known
+    | PortGuarded
+    | Said
+    | HeldNow
+    | TakingNow
+    | NotHeld
+    | Followed
+    | EpochsTaken
+    | WriteVoters
+    | VotersAre
+)
 
 _ENCODE = msgspec.msgpack.Encoder()
 _COMMANDS: msgspec.msgpack.Decoder[GrantCommand] = msgspec.msgpack.Decoder(GrantCommand)
@@ -201,6 +221,6 @@ def news_of(output: object) -> GrantNews | None:
         case Released(service=service, epoch=epoch):
             return NotHeld(service, epoch, "released")
         case Taking(service=service, epoch=epoch, reason=reason):
-            return Said("taking-over", service, f"epoch {epoch}: {reason}")
+            return TakingNow(service, epoch, reason)
         case _:
             return None

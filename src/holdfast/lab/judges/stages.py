@@ -1,8 +1,9 @@
 """How long each stage of a recovery took, and how long the outage was allowed to be.
 
-In: facts and the client's figures. Out: milliseconds. Detect ends when the manager in charge sees the failure; decide,
-when it has ordered something; isolate, when nothing of the failed one can run any more; recover, when the client gets
-its answers again. The times in between are ours, both ends are the world's: the fault, and the client.
+In: facts and the client's figures. Out: milliseconds. Detect ends when the manager in charge sees the failure (where a
+successor takes over by itself: when an agent does); decide, when something is ordered; isolate, when nothing of the
+failed one can run any more, or, where hosts hold grants, can answer any more; recover, when the client gets its answers
+again. The times in between are ours, both ends are the world's: the fault, and the client.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ LEADER_LIMIT_S = 1.5
 """Within this time another manager leads when the leader is lost (docs/etcd.md); what takes longer is the outage's."""
 
 ISOLATED = ("known-gone", "cleanup-ok", "isolate-ok", "quiesce-ok")
+SEEN = ("detect", "aware", "host-failed")
 FIRST_ORDERS = ("cleanup", "isolate", "quiesce", "set-active", "take-over", "vnfc-start", "repair-request")
 
 
@@ -34,7 +36,7 @@ class Stages(NamedTuple):
 
 def stages(within: Episode, marks: Sequence[Mark]) -> Stages:
     first = _firsts(marks)
-    detected = _earliest(first, ("asked",) if within.fault.kind == "switchover" else ("detect", "aware"))
+    detected = _earliest(first, _detections(within, marks))
     decided = _earliest(first, FIRST_ORDERS)
     back = first.get("service-back")
     # With a restart the VNFC that failed is gone at once; what must end before the service is started counts.
@@ -42,13 +44,21 @@ def stages(within: Episode, marks: Sequence[Mark]) -> Stages:
     isolated = [
         mark.at for mark in marks if mark.name in ISOLATED and (not starts or mark.at <= min(starts)) and mark.at
     ]
-    isolated_at = max(isolated, default=None)
+    isolated_at = first.get("claimed") if within.layout.grants is not None else None
+    isolated_at = isolated_at or max(isolated, default=None)
     return Stages(
         _span(within.begin, detected),
         _span(detected, decided),
         _span(decided, isolated_at),
         _span(isolated_at if isolated_at is not None else decided, back),
     )
+
+
+def _detections(within: Episode, marks: Sequence[Mark]) -> tuple[str, ...]:
+    if within.fault.kind == "switchover":
+        return ("asked",)
+    by_itself = any(mark.name == "set-active" and mark.fact.by.startswith("agent:") for mark in marks)
+    return ("found", *SEEN) if by_itself else SEEN
 
 
 def _firsts(marks: Sequence[Mark]) -> dict[str, float]:

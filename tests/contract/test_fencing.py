@@ -239,6 +239,31 @@ def test_no_fence_agent_goes_on_when_its_manager_does_not(
         manager.wait()
 
 
+HARDENED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+"""As the systemd unit of managers has it: root, without any privilege."""
+
+
+def test_a_fence_agent_ends_with_its_manager_also_where_that_has_no_privileges(
+    tmp_path: Path, holders: Holders
+) -> None:
+    hangs = f"exec 9>{holders.path}; touch {tmp_path / 'begun'}; exec sleep 600"
+    device = script(tmp_path, "fence_hangs", hangs, 600.0)
+    manager = subprocess.Popen([*HARDENED, sys.executable, "-c", SWITCHES_OFF, device.agent, "600"])
+    try:
+        run(until_there(tmp_path / "begun"))
+        manager.kill()
+        assert holders.are_gone()
+    finally:
+        manager.kill()
+        manager.wait()
+
+
+def test_a_device_is_asked_also_by_a_manager_without_privileges(tmp_path: Path) -> None:
+    device = script(tmp_path, "fence_works", "grep -q status && exit 2; exit 0")
+    asked = subprocess.run([*HARDENED, sys.executable, "-c", SWITCHES_OFF, device.agent, "10"], check=False)
+    assert asked.returncode == 0
+
+
 async def until_there(path: Path) -> str:
     await until(path.exists, f"{path.name} is there")
     return ""

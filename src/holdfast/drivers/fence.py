@@ -12,6 +12,7 @@ status 0 is success; for `status` 0 means on and 2 means off.
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Literal
@@ -133,7 +134,7 @@ async def call_agent(device: FenceDevice, action: str, limit_s: float) -> tuple[
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the agent with all that it has started (see drivers/leash.py); it may have ended just now."""
     with suppress(ProcessLookupError):
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
     # Its pipes are closed here: nobody may wait for what it has left in them.
     process._transport.close()  # type: ignore[attr-defined]
     await process.wait()

@@ -66,6 +66,10 @@ def measured(case: Case, chosen: Scenario, number: int, out: Path, tell: "Teller
 
     try:
         folder = run_one(chosen, number, out, follow)
+    except HoldfastError as error:
+        if error.exit_status != 1:
+            raise  # The next run would fare no better.
+        return run_record({}, [error.message], short(out / case.name), None)
     finally:
         aside.end()
     verdict = judge_one(folder)

@@ -93,6 +93,15 @@ def agent_away(stage: JournalledStage) -> None:
     stage.settle()
 
 
+def agent_stuck(stage: JournalledStage) -> None:
+    host = HostName("host1")
+    stage.fault("stick-agent", host, [(party, AgentLost(host)) for party in (HA, VNFM, VIM)])
+    stage.queue.extend(stage.world.join(host))
+    stage.settle()
+    stage.quiet(50)
+    stage.kill("registry-1")
+
+
 def host_off(stage: JournalledStage) -> None:
     host, other = HostName("host1"), HostName("host2")
     stage.fault("host-off", host, stage.world.silence(host, other))
@@ -186,6 +195,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "one network": ("registry-granted", "registry", "one-network", one_network),
     "switchover granted": ("registry-granted-three", "registry", "switchover-granted", switchover),
     "switchover to third": ("registry-granted-three", "registry", "switchover-to-third", switchover_to_third),
+    "agent stuck": ("registry-granted", "registry", "agent-stuck", agent_stuck),
     "cold start": ("registry", "registry", "cold-start", cold_start),
 }
 

@@ -62,6 +62,9 @@ class Acts(Protocol):
     def kill_agent(self, name: HostName) -> None:
         """Its hot process, which holds the grants, goes on."""
 
+    def stick_agent(self, name: HostName) -> None:
+        """As if its loop were stuck; its hot process goes on."""
+
     def freeze_agent(self, name: HostName) -> None:
         """With its hot process."""
 

@@ -74,6 +74,9 @@ class LiveActs:
     def kill_agent(self, name: HostName) -> None:
         faults.kill_process(f"agent of {name}", faults.agent_processes(name, with_hot=False))
 
+    def stick_agent(self, name: HostName) -> None:
+        faults.hold(f"agent of {name}", faults.agent_processes(name, with_hot=False))
+
     def freeze_agent(self, name: HostName) -> None:
         faults.hold(f"agent of {name}", faults.agent_processes(name, with_hot=True))
 

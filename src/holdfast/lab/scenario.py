@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "freeze-host": (PLACE, "SIGSTOP to every process of the host; its kernel goes on"),
     "thaw-host": (PLACE, "SIGCONT to them"),
     "kill-agent": (PLACE, "SIGKILL to the host's agent; its hot process, which holds the grants, goes on"),
+    "stick-agent": (PLACE, "SIGSTOP to the host's agent alone, as if its loop were stuck"),
     "freeze-agent": (PLACE, "SIGSTOP to the host's agent and its hot process"),
     "thaw-agent": (PLACE, "SIGCONT to them"),
     "starve-agent": (PLACE, "hardly any processor time for the host's agent and its hot process"),

@@ -65,6 +65,7 @@ DEEDS: dict[str, Deed] = {
     "freeze-host": Deed(_host, lambda acts, name: acts.freeze_host(HostName(name))),
     "thaw-host": Deed(_host, lambda acts, name: acts.thaw_host(HostName(name)), starts=False),
     "kill-agent": Deed(_host, lambda acts, name: acts.kill_agent(HostName(name)), starts=False),
+    "stick-agent": Deed(_host, lambda acts, name: acts.stick_agent(HostName(name))),
     "freeze-agent": Deed(_host, lambda acts, name: acts.freeze_agent(HostName(name))),
     "thaw-agent": Deed(_host, lambda acts, name: acts.thaw_agent(HostName(name)), starts=False),
     "feed-agent": Deed(_host, lambda acts, name: acts.feed_agent(HostName(name)), starts=False),

@@ -19,7 +19,8 @@ from holdfast.model.names import HostName, ServiceName
 
 AGENT_SILENT_NS = 3_000_000_000
 """An agent that says nothing for so long looks after nothing: what it holds is given up."""
-ALIVE_EVERY_S = 0.5
+ALIVE_EVERY_S = 0.25
+"""A watchdog ends an agent that is stuck, and the next one says this before it is too late (packaging/systemd)."""
 
 
 class GrantSettings(Struct, frozen=True):

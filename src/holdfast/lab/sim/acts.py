@@ -103,6 +103,9 @@ class SimActs:
     def kill_agent(self, name: HostName) -> None:
         self._agent(name).end()
 
+    def stick_agent(self, name: HostName) -> None:
+        self._agent(name).stop()
+
     def freeze_agent(self, name: HostName) -> None:
         for process in self._agent_and_hot(name):
             process.stop()

@@ -1,131 +1,57 @@
-"""docs/several-hosts.md followed by hand: three hosts that the lab did not make, each with its own folder and network.
+"""docs/several-hosts.md and docs/etcd.md followed by hand, on three hosts that the lab did not make.
 
-The hosts are network namespaces that `ip` makes and joins by a bridge; every process on them is started by the
-commands of that page. All of it lives in a nest, and ends with it.
+etcd has TLS and passwords; an upgrade, a restore of etcd and the loss of a host for good are lived through, while a
+client outside asks on. All of it lives in a nest, and ends with it.
 """
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.live.hosts_by_hand import (
+    CLIENT,
+    HOSTS,
+    LIMIT_S,
+    Client,
+    Host,
+    authenticate,
+    block,
+    certificates,
+    furnish,
+    of_host,
+    words,
+)
 from tests.live.test_up_down import in_nest
 
-pytestmark = pytest.mark.namespaces
-LIMIT_S = 25.0
-HOSTS = {"a": "10.77.0.1", "b": "10.77.0.2", "c": "10.77.0.3"}
-STORE = "etcd://" + ",".join(HOSTS.values()) + "/dns"
-PAGE = (Path(__file__).parents[2] / "docs" / "several-hosts.md").read_text()
-DESCRIPTOR = PAGE.partition("```yaml\n")[2].partition("```")[0]
-"""As it stands in the guide."""
+pytestmark = [pytest.mark.namespaces, pytest.mark.timeout(240)]
+OWN = {"a": "dns-1", "b": "dns-2", "c": "dns-3"}
+"""Which component is on which host."""
 
 
-def words(*command: str) -> str:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
-    return done.stdout
-
-
-class Host:
-    """One host: its network namespace, its own base of run folders, what was started on it."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.address = name, HOSTS[name]
-        self.base = folder / name
-        self.base.mkdir()
-        self.folder = self.base / "dns"
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        words("ip", "netns", "add", name)
-        words("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
-        words("ip", "link", "set", f"to-{name}", "master", "switch", "up")
-        for command in (
-            "link set lo up",
-            "link add hf0 type bridge",
-            "link set eth0 master hf0 up",
-            f"address add {self.address}/24 dev hf0",
-            "link set hf0 up",
-        ):
-            words("ip", "-n", name, *command.split())
-
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "HOLDFAST_RUN": str(self.base)}
-
-    def command(self, *command: str) -> list[str]:
-        return ["ip", "netns", "exec", self.name, *command]
-
-    def holdfast(self, *command: str, expected: int = 0) -> str:
-        done = subprocess.run(
-            self.command(sys.executable, "-m", "holdfast", *command),
-            env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == expected, f"{self.name}: {command} ended with {done.returncode}:\n{done.stdout}"
-        return done.stdout
-
-    def start(self, what: str, *command: str) -> None:
-        with (self.base / f"{what}.log").open("ab") as log:
-            self.running[what] = subprocess.Popen(
-                self.command(*command), env=self.environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-
-    def start_etcd(self) -> None:
-        members = ",".join(f"{name}=http://{address}:2380" for name, address in HOSTS.items())
-        self.start(
-            "etcd", "etcd", "--name", self.name, "--data-dir", str(self.base / "etcd"), "--logger", "zap",
-            "--initial-cluster", members, "--initial-advertise-peer-urls", f"http://{self.address}:2380",
-            "--listen-peer-urls", f"http://{self.address}:2380", "--listen-client-urls", f"http://{self.address}:2379",
-            "--advertise-client-urls", f"http://{self.address}:2379", "--log-level", "warn",
-            "--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote",
-        )  # fmt: skip
-
-    def start_agent(self) -> None:
-        self.start(
-            "agent", sys.executable, "-m", "holdfast", "agent", "--folder", str(self.folder), "--host", self.name
-        )
-
-    def start_manager(self) -> None:
-        self.start(
-            "manager", sys.executable, "-m", "holdfast", "manager", "--folder", str(self.folder), "--store", STORE,
-            "--manager", self.name,
-        )  # fmt: skip
-
-    def end(self, what: str) -> int:
-        process = self.running.pop(what)
-        process.send_signal(signal.SIGTERM)
-        return process.wait(10)
-
-    def status(self) -> dict[str, Any]:
-        """What its manager says; empty where another one leads."""
-        shown: dict[str, Any] = json.loads(self.holdfast("status", "dns", "--json"))
-        return {} if all("away" in part for part in shown["managers"].values()) else shown
-
-
-def service(hosts: Sequence[Host]) -> dict[str, Any]:
+def service(hosts: Collection[Host]) -> dict[str, Any]:
     for host in hosts:
         if shown := host.status():
             found: dict[str, Any] = dict(shown["vnfs"]["dns"]["services"]["dns"])
+            vnfcs = shown["vnfs"]["dns"]["vnfcs"]
             found["by"] = host.name
-            found["ready"] = [
-                name for name, one in shown["vnfs"]["dns"]["vnfcs"].items() if one["condition"] == "ready"
-            ]
-            found["runs"] = {name: one["run"] for name, one in shown["vnfs"]["dns"]["vnfcs"].items()}
+            found["ready"] = [name for name, one in vnfcs.items() if one["condition"] == "ready"]
+            found["runs"] = {name: one["run"] for name, one in vnfcs.items()}
+            found["members"] = shown["voters"]["members"]
             return found
     return {"state": "unknown", "vnfc": None, "ready": [], "runs": {}}
 
 
-def until(holds: Callable[[], bool], what: str, hosts: Sequence[Host]) -> None:
+def until(holds: Callable[[], bool], what: str, hosts: Collection[Host]) -> None:
     limit = time.monotonic() + LIMIT_S
     while not holds():
         if time.monotonic() < limit:
             continue
-        logs = [log for host in hosts for log in (*host.base.glob("*.log"), *host.folder.glob("log/*.log"))]
+        logs = [log for host in hosts for log in (*host.disk.glob("*.log"), *host.disk.glob("var/lib/*/*/log/*.log"))]
         said = "\n".join(f"{log}:\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.stat().st_size)
         raise AssertionError(f"not within {LIMIT_S} s: {what}: {service(hosts)}\n{said}")
 
@@ -142,81 +68,201 @@ def processes(pattern: str) -> list[int]:
     return found
 
 
-def component(pid: int) -> str:
-    """Which component the process is."""
-    given = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return next(one.partition(b"=")[2].decode() for one in given if one.startswith(b"HOLDFAST_VNFC="))
+def kill(component: str) -> None:
+    """Its process, wherever that is."""
+    mine = f"HOLDFAST_VNFC={component}".encode()
+    (pid,) = [one for one in processes("dnsmasq --keep") if mine in Path(f"/proc/{one}/environ").read_bytes()]
+    os.kill(pid, signal.SIGKILL)
 
 
-def prepared(folder: Path) -> list[Host]:
-    """Steps 1 to 4 of the page: network, etcd, the same descriptor and key on each host."""
-    words("ip", "link", "add", "switch", "type", "bridge")
-    words("ip", "link", "set", "switch", "up")
-    hosts = [Host(name, folder) for name in HOSTS]
-    descriptor = folder / "dns.yaml"
-    descriptor.write_text(DESCRIPTOR)
-    first, *others = hosts
-    assert "holdfast prepare" in first.holdfast("up", str(descriptor), expected=2)
-    said = first.holdfast("prepare", str(descriptor), "--folder", str(first.folder))
-    assert (first.folder / "key").stat().st_mode & 0o777 == 0o600
-    for host in others:
-        told = host.holdfast(
-            "prepare", str(descriptor), "--folder", str(host.folder), "--key", str(first.folder / "key")
-        )
-        assert told.splitlines()[1] == said.splitlines()[1], "the fingerprints are the same"
-    for host in hosts:
+class Story:
+    def __init__(self, folder: Path) -> None:
+        words("ip", "link", "add", "switch", "address", "02:00:00:00:00:09", "type", "bridge")
+        words("ip", "link", "set", "switch", "up")
+        words("ip", "address", "add", f"{CLIENT}/24", "dev", "switch")
+        self.made, self.disks = folder / "made", folder / "disks"
+        self.made.mkdir()
+        self.disks.mkdir()
+        words("mount", "-t", "tmpfs", "tmpfs", str(self.disks))  # What overlays are made of.
+        self.hosts = {name: Host(name, self.disks / name) for name in HOSTS}
+        certificates(self.made)
+
+    @property
+    def all(self) -> Collection[Host]:
+        return self.hosts.values()
+
+    def now(self) -> dict[str, Any]:
+        return service(self.all)
+
+    def leader(self) -> Host:
+        return self.hosts[self.now()["by"]]
+
+    def all_ready(self, what: str) -> None:
+        until(lambda: len(self.now()["ready"]) == len(HOSTS) and self.now()["state"] == "provided", what, self.all)
+
+    def all_ready_since(self, runs: dict[str, int]) -> None:
+        """All are ready, these in a later run."""
+
+        def are_later() -> bool:
+            now = self.now()["runs"]
+            return all(now.get(name, 0) > run for name, run in runs.items())
+
+        until(are_later, f"{', '.join(runs)}: started again", self.all)
+        self.all_ready("all are ready again")
+
+    def install(self) -> None:
+        """Steps 3 to 5."""
+        for host in self.all:
+            furnish(host, self.made)
+            host.start_etcd()
+        until(lambda: self._is_healthy(), "etcd is healthy", [])
+        authenticate(self.hosts)
+        first, *others = self.all
+        assert "holdfast prepare" in first.holdfast("up", "/etc/holdfast/dns.yaml", expected=2)
+        said = first.holdfast("prepare", "/etc/holdfast/dns.yaml", "--folder", str(first.folder))
+        for host in others:
+            assert self.prepare(host, first).splitlines()[1] == said.splitlines()[1], "the fingerprints are the same"
+        assert "share a store" in first.holdfast("manager", "--folder", str(first.folder), expected=2)
+        for what in ("agent", "manager"):
+            for host in self.all:
+                host.start_unit(what)
+        self.all_ready("all components are ready")
+
+    def _is_healthy(self) -> bool:
+        text = "set -a; . /etc/etcd/etcdctl.env; etcdctl endpoint health --cluster || true"
+        return self.hosts["a"].shell(text).count("is healthy") == len(HOSTS)
+
+    def prepare(self, host: Host, other: Host) -> str:
+        """With the key of the other one."""
+        file = host.root / "etc/holdfast/dns.key"
+        file.touch(0o600)
+        file.write_bytes((other.root / f"{other.folder}/key".lstrip("/")).read_bytes())
+        words_ = ("prepare", "/etc/holdfast/dns.yaml", "--folder", str(host.folder), "--key", "/etc/holdfast/dns.key")
+        return host.holdfast(*words_)
+
+    def a_component_is_killed(self) -> None:
+        before = self.now()
+        kill(before["vnfc"])
+        until(lambda: self.now()["vnfc"] not in {None, before["vnfc"]}, "another one has taken over", self.all)
+        self.all_ready("the failed one is repaired")
+        told = self.leader().holdfast("why")
+        assert f"{before['vnfc']} failed (" in told
+        assert "is told there" in told
+
+    def manager_and_agent_are_upgraded(self) -> None:
+        """On the leader's host: both end and start, the service stays where it is. Then it is moved there."""
+        at, host = self.now(), self.leader()
+        assert host.end("manager") == 0
+        until(lambda: self.now().get("by") not in {None, host.name}, "another manager leads", self.all)
+        assert host.end("agent") == 0
+        host.start_unit("agent")
+        host.start_unit("manager")
+        self.all_ready("the agent has adopted what runs")
+        assert (self.now()["vnfc"], self.now()["epoch"]) == (at["vnfc"], at["epoch"])
+        if at["vnfc"] != OWN[host.name]:
+            self.leader().holdfast("switchover", "dns", "--to", OWN[host.name])
+            self.all_ready("it has taken over in good order")
+        journal = (host.root / f"{host.folder}/journal/agent-{host.name}.jsonl".lstrip("/")).read_text()
+        assert "nothing-to-take-over" not in journal
+
+    def a_host_is_upgraded(self) -> None:
+        """With its hot process: nothing of Holdfast runs there for a while."""
+        at = self.now()
+        host = next(one for one in self.all if one.name != at["by"] and OWN[one.name] != at["vnfc"])
+        run = at["runs"][OWN[host.name]]
+        host.end("manager")
+        host.end("agent")
+        host.holdfast("agent", "--folder", str(host.folder), "--host", host.name, "--end")
+        host.start_unit("agent")
+        host.start_unit("manager")
+        self.all_ready_since({OWN[host.name]: run})
+        assert (self.now()["vnfc"], self.now()["epoch"]) == (at["vnfc"], at["epoch"])
+
+    def the_store_is_restored(self) -> None:
+        """From a snapshot that is older than all that runs; a client notices nothing."""
+        one = self.hosts["a"]
+        one.shell(f"mkdir -p /var/backups\n{block('etcd.md', 'snapshot save')}")
+        snapshot = (one.root / "var/backups/holdfast-etcd.db").read_bytes()
+        for name, run in self.now()["runs"].items():
+            kill(name)
+            self.all_ready_since({name: run})
+        self.leader().holdfast("switchover", "dns")
+        self.all_ready("the snapshot is old")
+        at = self.now()
+        client, begun = Client(), time.monotonic()
+        for what in ("manager", "etcd"):
+            for host in self.all:
+                host.end(what)
+        for host in self.all:
+            (host.root / "root-of-backup").mkdir(exist_ok=True)
+            (host.root / "root-of-backup/holdfast-etcd.db").write_bytes(snapshot)
+            host.shell("rm -rf /var/lib/etcd/holdfast")
+            host.shell(of_host(block("etcd.md", "snapshot restore"), host.name), at="/root-of-backup")
+            host.start_etcd()
+        for host in self.all:
+            host.start_unit("manager")
+        until(lambda: self.now()["state"] == "provided", "a manager leads again", self.all)
+        self.all_ready("all is known again")
+        now = self.now()
+        assert client.unanswered(begun) == 0
+        client.end()
+        assert (now["vnfc"], now["epoch"], now["runs"][at["vnfc"]]) == (at["vnfc"], at["epoch"], at["runs"][at["vnfc"]])
+
+    def a_host_is_lost_for_good(self) -> None:
+        """Its disk with it; an empty one of the same name takes its place."""
+        at = self.now()
+        name = next(one for one in HOSTS if one != at["by"] and OWN[one] != at["vnfc"])
+        client, begun = Client(), time.monotonic()
+        self.hosts.pop(name).switch_off()
+        self.leader().holdfast("lock", name, "--is-off", "--yes")
+        other = self.leader()
+        (member,) = [
+            line.split(",")[0] for line in other.etcdctl("member", "list").splitlines() if f", {name}," in line
+        ]
+        text = block("etcd.md", "etcdctl member remove ID").replace(" ID", f" {member}").replace("add c", f"add {name}")
+        text = text.replace("10.0.0.3", HOSTS[name])
+        other.shell(f"set -a; . /etc/etcd/etcdctl.env; set +a\n{text}")
+        host = Host(name, self.disks / f"{name}-anew")
+        furnish(host, self.made)
+        settings = host.root / "etc/default/etcd"
+        settings.write_text(f"{settings.read_text()}ETCD_INITIAL_CLUSTER_STATE=existing\n")
+        file = host.root / "etc/etcd/etcdctl.env"
+        file.write_text((other.root / "etc/etcd/etcdctl.env").read_text().replace(HOSTS[other.name], HOSTS[name]))
         host.start_etcd()
-    return hosts
+        self.prepare(host, other)
+        for what in ("agent", "manager"):
+            host.start_unit(what)
+        self.leader().holdfast("unlock", name)
+        self.hosts[name] = host
+        self.all_ready("its component is there, and all others still")
+        until(lambda: set(self.now()["members"]) == set(HOSTS), "it votes", self.all)
+        until(lambda: self._is_healthy(), "its member of etcd is one of three", [])
+        assert client.unanswered(begun) == 0
+        client.end()
 
-
-def test_three_hosts_by_the_commands_of_the_guide(tmp_path: Path) -> None:
-    def story(folder: Path) -> None:
-        hosts = prepared(folder)
-        for host in hosts:
-            host.start_agent()
-        for host in hosts:
-            host.start_manager()
-        until(lambda: len(service(hosts)["ready"]) == 3, "all components are ready", hosts)
-        before = service(hosts)
-        assert before["state"] == "provided"
-
-        (pid,) = [pid for pid in processes("dnsmasq --keep") if component(pid) == before["vnfc"]]
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: service(hosts)["vnfc"] not in {None, before["vnfc"]}, "another one has taken over", hosts)
-        until(lambda: len(service(hosts)["ready"]) == 3, "the failed one is repaired", hosts)
-
-        # An upgrade of the leader's host: manager and agent end and start, the service stays where it is.
-        at = service(hosts)
-        leader = next(host for host in hosts if host.name == at["by"])
-        assert leader.end("manager") == 0
-        until(lambda: service(hosts).get("by") not in {None, leader.name}, "another manager leads", hosts)
-        assert leader.end("agent") == 0
-        leader.start_agent()
-        leader.start_manager()
-        until(lambda: len(service(hosts)["ready"]) == 3, "the agent has adopted what runs", hosts)
-        assert (service(hosts)["vnfc"], service(hosts)["epoch"]) == (at["vnfc"], at["epoch"])
-
-        # An upgrade of another host, with its hot process: nothing of its runs for a while.
-        own = {host.name: f"dns-{number}" for number, host in enumerate(hosts, 1)}
-        other = next(host for host in hosts if host is not leader and own[host.name] != at["vnfc"])
-        run = service(hosts)["runs"][own[other.name]]
-        other.end("manager")
-        other.end("agent")
-        other.holdfast("agent", "--folder", str(other.folder), "--host", other.name, "--end")
-        other.start_agent()
-        other.start_manager()
-        until(lambda: service(hosts)["runs"].get(own[other.name], 0) > run, "its component is started again", hosts)
-        until(lambda: len(service(hosts)["ready"]) == 3, "its component is back", hosts)
-        assert (service(hosts)["vnfc"], service(hosts)["epoch"]) == (at["vnfc"], at["epoch"])
-
-        assert "several hosts" in leader.holdfast("down", "dns", expected=2)
-        for host in hosts:
+    def all_is_ended(self) -> None:
+        assert "several hosts" in self.hosts["a"].holdfast("down", "dns", expected=2)
+        for host in self.all:
             host.end("manager")
-        for host in hosts:
+        for host in self.all:
             host.end("agent")
             host.holdfast("agent", "--folder", str(host.folder), "--host", host.name, "--end")
             host.end("etcd")
         until(lambda: processes("dnsmasq --keep") + processes("holdfast.runtime") == [], "nothing is left", [])
-        assert words("ip", "netns", "exec", "a", "nft", "list", "tables") == ""
+
+
+def test_three_hosts_by_the_commands_of_the_guide(tmp_path: Path) -> None:
+    def story(folder: Path) -> None:
+        told = Story(folder)
+        told.install()
+        told.a_component_is_killed()
+        told.manager_and_agent_are_upgraded()
+        told.a_host_is_upgraded()
+        told.the_store_is_restored()
+        told.a_host_is_lost_for_good()
+        told.all_is_ended()
+        assert told.hosts["b"].shell("nft list tables") == ""
+        for host in told.all:
+            host.switch_off()
 
     in_nest(story, tmp_path)

@@ -16,6 +16,8 @@ from holdfast.model.records import Decided, Record, Seen
 
 HARMLESS = frozenset({"clock-bends", "kill-manager", "freeze-manager", "kill-store", "freeze-store", "store-away"})
 """Faults that are no reason to move a service."""
+AGENTS = "agent:"
+"""Agents decide by what their grants tell them, and journal that beside; only managers journal events as seen."""
 SETTLED_S = 3.0
 """What happens later than this after a fault's end is not its doing."""
 REPAIRS = ("StartVm", "StartHost")
@@ -75,7 +77,7 @@ def reasons(records: Iterable[Record]) -> list[Violation]:
             what = f"{record.by} decided {type(record.action).__name__} (record {record.n})"
             if not record.reasons:
                 wrong.append(Violation("reasons", f"{what} without a reason", record.at))
-            elif record.on not in seen[record.by]:
+            elif not record.by.startswith(AGENTS) and record.on not in seen[record.by]:
                 wrong.append(Violation("reasons", f"{what} on an event that is not in its journal", record.at))
     return wrong
 

@@ -125,6 +125,14 @@ def test_the_next_level_is_tried_when_one_is_unconfirmed(
     assert told.endswith("; level 2: fence_lab confirmed off")
 
 
+def test_a_machine_that_does_not_come_on_is_told(tmp_path: Path, switch: PowerSwitch, hosts: Hosts) -> None:
+    device = lab(tmp_path, "stays-off")
+    assert off((device,)) == ""
+    with pytest.raises(WorldError, match="fence_lab failed to switch on"):
+        run(fence.set_power(((device,),), "on"))
+    assert (hosts.done, hosts.on) == (["off h1"], set())
+
+
 def test_when_no_level_confirms_each_says_why(tmp_path: Path, switch: PowerSwitch) -> None:
     refuses = script(tmp_path, "fence_refuses", "cat >/dev/null; echo no route to the device; exit 1")
     with pytest.raises(WorldError) as held:

@@ -110,6 +110,14 @@ def host_off(stage: JournalledStage) -> None:
     stage.settle()
 
 
+def second_host_lost(stage: JournalledStage) -> None:
+    voter, host, other = HostName("host4"), HostName("host1"), HostName("host2")
+    stage.fault("host-off", voter, stage.world.silence(voter, other))
+    stage.quiet(50)
+    stage.fault("host-off", host, stage.world.silence(host, other))
+    stage.quiet(50)
+
+
 def one_network(stage: JournalledStage) -> None:
     host, other = HostName("host1"), HostName("host2")
     pairs = ((host, other), (other, host))
@@ -188,6 +196,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
     "healed": ("registry-granted", "registry", "heal", host_off),
+    "second host lost": ("registry-four", "registry", "second-host-lost", second_host_lost),
     "host off unheard": ("registry-granted", "registry", "host-failure", host_off_unheard),
     "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),
     "fenced by a lie": ("external-granted", "billing", "fence-lies", fenced_by_a_lie),

@@ -13,11 +13,11 @@ from holdfast.lab.judges.asked import OwnerAnswer, OwnersRun, save_owners
 from holdfast.lab.judges.evidence import Evidence, Fault, load_evidence, read_journal, write_run
 from holdfast.lab.judges.probed import GET, PUT, ProbeRun, save_probe
 from holdfast.lab.judges.verdict import CHECKS, Verdict, judge, judge_folder
-from holdfast.model.actions import Activate, ClearAlarm, CloseIncident, OpenIncident, RaiseAlarm, Send
+from holdfast.model.actions import Activate, ClearAlarm, CloseIncident, FenceHost, OpenIncident, RaiseAlarm, Send
 from holdfast.model.events import StandbySynced, VnfcReady
 from holdfast.model.layout import in_charge
 from holdfast.model.messages import ErrorCleared
-from holdfast.model.names import HA
+from holdfast.model.names import HA, VIM, ActionId
 from holdfast.model.records import Decided, Ended, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
 from tests.unit.judged_stage import STEP_S
@@ -222,6 +222,28 @@ def test_a_take_over_without_managers_is_split_into_stages_by_what_agents_have_n
     assert verdict.verdict == "pass"
     stages = verdict.stages_ms
     assert stages == {"detect": 4.0, "decide": 1.0, "isolate": 0.0, "recover": 1.6}
+
+
+def test_until_somebody_knew_that_the_host_is_off_nothing_is_counted_and_then_one_second() -> None:
+    evidence = with_run(good_run("uc5"), outage="known-off")
+    begin = evidence.run.faults[0].at
+
+    def said_after(seconds: float, outage_s: float) -> Verdict:
+        said = Fault(at=begin + seconds, kind="lock", entity="h1", starts=False)
+        return judge(slow(with_run(evidence, faults=(*evidence.run.faults, said)), outage_s))
+
+    def confirmed_after(seconds: float, outage_s: float) -> Verdict:
+        host = next(iter(evidence.layout.vms.values())).host
+        action = ActionId("vim/900")
+        order = Decided(begin, VIM, 900, 0, FenceHost(action, host), ())
+        done = Ended(begin + seconds, VIM, 901, action, "FenceHost", host, ok=True)
+        return judge(slow(with_records(evidence, [*evidence.records, order, done]), outage_s))
+
+    for after in (said_after, confirmed_after):
+        assert after(3.0, 3.9).checks["restored"].ok is True
+        assert "until the host was known to be off 3000 ms, and one second" in after(3.0, 3.9).checks["restored"].text
+        assert fails(after(3.0, 4.1)) == ["restored"]
+    assert judge(evidence).checks["restored"].ok is None
 
 
 def test_an_unrecorded_start_leaves_the_limit_unknown() -> None:

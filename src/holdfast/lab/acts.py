@@ -102,6 +102,11 @@ class Acts(Protocol):
     def switch_over(self, vnf: VnfName, to: VnfcName | None = None) -> None:
         """As a person asks for it; Stuck when it is refused or does not end."""
 
+    def lock(self, name: HostName) -> None:
+        """A person says that the host is off; Stuck when that is refused or not taken."""
+
+    def unlock(self, name: HostName) -> None: ...
+
     # --- network, power, all of it
 
     def cut(self, name: HostName, other: HostName | None, network: str) -> None:

@@ -136,10 +136,18 @@ class LiveActs:
         return True
 
     def switch_over(self, vnf: VnfName, to: VnfcName | None = None) -> None:
-        """By the same command as a person would."""
-        asked = [vnf, *(["--to", to] if to is not None else [])]
+        self._type("switchover", vnf, *(["--to", to] if to is not None else []))
+
+    def lock(self, name: HostName) -> None:
+        self._type("lock", name, "--is-off", "--yes")
+
+    def unlock(self, name: HostName) -> None:
+        self._type("unlock", name)
+
+    def _type(self, *words: str) -> None:
+        """The same command as a person would."""
         done = subprocess.run(
-            [sys.executable, "-m", "holdfast", "switchover", *asked, "--name", self._world.layout.name],
+            [sys.executable, "-m", "holdfast", *words, "--name", self._world.layout.name],
             env=os.environ | {"HOLDFAST_RUN": str(self._world.folder.root.parent)},
             capture_output=True,
             text=True,
@@ -148,7 +156,7 @@ class LiveActs:
         )
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip()
-            raise Stuck(f"`holdfast switchover {' '.join(asked)}` ended with {done.returncode}: {said}")
+            raise Stuck(f"`holdfast {' '.join(words)}` ended with {done.returncode}: {said}")
 
     # --- network, power, all of it
 

@@ -13,9 +13,10 @@ from typing import IO, Literal, Protocol, get_args
 from holdfast.errors import WorldError
 from holdfast.model.names import HostName
 
-FenceMode = Literal["works", "slow", "lies", "lies-fully", "hangs"]
+FenceMode = Literal["works", "slow", "lies", "lies-fully", "hangs", "stays-off"]
 """slow: answers after its delay; lies: says that it is done and does nothing, but tells the status as it is;
-lies-fully: tells the status as it should be; hangs: answers nothing."""
+lies-fully: tells the status as it should be; hangs: answers nothing;
+stays-off: switches off, and cannot switch on."""
 MODES: tuple[str, ...] = get_args(FenceMode)
 
 
@@ -107,6 +108,8 @@ class PowerSwitch:
                 truth = "on" if self._world.is_on(host) else "off"
                 return self._claimed.get((host, level), truth) if mode == "lies-fully" else truth
             self._claimed[host, level] = action
+            if (mode, action) == ("stays-off", "on"):
+                return "failed: the machine does not come on"
             if mode in ("lies", "lies-fully"):
                 return "ok"
             try:

@@ -12,6 +12,7 @@ import yaml
 from msgspec import Struct, structs
 
 from holdfast.errors import UserError
+from holdfast.lab.judges.evidence import Outage
 
 FOLDER = Path(__file__).parent / "scenarios"
 LAYOUTS = Path(__file__).parent / "layouts"
@@ -46,9 +47,11 @@ VERBS: dict[str, tuple[str, str]] = {
         "cut a host from all others and from the managers, or two from one another; on all networks, or on one",
     ),
     "fence-mode": (
-        PLACE + r"( [1-9])? (works|slow|lies|lies-fully|hangs)",
+        PLACE + r"( [1-9])? (works|slow|lies|lies-fully|hangs|stays-off)",
         "how the host's fence devices behave from now on (those of one level, or all)",
     ),
+    "lock": (PLACE, "say that the host is off, by the command that a person would type"),
+    "unlock": (PLACE, "take it back, by the command that a person would type"),
     "heal": (r"all", "take all cuts away"),
     "second-client": (r"asks", "a second client, on a machine of its own, asks the service from now on"),
     "mislead": (PLACE, "the second client takes the VM on that host for the owner of the service's address"),
@@ -60,9 +63,9 @@ VERBS: dict[str, tuple[str, str]] = {
         "ask for a planned switchover of the VNF, to its successor or to that VNFC",
     ),
     "await": (
-        r"(up|down|repaired|in-sync|control|record( \S+){3,4})",
-        "wait for the service, the repair, the standby, managers that answer and have all agents with them, or for a"
-        " journal record: party, type, what, detail",
+        r"(up|down|repaired|in-sync|control|voters [1-9]|record( \S+){3,4})",
+        "wait for the service, the repair, the standby, managers that answer and have all agents with them, a voter set"
+        " of so many hosts that most of them know, or for a journal record: party, type, what, detail",
     ),
     "down-and-up": (r"all", "end the whole deployment and start it again on the same disks"),
 }
@@ -91,8 +94,7 @@ class Scenario(Struct, frozen=True):
     client: Client
     steps: tuple[Step, ...]
     managers: Literal["one", "three", "hosts"] = "one"
-    outage: Literal["none", "below-one-second", "start-time"] = "below-one-second"
-    """How long the client may be without answers; `none`: no request may stay without one."""
+    outage: Outage = "below-one-second"
     checkpoint_ms: float = 0.0
     """How often the function under test saves its state; 0: each update is saved before it is acknowledged."""
     needs: tuple[str, ...] = ()

@@ -74,6 +74,8 @@ DEEDS: dict[str, Deed] = {
     "second-client": Deed(_as_said, lambda acts, _: acts.second_client(), starts=False),
     "mislead": Deed(_vnfc_at, lambda acts, name: acts.mislead(VnfcName(name)), starts=False),
     "heal": Deed(_as_said, lambda acts, _: acts.heal(), starts=False),
+    "lock": Deed(_host, lambda acts, name: acts.lock(HostName(name)), starts=False),
+    "unlock": Deed(_host, lambda acts, name: acts.unlock(HostName(name)), starts=False),
 }
 
 
@@ -174,6 +176,8 @@ def _await(stage: Stage, step: Step) -> None:
             stage.until("all standbys being up to date", lambda: stage.tail.provided() and stage.tail.in_sync())
         case "repaired":
             stage.until("the repair", lambda: _is_repaired(stage))
+        case "voters":
+            stage.until(f"a voter set of {rest[0]}", lambda: len(stage.tail.voters) == int(rest[0]))
         case "control":
             stage.until("managers that answer and have all agents with them", stage.acts.is_controlled)
             stage.mark(CONTROL, stage.layout.name, "all managers answer, all agents have joined them")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.model.actions import Activate, CloseIncident, NoteService, OpenIncident, Send
+from holdfast.model.actions import Activate, CloseIncident, NoteService, NoteVoters, OpenIncident, Send
 from holdfast.model.events import Received, StandbySynced
 from holdfast.model.layout import Layout
-from holdfast.model.names import IncidentId, Party, ServiceName, VnfcName
+from holdfast.model.names import HostName, IncidentId, Party, ServiceName, VnfcName
 from holdfast.model.records import CARRIES, Decided, Marked, Record, Seen, carried_in
 
 
@@ -29,6 +29,8 @@ class JournalTail:
     closed: set[IncidentId] = field(default_factory=set)
     synced: dict[VnfcName, set[VnfcName]] = field(default_factory=dict)
     """Standbys that the (present) active has reported as up to date, by active."""
+    voters: tuple[HostName, ...] = ()
+    """Members of the last voter set that was sealed."""
     _offsets: dict[Path, int] = field(default_factory=dict)
     _decoder: "msgspec.json.Decoder[Record]" = field(default_factory=lambda: msgspec.json.Decoder(Record))
 
@@ -67,6 +69,8 @@ class JournalTail:
                 # What an earlier leader opened and the store never had is nobody's any more.
                 carried = carried_in(detail)
                 self.closed |= {one for one in self.opened if f"incident:{one}" not in carried and self.by[one] == by}
+            case Decided(action=NoteVoters(voters=voters, state="sealed")):
+                self.voters = voters.members
             case Decided(action=Activate(vnfc=vnfc)):
                 self.synced[vnfc] = set()
             case _:

@@ -35,6 +35,7 @@ from holdfast.errors import WorldError
 from holdfast.lab import faults
 from holdfast.lab.acts import FaultFailed
 from holdfast.lab.cuts import Cuts
+from holdfast.lab.members import BESIDE, store_members
 from holdfast.lab.outside import Outside
 from holdfast.lab.power import PowerSwitch
 from holdfast.lab.starving import Starved, starve
@@ -65,6 +66,9 @@ class LiveWorld:
         self.managers = managers
         self._client_addresses = client_addresses
         self._base = base
+        self._members = store_members(layout, MANAGER_ADDRESSES["first"][0].partition("/")[0])
+        self._beside: subprocess.Popen[bytes] | None = None
+        """The store's member that is on no host."""
         self._hosts: dict[HostName, Sandbox] = {}
         self._host_supervisors: dict[HostName, Child] = {}
         self._controller: subprocess.Popen[bytes] | None = None
@@ -98,6 +102,8 @@ class LiveWorld:
             ports.make_bridge(self._netlink, BRIDGES[network], own)
         self.outside.join(CLIENT, self._client_addresses)
         self._switch.start()
+        if self.managers == "hosts" and BESIDE in self._members:
+            self._start_store_beside()
         self.switch_all_on()
 
     @property
@@ -153,34 +159,43 @@ class LiveWorld:
 
     @property
     def store(self) -> str:
-        """Address of the etcd cluster whose members run on the hosts."""
-        members = [address for host in self.layout.hosts.values() for address in host.reached_at]
+        """Address of the etcd cluster."""
+        members = [address for addresses in self._members.values() for address in addresses]
         return f"etcd://{','.join(members)}/{self.layout.name}"
 
     def start_store_member(self, name: HostName) -> None:
+        """On a host that has one."""
+        if name in self._members:
+            words, log = self._store_words(name), self.folder.log(f"etcd-{name}")
+            self._hosts[name].spawn(words, _environment(), self.folder.root, log)
+
+    def _start_store_beside(self) -> None:
+        with self.folder.log(f"etcd-{BESIDE}").open("ab") as log:
+            self._beside = subprocess.Popen(
+                self._store_words(BESIDE), env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def _store_words(self, name: HostName) -> list[str]:
         def urls(host: HostName, port: int) -> list[str]:
-            return [f"http://{address}:{port}" for address in self.layout.hosts[host].reached_at]
+            return [f"http://{address}:{port}" for address in self._members[host]]
 
         peers, clients = ",".join(urls(name, 2380)), ",".join(urls(name, 2379))
-        members = [f"{other}={url}" for other in self.layout.hosts for url in urls(other, 2380)]
-        self._hosts[name].spawn(
-            [
-                *["etcd", "--name", name, "--data-dir", str(self._base / "etcd" / name), "--logger", "zap"],
-                *["--initial-cluster", ",".join(members)],
-                *["--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers],
-                *["--listen-client-urls", clients, "--advertise-client-urls", clients, "--log-level", "warn"],
-                *["--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote"],
-            ],
-            _environment(),
-            self.folder.root,
-            self.folder.log(f"etcd-{name}"),
-        )
+        members = [f"{other}={url}" for other in self._members for url in urls(other, 2380)]
+        return [
+            *["etcd", "--name", name, "--data-dir", str(self._base / "etcd" / name), "--logger", "zap"],
+            *["--initial-cluster", ",".join(members)],
+            *["--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers],
+            *["--listen-client-urls", clients, "--advertise-client-urls", clients, "--log-level", "warn"],
+            *["--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote"],
+        ]
 
     def move_store_leader(self, name: HostName) -> None:
         """Have etcd's leader on that host, by etcdctl as a person would."""
-        ends = ",".join(f"http://{host.reached_at[0]}:2379" for host in self.layout.hosts.values())
+        if name not in self._members:
+            raise FaultFailed(f"host {name} has no member of the store")
+        ends = ",".join(f"http://{addresses[0]}:2379" for addresses in self._members.values())
         listed = self._etcdctl(ends, "endpoint", "status", "-w", "json")
-        own = f"http://{self.layout.hosts[name].reached_at[0]}:2379"
+        own = f"http://{self._members[name][0]}:2379"
         status = {one["Endpoint"]: one["Status"] for one in msgspec.json.decode(listed)}
         member, leader = status[own]["header"]["member_id"], status[own]["leader"]
         if member == leader:
@@ -321,6 +336,9 @@ class LiveWorld:
                 left += self._end_host(name, child)
             except WorldError as error:
                 left.append(f"what is on host {name} cannot be known: {error}")
+        if self._beside is not None:
+            self._beside.kill()
+            self._beside.wait()
         self.outside.close()
         for sandbox in self._hosts.values():
             sandbox.kill()

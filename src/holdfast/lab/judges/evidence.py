@@ -18,6 +18,9 @@ from holdfast.model.layout import Layout
 from holdfast.model.names import ServiceName
 from holdfast.model.records import Record
 
+Outage = Literal["none", "below-one-second", "known-off", "start-time"]
+"""How long the client may be without answers. none: no request may stay without one; known-off: one second, and as
+long as it took until a fence device or a person said that the host is off; start-time: as long as a start takes."""
 WEAR_OUT = "wear-out"
 """Kind of a fault that is repeated until it points to more than the VNFC (UC9)."""
 
@@ -58,8 +61,7 @@ class RunEvidence(Struct, frozen=True):
     second: str = ""
     """The probe of the second client, which was misled; it counts for lost updates and owners, too."""
     owners: tuple[str, ...] = ()
-    outage: Literal["none", "below-one-second", "start-time"] = "below-one-second"
-    """none: no request may stay without its answer."""
+    outage: Outage = "below-one-second"
     outage_limit_ms: float | None = None
     """Takes the place of `outage` where it is set."""
     sync: Literal["synchronous", "periodic", "none"] = "none"

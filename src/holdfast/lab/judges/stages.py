@@ -99,6 +99,8 @@ def outage_limit(
         return Limit(run.outage_limit_ms, f"{run.outage_limit_ms:.0f} ms")
     if run.outage in ("none", "below-one-second"):
         return Limit(BELOW_ONE_SECOND_MS, "one second")
+    if run.outage == "known-off":
+        return _known_off_limit(evidence, all_facts, within)
     until = back_at if back_at is not None else float("inf")
     if within.fault.kind == "down-and-up":
         return _cold_start_limit(all_facts, within)
@@ -175,6 +177,24 @@ def _host_s(all_facts: Sequence[Fact], within: Episode, until: float) -> float:
         if fact.kind == "AgentJoined" and fact.fields.get("host") in within.hosts and power[0] < fact.at <= until
     ]
     return min(joined, default=until) - power[0]
+
+
+def _known_off_limit(evidence: Evidence, all_facts: Sequence[Fact], within: Episode) -> Limit:
+    """Until a fence device or a person said so, nobody could know that the host is off: what comes then is ours."""
+    said = [fault.at for fault in evidence.run.faults if fault.kind == "lock"]
+    said += [
+        fact.at
+        for fact in all_facts
+        if (fact.verb, fact.kind) == ("ended", "FenceHost")
+        and fact.fields["ok"]
+        and fact.fields["host"] in within.hosts
+    ]
+    known = min((at for at in said if at >= within.begin), default=None)
+    if known is None:
+        return Limit(None, "neither a fence device nor a person said that the host is off")
+    waited = 1000 * (known - within.begin)
+    ms = waited + BELOW_ONE_SECOND_MS
+    return Limit(ms, f"{ms:.0f} ms (until the host was known to be off {waited:.0f} ms, and one second)")
 
 
 def _cold_start_limit(all_facts: Sequence[Fact], within: Episode) -> Limit:

@@ -293,6 +293,8 @@ def _of_fact(fact: Fact, heard: dict[str, Fact]) -> Iterable[Arrow]:
             yield Arrow(fact.at, fact.by, fact.by, fact.kind.replace("-", " "))
         case "decided", "RaiseAlarm":
             yield Arrow(fact.at, fact.by, fact.by, f"alarm {fields['alarm']}")
+        case "decided", "NoteVoters" if fields["state"] == "used":
+            yield Arrow(fact.at, fact.by, fact.by, f"voters {', '.join(fields['voters'].members)}")
 
 
 def _target(fact: Fact) -> str:
@@ -345,7 +347,7 @@ def _message(fact: Fact) -> str:
         case "VmIsolated":
             return f"{fields['vm']} isolated"
         case "HostsAre":
-            return f"{', '.join(fields['members'])} vote; locked: {', '.join(fields['locked']) or 'none'}"
+            return f"voters {', '.join(fields['members'])}; locked {', '.join(fields['locked']) or 'none'}"
         case "HostIsOff":
             return f"{fields['host']} is off"
         case "VmUp":

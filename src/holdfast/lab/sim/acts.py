@@ -3,20 +3,23 @@
 from collections.abc import Iterator
 
 from holdfast.lab.acts import FaultFailed, Stuck
+from holdfast.lab.members import BESIDE
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.sandbox import SimInit
 from holdfast.lab.sim.second import SimSecond
-from holdfast.lab.sim.talk import status, switch_over
+from holdfast.lab.sim.talk import ask, status, switch_over
 from holdfast.lab.sim.world import SimWorld
-from holdfast.model.names import HA, HostName, VmName, VnfcName, VnfName
+from holdfast.model.names import HA, VIM, HostName, VmName, VnfcName, VnfName
 from holdfast.runtime.given import parties_of
+from holdfast.wire.link_messages import AskLock, AskUnlock
 
 NS = 1_000_000_000
 STARVED_NS = (5_000_000, 400_000_000)
 """How long a starved process waits for a processor."""
 SWITCHOVER_LIMIT_S = 30.0
+COMMAND_LIMIT_S = 2.0
 MOVE_LIMIT_NS = 5 * NS
 
 
@@ -198,10 +201,23 @@ class SimActs:
             raise Stuck("no manager leads that could be asked for a switchover")
         switch_over(self._world.site, node, vnf, SWITCHOVER_LIMIT_S, to)
 
+    def lock(self, name: HostName) -> None:
+        self._say_of_host(AskLock(name))
+
+    def unlock(self, name: HostName) -> None:
+        self._say_of_host(AskUnlock(name))
+
+    def _say_of_host(self, question: AskLock | AskUnlock) -> None:
+        node = self._leader()
+        answer = ask(self._world.site, node, VIM, question, COMMAND_LIMIT_S) if node is not None else None
+        if answer is None or answer.refused:
+            said = answer.refused if answer is not None else "no manager that leads answers"
+            raise Stuck(f"{type(question).__name__} of {question.host}: {said}")
+
     # --- network, power, all of it
 
     def cut(self, name: HostName, other: HostName | None, network: str) -> None:
-        others = [other] if other is not None else [one for one in self._world.nodes if one != name]
+        others = [other] if other is not None else [one for one in (*self._world.nodes, BESIDE) if one != name]
         nets = self._world.site.nets
         if network and network not in nets:
             raise FaultFailed(f"there is no {network} network here", "the layout needs network.second-subnet")

@@ -62,6 +62,8 @@ class SimPower:
             claimed = self._claimed.get((plug, level), truth) if mode == "lies-fully" else truth
             return (ON if claimed == "on" else OFF), claimed
         self._claimed[plug, level] = action
+        if (mode, action) == ("stays-off", "on"):
+            return FAILED, "the machine does not come on"
         self.orders.append((self._timeline.now_ns, action, plug))
         if not mode.startswith("lies"):
             (self._hosts.switch_on if action == "on" else self._hosts.switch_off)(plug)

@@ -146,7 +146,11 @@ class _Run:
         self.say("starting the load")
         self.watcher = SimWatcher(world.client(), address)
         every_ns = round(self.scenario.client.every_ms * NS / 1000)
-        probe = self.probe = SimProbe(world.client(), address, service.port, every_ns, REQUESTS_MAX, "p-")
+        client = world.client()
+        # A kernel holds its first datagram until it knows the neighbour; this client does not.
+        client.ask_owner(address)
+        self._until("an answer for the address", lambda: address in client.neighbours, READY_LIMIT_S)
+        probe = self.probe = SimProbe(client, address, service.port, every_ns, REQUESTS_MAX, "p-")
         self._until("the first answer", lambda: probe.recorder.last_answer_at >= 0, READY_LIMIT_S)
         self.began_at = acts.now()
         self.stage = Stage(self.scenario, world.layout, acts, self.tail, _Probed(probe, acts), self.mark, self.say)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from holdfast.lab.members import BESIDE, store_members
 from holdfast.lab.sim.etcd import Etcd
 from holdfast.lab.sim.hot import Ether, HotProcesses
 from holdfast.lab.sim.net import Net
@@ -29,6 +30,7 @@ WALL_S = 1_800_000_000.0
 """Where the calendar of the simulated world begins; nothing depends on it."""
 KEY = b"the key of a simulated deployment"[:32]
 FIRST = NETWORKS[0]
+BESIDE_ADDRESS = "10.77.0.251"
 
 
 class Trouble(NamedTuple):
@@ -62,8 +64,10 @@ class Site:
         self.troubles: list[Trouble] = []
         self.said: list[Trouble] = []
         """What processes that ended had to say."""
-        members = {name: Endpoint(plain(host.addresses[0]), CLIENT_PORT) for name, host in layout.hosts.items()}
-        self.etcd = Etcd(self.timeline, self.nets[FIRST], dict(list(members.items())[: _odd(len(members))]))
+        members = store_members(layout, BESIDE_ADDRESS)
+        self._hosts[BESIDE_ADDRESS] = BESIDE
+        endpoints = {str(name): Endpoint(addresses[0], CLIENT_PORT) for name, addresses in members.items()}
+        self.etcd = Etcd(self.timeline, self.nets[FIRST], endpoints)
         self.target = self.etcd.target(layout.name)
 
     def _net_of(self, address: str) -> Net:
@@ -99,8 +103,3 @@ class Site:
 
     def after(self, wait_ns: int, call: Callable[[], None]) -> None:
         self.timeline.after(wait_ns, call)
-
-
-def _odd(number: int) -> int:
-    """So many of the hosts have a member of the store: three or five survive as much as four or six."""
-    return min(5, number if number % 2 else number - 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.drivers.fence import set_power
+from holdfast.lab.sim.beside import Beside
 from holdfast.lab.sim.client import Client, Neighbour, Request
 from holdfast.lab.sim.net import OUTSIDE, Net
 from holdfast.lab.sim.node import Node
@@ -29,6 +30,7 @@ class SimWorld:
         self.timeline = self.site.timeline
         self.power = SimPower(self.timeline, self)
         self.nodes = {name: Node(self.site, name, self._set_power) for name in layout.hosts}
+        self.beside = Beside(self.site)
         self.clients: list[Client] = []
         self.site.announced = self._announced
 
@@ -37,6 +39,7 @@ class SimWorld:
 
     def open(self) -> None:
         """Everything is on after this; services come up on their own."""
+        self.beside.switch_on()
         for node in self.nodes.values():
             node.switch_on()
 
@@ -52,6 +55,7 @@ class SimWorld:
         for node in self.nodes.values():
             for loop in (*node.agent.loops, *node.loops):
                 loop.unwind()
+        self.beside.switch_off()
 
     # --- contract of Powered
 

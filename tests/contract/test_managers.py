@@ -18,7 +18,7 @@ from holdfast.model.events import ActionDone, AgentLost, LossAccepted, ManagerSt
 from holdfast.model.layout import FenceDevice, Layout
 from holdfast.model.names import HA, VIM, ActionId, HostName, Party, agent_party
 from holdfast.model.reasons import Reason
-from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
+from holdfast.model.records import TAKING, Begun, Decided, Ended, Marked, Seen
 from holdfast.runtime.agent_process import AgentProcess, only_one
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.link import SAID, listen
@@ -339,11 +339,13 @@ def test_what_an_agent_decides_by_itself_is_in_its_journal_with_its_reasons_and_
 
     async def story() -> None:
         async with an_agent(layout, folder) as (_, agent):
+            agent.mark(TAKING, SERVICE, "epoch 4: its holder has released it")
             assert await agent.by_itself(action, reasons) == ActionDone(action.id, "confirmed")
 
     run(story())
-    decided, begun, ended = list(read(folder.journal(agent_party(H1))))[-3:]
+    mark, decided, begun, ended = list(read(folder.journal(agent_party(H1))))[-4:]
     assert isinstance(decided, Decided)
+    assert decided.on == mark.n
     assert (decided.action, decided.reasons) == (action, reasons)
     assert isinstance(begun, Begun)
     assert isinstance(ended, Ended)

@@ -88,7 +88,7 @@ class JournalledStage(Stage):
                 Reason("standing-order", taken.vnfc, f"number 1 of 1 in order 1, epoch {taken.epoch}"),
             )
             action = Activate(own, taken.vnfc, taken.run, taken.service, taken.epoch, taken.in_sync)
-            self.records.append(Decided(self.clock, agent, self.number(agent), 0, action, why))
+            self.records.append(Decided(self.clock, agent, self.number(agent), mark.n, action, why))
             self.records.append(Begun(self.clock, agent, self.number(agent), own, "Activate", taken.vnfc))
             at = self.clock + STEP_S / 8
             self.records.append(Ended(at, agent, self.number(agent), own, "Activate", taken.vnfc, True))

@@ -83,6 +83,8 @@ class Marked(Struct, frozen=True, tag=True):
     detail: str = ""
 
 
+TAKING = "taking-over"
+"""Name of the mark with which an agent notes that its grants follow a standing order, and why they may."""
 CARRIES = "carries"
 """Name of the mark with which a new leader says what it carries on: all that it does not name is forgotten."""
 

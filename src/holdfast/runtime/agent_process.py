@@ -47,7 +47,7 @@ from holdfast.model.layout import Layout, in_charge
 from holdfast.model.limits import NEWS_KEPT, OUTCOMES_KEPT
 from holdfast.model.names import LAB, OPERATOR, VIM, ActionId, HostName, Party, agent_party
 from holdfast.model.reasons import Reason
-from holdfast.model.records import Begun, Decided, Ended, Marked
+from holdfast.model.records import TAKING, Begun, Decided, Ended, Marked
 from holdfast.runtime import hot_rights
 from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
@@ -127,6 +127,8 @@ class AgentProcess:
         self._news: dict[Party, OrderedDict[int, Tell]] = {}
         """Told, but not yet recorded by the manager; not to be seen in the facts, so told again."""
         self._news_told = 0
+        self._taking: dict[str, int] = {}
+        """By service: the mark that says why it may be taken over here."""
         self._begun: OrderedDict[ActionId, None] = OrderedDict()
         self._under_way: dict[asyncio.Task[None], None] = {}
         self._is_ending = False
@@ -176,7 +178,10 @@ class AgentProcess:
 
     def mark(self, name: str, about: str = "", detail: str = "") -> None:
         """Journal something worth a line."""
-        self._journal.write([Marked(self._loop.time(), self.me, self._journal.number(), name, about, detail)])
+        number = self._journal.number()
+        if name == TAKING:
+            self._taking[about] = number
+        self._journal.write([Marked(self._loop.time(), self.me, number, name, about, detail)])
 
     def link_opened(self, link: Link) -> None:
         if link.peer in {OPERATOR, LAB}:
@@ -269,8 +274,9 @@ class AgentProcess:
         await self._carried_out(action, tell)
 
     async def _decided(self, action: Activate, reasons: tuple[Reason, ...]) -> ActionDone | ActionFailed:
-        """The agent's own decision is in its journal as those of managers are in theirs."""
-        self._journal.write([Decided(self._loop.time(), self.me, self._journal.number(), 0, action, reasons)])
+        """The agent's own decision is in its journal as those of managers are in theirs, and what it rests on."""
+        on, number = self._taking.get(action.service, 0), self._journal.number()
+        self._journal.write([Decided(self._loop.time(), self.me, number, on, action, reasons)])
         return await self._carried_out(action, lambda outcome, at: None)
 
     async def _carried_out(

@@ -22,6 +22,7 @@ from holdfast.model.events import (
 )
 from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
+from holdfast.model.records import TAKING
 from holdfast.runtime.agent_vnfc import VnfcOnHost
 from holdfast.runtime.exclusivity import Exclusivity
 
@@ -66,6 +67,7 @@ class StandingTakeOver:
         provided = {service for life in self._lives.values() for service in life.provides}
         for service, epoch in self._found.items():
             if service not in provided:
+                self.taking(service, epoch, "it became ours while no agent was there")
                 self.taken(service, epoch)
         for service in sorted(provided):
             if self._claimed is not None and service not in self._claimed:
@@ -127,7 +129,7 @@ class StandingTakeOver:
         return (*free, Reason("standing-order", chosen.vnfc, f"{place} in order {order.number}, epoch {chosen.epoch}"))
 
     def taking(self, service: ServiceName, epoch: int, why: str) -> None:
-        self._mark("taking-over", service, f"epoch {epoch}: {why}")
+        self._mark(TAKING, service, f"epoch {epoch}: {why}")
         self._why[service] = why
 
     def not_held(self, service: ServiceName, epoch: int, how: str, why: str) -> None:

@@ -12,7 +12,7 @@ from holdfast.lab.judges.checks import redundancy_missing
 from holdfast.lab.judges.facts import Fact
 from holdfast.lab.judges.open_items import still_open
 from holdfast.model.layout import Layout
-from holdfast.model.records import Decided, Record, Seen
+from holdfast.model.records import TAKING, Decided, Marked, Record, Seen
 
 HARMLESS = frozenset({"clock-bends", "kill-manager", "freeze-manager", "kill-store", "freeze-store", "store-away"})
 """Faults that are no reason to move a service."""
@@ -67,11 +67,14 @@ def redundancy(layout: Layout, all_facts: Sequence[Fact], at_s: float) -> list[V
 
 
 def reasons(records: Iterable[Record]) -> list[Violation]:
-    """Every decision names reasons, and what it says was seen had been seen by the one that decided."""
+    """Every decision names reasons, and what it says was seen had been seen by the one that decided.
+
+    What an agent goes by, when it follows a standing order, it has noted with a mark.
+    """
     seen: dict[str, set[int]] = defaultdict(set)
     wrong: list[Violation] = []
     for record in records:
-        if isinstance(record, Seen):
+        if isinstance(record, Seen) or (isinstance(record, Marked) and record.name == TAKING):
             seen[record.by].add(record.n)
         elif isinstance(record, Decided):
             what = f"{record.by} decided {type(record.action).__name__} (record {record.n})"

@@ -16,7 +16,7 @@ from holdfast.lab.judges.probed import ProbeRun
 from holdfast.model.actions import CloseIncident, OpenIncident
 from holdfast.model.names import HA, IncidentId, VnfcName
 from holdfast.model.reasons import Reason
-from holdfast.model.records import Decided
+from holdfast.model.records import Decided, Marked
 from tests.unit.judged_runs import good_run
 
 FORMER, OWNER = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -135,5 +135,8 @@ def test_one_fault_that_is_told_as_several_incidents_is_found() -> None:
     # What a leader began that was followed by another one, and was not stored, is over without a word.
     lost = changed(base, records=(*incident(1, CUT + 0.1, closed=False), *incident(2, HEAL + 0.1)))
     assert judged(lost).ok is True
+    leads = Marked(CUT + 0.8, HA, 199, "leads", "ha", "term 2")
+    anew = changed(base, records=(*incident(1, CUT + 0.1), leads, *incident(2, HEAL + 0.1)))
+    assert judged(anew).ok is True
     twice = changed(base, records=(*incident(1, CUT + 0.1), *incident(2, HEAL + 0.1)))
     assert judged(twice) == Check(False, "ha told of 2 incidents about registry-1 where there was one")

@@ -96,18 +96,19 @@ def _wrong(heal: Heal, answers: Sequence[OwnerAnswer]) -> Iterator[str]:
 
 
 def _told_twice(heal: Heal, all_facts: Sequence[Fact]) -> Iterator[str]:
-    """What a leader began that was followed before it was stored is closed by nobody: it does not count."""
-    about = {
-        fact.fields["incident"]: (fact.by, str(fact.fields["about"]))
-        for fact in all_facts
-        if (fact.verb, fact.kind) == ("decided", "OpenIncident") and heal.cut.at <= fact.at < heal.until
-    }
-    ended = {
-        fact.fields["incident"]
-        for fact in all_facts
-        if (fact.verb, fact.kind) == ("decided", "CloseIncident") and fact.fields["incident"] in about
-    }
-    for (by, entity), times in Counter(about[incident] for incident in ended).items():
+    """Of one leader: what was not stored is closed by nobody, and the next leader finds out anew what it lacks."""
+    reigns: Counter[str] = Counter()
+    about: dict[str, tuple[str, str, int]] = {}
+    ended: set[str] = set()
+    for fact in all_facts:
+        match fact.verb, fact.kind:
+            case "marked", "leads":
+                reigns[fact.by] += 1
+            case "decided", "OpenIncident" if heal.cut.at <= fact.at < heal.until:
+                about[fact.fields["incident"]] = (fact.by, str(fact.fields["about"]), reigns[fact.by])
+            case "decided", "CloseIncident":
+                ended.add(fact.fields["incident"])
+    for (by, entity, _), times in Counter(of for incident, of in about.items() if incident in ended).items():
         if times > 1:
             yield f"{by} told of {times} incidents about {entity} where there was one"
 

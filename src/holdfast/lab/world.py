@@ -21,6 +21,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -52,6 +53,7 @@ CLIENT = "client"
 SECOND = "second"
 """Name of a host's interface on the second network."""
 SUPERVISOR_END_LIMIT_S = 15.0
+STORE_LEADER_LIMIT_S = 5.0
 
 
 class LiveWorld:
@@ -194,14 +196,21 @@ class LiveWorld:
         if name not in self._members:
             raise FaultFailed(f"host {name} has no member of the store")
         ends = ",".join(f"http://{addresses[0]}:2379" for addresses in self._members.values())
-        listed = self._etcdctl(ends, "endpoint", "status", "-w", "json")
         own = f"http://{self._members[name][0]}:2379"
-        status = {one["Endpoint"]: one["Status"] for one in msgspec.json.decode(listed)}
-        member, leader = status[own]["header"]["member_id"], status[own]["leader"]
-        if member == leader:
-            return
-        at = next(end for end, one in status.items() if one["header"]["member_id"] == leader)
-        self._etcdctl(at, "move-leader", f"{member:x}")
+        end = time.monotonic() + STORE_LEADER_LIMIT_S
+        while time.monotonic() < end:
+            listed = self._etcdctl(ends, "endpoint", "status", "-w", "json")
+            status = {one["Endpoint"]: one["Status"] for one in msgspec.json.decode(listed)}
+            # In the middle of an election etcd names none, or one that nobody else knows yet.
+            member, leader = status[own]["header"]["member_id"], status[own].get("leader", 0)
+            if member == leader:
+                return
+            at = next((place for place, one in status.items() if one["header"]["member_id"] == leader), None)
+            if at is not None:
+                self._etcdctl(at, "move-leader", f"{member:x}")
+                return
+            time.sleep(0.05)
+        raise FaultFailed(f"etcd has had no leader for {STORE_LEADER_LIMIT_S:g} s")
 
     def _etcdctl(self, endpoints: str, *words: str) -> bytes:
         done = subprocess.run(

@@ -100,7 +100,7 @@ def test_an_interrupted_lab_leaves_nothing_and_the_next_one_runs(number: signal.
     ("words", "said"),
     [
         (("uc11",), "did you mean `uc1`"),
-        (("uc1", "--world", "moon"), "the lab has one world so far"),
+        (("uc1", "--world", "moon"), "the lab has two worlds"),
         (("uc1", "--repeat", "0"), "repeat"),
     ],
 )

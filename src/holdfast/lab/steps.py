@@ -8,8 +8,10 @@ The lab only ever does things to processes and files; it never asks the product 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
+from holdfast.errors import WorldError
 from holdfast.lab.acts import Acts, Stuck
 from holdfast.lab.judges.evidence import Fault
 from holdfast.lab.scenario import Step
@@ -17,6 +19,7 @@ from holdfast.lab.stage import Stage
 from holdfast.model.names import HostName, VmName, VnfcName, VnfName
 
 LEADERS_TRIED_MAX = 12
+LEADERS_BY_CHANCE = 4
 CONTROL = "control"
 """Mark in the lab's journal: the managers answer again."""
 
@@ -107,12 +110,14 @@ def _kill_leader(stage: Stage, step: Step) -> None:
 def _lead_at(stage: Stage, step: Step) -> None:
     """Not a fault that is judged: the stage is set by it."""
     host = stage.host(step.words[0])
-    for _ in range(LEADERS_TRIED_MAX):
+    for tried in range(LEADERS_TRIED_MAX):
         stage.until("a leader of the managers", stage.acts.has_leader)
         if stage.acts.leads_at(host):
             return
-        # Who is nearest to the store's leader hears first that nobody leads.
-        stage.acts.move_store_leader(host)
+        if tried >= LEADERS_BY_CHANCE:
+            # Who is nearest to the store's leader hears first that nobody leads.
+            with suppress(WorldError):
+                stage.acts.move_store_leader(host)
         stage.acts.kill_leader()
     raise Stuck(f"the managers' leader did not come to {host}")
 

@@ -213,13 +213,16 @@ class LiveWorld:
         raise FaultFailed(f"etcd has had no leader for {STORE_LEADER_LIMIT_S:g} s")
 
     def _etcdctl(self, endpoints: str, *words: str) -> bytes:
-        done = subprocess.run(
-            ["etcdctl", "--endpoints", endpoints, *words],
-            env=_environment() | {"ETCDCTL_API": "3"},
-            capture_output=True,
-            timeout=10.0,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                ["etcdctl", "--endpoints", endpoints, *words],
+                env=_environment() | {"ETCDCTL_API": "3"},
+                capture_output=True,
+                timeout=10.0,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise WorldError(f"etcdctl {' '.join(words)} has not ended within {error.timeout:g} s") from error
         if done.returncode != 0:
             raise WorldError(f"etcdctl {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout

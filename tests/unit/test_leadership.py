@@ -7,8 +7,8 @@ import random
 import pytest
 
 from holdfast.errors import Bug
-from holdfast.model.limits import LEADER_LENGTH_S, LEADER_MARGIN, LEADER_RENEW_S
-from holdfast.store.leadership import Attempt, LeaderRecord, Leadership, Rest
+from holdfast.model.limits import LEADER_ASK_S, LEADER_LENGTH_S, LEADER_MARGIN, LEADER_RENEW_S
+from holdfast.store.leadership import Ask, Attempt, LeaderRecord, Leadership, Rest
 
 USABLE_S = LEADER_LENGTH_S * (1 - LEADER_MARGIN)
 
@@ -25,6 +25,13 @@ def attempt_of(leadership: Leadership, now: float) -> Attempt:
     wish = leadership.wish(now)
     assert isinstance(wish, Attempt)
     return wish
+
+
+def rests_after_news(leadership: Leadership, at: float) -> None:
+    """It waits for its full length, and asks once meanwhile whether it has missed a renewal."""
+    assert leadership.wish(at) == Rest(at + LEADER_ASK_S)
+    assert leadership.wish(at + LEADER_ASK_S) == Ask()
+    assert leadership.wish(at + LEADER_ASK_S) == Rest(at + LEADER_LENGTH_S)
 
 
 def leading(now: float = 0.0) -> Leadership:
@@ -60,12 +67,27 @@ def test_the_time_of_a_holder_counts_from_before_it_asked() -> None:
 def test_another_waits_the_full_length_from_when_it_heard_and_claims_exactly_that_record() -> None:
     leadership = candidate("b")
     leadership.heard(record_of("a", term=3, beat=7), 42, 1.0)
-    assert leadership.wish(1.0) == Rest(1.0 + LEADER_LENGTH_S)
+    rests_after_news(leadership, 1.0)
     leadership.heard(record_of("a", term=3, beat=8), 43, 2.0)
     leadership.heard(record_of("a", term=3, beat=8), 43, 2.3)
-    assert leadership.wish(2.5) == Rest(2.0 + LEADER_LENGTH_S)
+    rests_after_news(leadership, 2.0)
     claim = attempt_of(leadership, 2.0 + LEADER_LENGTH_S)
     assert (claim.revision, claim.record.term) == (43, 4)
+
+
+def test_it_asks_once_for_each_renewal_and_what_it_hears_anew_counts_from_then() -> None:
+    leadership = candidate("b")
+    leadership.heard(record_of("a", beat=7), 42, 0.0)
+    assert leadership.wish(LEADER_ASK_S) == Ask()
+    leadership.heard(record_of("a", beat=9), 44, 0.7)
+    rests_after_news(leadership, 0.7)
+
+
+def test_who_leads_or_may_claim_at_once_asks_nothing() -> None:
+    assert leading().wish(0.1) == Rest(LEADER_RENEW_S)
+    late = candidate("b")
+    late.heard(record_of("a"), 42, 0.0)
+    assert isinstance(late.wish(LEADER_LENGTH_S), Attempt)
 
 
 def test_a_refused_claim_waits_for_the_one_who_was_faster() -> None:
@@ -74,7 +96,7 @@ def test_a_refused_claim_waits_for_the_one_who_was_faster() -> None:
     claim = attempt_of(leadership, LEADER_LENGTH_S)
     leadership.refused(claim, record_of("c", term=4), 43, 1.6)
     assert not leadership.holds(1.6)
-    assert leadership.wish(1.6) == Rest(1.6 + LEADER_LENGTH_S)
+    rests_after_news(leadership, 1.6)
 
 
 def test_a_renewal_lengthens_and_keeps_the_term() -> None:
@@ -104,7 +126,7 @@ def test_one_who_lapsed_and_was_followed_is_a_candidate_like_any_other() -> None
     leadership.refused(renewal, record_of("b", term=2), 20, 5.1)
     assert leadership.term == 0
     assert not leadership.holds(5.1)
-    assert leadership.wish(5.1) == Rest(5.1 + LEADER_LENGTH_S)
+    rests_after_news(leadership, 5.1)
 
 
 def test_a_renewal_carried_out_unheard_counts_from_when_it_was_sent() -> None:
@@ -157,7 +179,7 @@ def test_a_restored_backup_is_believed_but_terms_do_not_go_down() -> None:
     leadership.heard(record_of("a", term=9), 900, 0.0)
     claim = attempt_of(leadership, LEADER_LENGTH_S)
     leadership.refused(claim, record_of("c", term=2), 50, 2.0)
-    assert leadership.wish(2.0) == Rest(2.0 + LEADER_LENGTH_S)
+    rests_after_news(leadership, 2.0)
     assert attempt_of(leadership, 2.0 + LEADER_LENGTH_S).record.term == 10
 
 

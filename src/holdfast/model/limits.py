@@ -83,6 +83,8 @@ GIVE_WAY_AFTER_S = 1.0
 """A leader that does not reach an agent, whose host others hear, lets somebody else try after this time."""
 LEADER_RENEW_S = 0.25
 """Pause between two renewals of the leadership."""
+LEADER_ASK_S = 2.5 * LEADER_RENEW_S
+"""Who has heard of no renewal for so long asks the store: the member that should have told may be gone, too."""
 LEADER_MARGIN = 0.1
 """Share of the length by which a leader stops deciding before anybody else may begin."""
 STORE_BEHIND_BYTES_MAX = 64 << 20

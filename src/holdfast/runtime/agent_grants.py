@@ -42,6 +42,7 @@ from holdfast.runtime.hot_words import (
 
 START_LIMIT_S = 10.0
 CLAIM_LIMIT_S = 5.0
+HOT_END_LIMIT_S = 3.0
 
 
 class HeldGrants:
@@ -148,12 +149,25 @@ class HeldGrants:
             self._alive.cancel()
             await asyncio.gather(self._alive, return_exceptions=True)
         await self._voters.close()
-        if self._end is None:
+        end, self._end = self._end, None
+        if end is None:
             return
         if end_all:
-            self._send(packed(EndHot()))
-        self._end.close()
-        self._end = None
+            await self._end_hot(end)
+        end.close()
+
+    async def _end_hot(self, end: HotEnd) -> None:
+        """And see it gone: whoever ends an agent with all that is its own looks at once for what was left."""
+        told, self._told = self._told, None  # That it is gone is no news.
+        try:
+            end.send(packed(EndHot()))
+            async with asyncio.timeout(HOT_END_LIMIT_S):
+                await end.over()
+        except TimeoutError:
+            if told is not None:
+                told.said("hot-not-ended", self._host, f"the hot process is still there after {HOT_END_LIMIT_S:g} s")
+        except OSError:
+            return  # It is gone already.
 
     async def _stay_alive(self) -> None:
         while True:

@@ -4,7 +4,9 @@ The hot process outlives its agent: one that is there already is found, else one
 """
 
 import asyncio
+import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,6 +31,9 @@ class HotEnd(Protocol):
     def send(self, packet: bytes) -> None:
         """OSError when nobody takes it."""
 
+    async def over(self) -> None:
+        """Returns when the hot process is gone, and nothing of it is left."""
+
     def close(self) -> None: ...
 
 
@@ -51,7 +56,7 @@ class SpawnedHot:
             process = _spawn(settings, log)
         while True:
             try:
-                return _PacketEnd(connected(path), heard)
+                return _PacketEnd(connected(path), heard, process)
             except OSError:
                 if process.poll() is not None:
                     raise _ended(process.returncode, log, before) from None
@@ -81,8 +86,22 @@ def _spawn(settings: Path, log: Path) -> "subprocess.Popen[bytes]":
         )
 
 
+_PEER = struct.Struct("3i")
+"""`struct ucred` of unix(7): process, user, group."""
+
+
 class _PacketEnd:
-    def __init__(self, opened: socket.socket, heard: Heard) -> None:
+    def __init__(self, opened: socket.socket, heard: Heard, child: "subprocess.Popen[bytes] | None" = None) -> None:
+        """
+        Args:
+            child: the hot process, where it was started here.
+        """
+        self._child = child
+        pid, _, _ = _PEER.unpack(opened.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        try:
+            self._process: int | None = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._process = None  # The next read says so.
         self._socket = opened
         self._heard = heard
         self._is_open = True
@@ -104,11 +123,25 @@ class _PacketEnd:
     def send(self, packet: bytes) -> None:
         self._socket.send(packet)
 
+    async def over(self) -> None:
+        if self._process is None:
+            return
+        gone = asyncio.Event()
+        self._loop.add_reader(self._process, gone.set)
+        try:
+            await gone.wait()
+        finally:
+            self._loop.remove_reader(self._process)
+        if self._child is not None:
+            self._child.wait()
+
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
+            if self._process is not None:
+                os.close(self._process)
 
 
 SPAWNED_HOT = SpawnedHot()

@@ -16,11 +16,11 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.errors import HoldfastError, MachineLacks, UserError
-from holdfast.model.limits import ETCD_PAUSE_S, LEADER_LENGTH_S
+from holdfast.model.limits import ETCD_PAUSE_S, LEADER_ASK_S, LEADER_LENGTH_S
 from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_state import Fence, term_key, term_text
 from holdfast.store.etcd_words import KeyValue, Range, Txn, get, is_revision, put
-from holdfast.store.leadership import Attempt, LeaderRecord, Leadership
+from holdfast.store.leadership import Ask, Attempt, LeaderRecord, Leadership
 from holdfast.store.port import StoreBroken
 
 
@@ -68,6 +68,9 @@ class Campaign:
         self._won = asyncio.Event()
         self._trying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._watched = client.nearest
+        """The member that tells us of changes."""
         self._lapse_clock: asyncio.TimerHandle | None = None
         self.standing = Standing()
         self.problem = ""
@@ -129,7 +132,7 @@ class Campaign:
 
     async def close(self) -> None:
         """Take part no longer, without a word: the leadership runs out. `resign` first to spare the others the wait."""
-        tasks = [task for task in (self._trying, self._watching) if task is not None]
+        tasks = [task for task in (self._trying, self._watching, self._asking) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -141,6 +144,9 @@ class Campaign:
             wish = self._leadership.wish(self._loop.time())
             if isinstance(wish, Attempt):
                 await self._attempt(wish)
+                continue
+            if isinstance(wish, Ask):
+                self._asking = self._loop.create_task(self._ask(), name="leadership question")
                 continue
             try:
                 async with asyncio.timeout(None if wish.until is None else max(0.0, wish.until - self._loop.time())):
@@ -173,9 +179,19 @@ class Campaign:
             self._watch_anew()
         self._look()
 
-    async def _read(self) -> int:
+    async def _ask(self) -> None:
+        """Whether the store has more than our watch has told; a claim finds a member that answers, then."""
+        try:
+            await self._read(LEADER_ASK_S)
+        except HoldfastError as error:
+            self._note(error.message)
+            return
+        if self._client.nearest != self._watched:
+            self._watch_anew()
+
+    async def _read(self, limit_s: float | None = None) -> int:
         """Hear what stands in the store now; answer its revision."""
-        found = await self._client.range(Range(self._key))
+        found = await self._client.range(Range(self._key), limit_s)
         self._note("")
         self._heard(found.first())
         return found.header.revision
@@ -188,6 +204,7 @@ class Campaign:
                 self._note(error.message)
                 await asyncio.sleep(ETCD_PAUSE_S)
                 continue
+            self._watched = self._client.nearest
             try:
                 async with aclosing(self._client.watch(Range(self._key), revision + 1)) as told:
                     async for watched in told:

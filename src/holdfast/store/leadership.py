@@ -15,7 +15,7 @@ again whenever etcd itself changes its leader, so the loss of a host with both l
 from msgspec import Struct
 
 from holdfast.errors import Bug
-from holdfast.model.limits import LEADER_LENGTH_S, LEADER_MARGIN, LEADER_RENEW_S
+from holdfast.model.limits import LEADER_ASK_S, LEADER_LENGTH_S, LEADER_MARGIN, LEADER_RENEW_S
 
 BEATS_KEPT = 64
 """Renewals that may be confirmed late; of older ones it does not matter."""
@@ -63,7 +63,14 @@ class Rest(Struct, frozen=True):
     until: float | None
 
 
-Wish = Attempt | Rest
+class Ask(Struct, frozen=True):
+    """Renewals are overdue: ask the store for the record, of whichever member answers, and go on meanwhile.
+
+    If the leader is gone, the claim will then not have to find out first which members went with it.
+    """
+
+
+Wish = Attempt | Ask | Rest
 
 
 class Leadership:
@@ -96,6 +103,8 @@ class Leadership:
         self._confirmed_at: float | None = None
         """When the newest confirmed claim or renewal was sent; None: not ours."""
         self._next_try = 0.0
+        self._asked_at_revision = 0
+        """Of the sighting after which the store was asked."""
         self._least_term = 1
         self._is_resigning = False
         self._unreached: tuple[str, ...] = ()
@@ -180,13 +189,24 @@ class Leadership:
         self._sent = {other: sent_at for other, sent_at in self._sent.items() if other > beat}
 
     def wish(self, now: float) -> Wish:
-        """What to try, or how long there is nothing to try. An attempt counts as sent."""
+        """What to try, or how long there is nothing to try. An attempt counts as sent, a question as asked."""
         if self._seen is None:
             return Rest(None)
         due = max(self._due(self._seen), self._next_try)
-        if now < due:
+        if now >= due:
+            return self._attempt(self._seen, now)
+        ask_at = self._ask_at(self._seen)
+        if ask_at is None or ask_at >= due:
             return Rest(due)
-        return self._attempt(self._seen, now)
+        if now < ask_at:
+            return Rest(ask_at)
+        self._asked_at_revision = self._seen.revision
+        return Ask()
+
+    def _ask_at(self, seen: Sighting) -> float | None:
+        """When the renewal that follows this one has been overdue for long enough; None: nothing to ask, or asked."""
+        is_renewed = self._confirmed_at is None and seen.record is not None and not seen.record.is_resigned
+        return seen.at + LEADER_ASK_S if is_renewed and seen.revision != self._asked_at_revision else None
 
     def _due(self, seen: Sighting) -> float:
         if self._confirmed_at is not None:

@@ -25,9 +25,11 @@ Result = Literal["pass", "fail", "unknown"]
 CHECKS = ("restored", "order", "cleared", "repaired", "healed", "two_owners", "updates", "leftovers")
 
 
-class Checked(Struct, frozen=True):
+class Checked(Struct, frozen=True, omit_defaults=True):
     ok: bool | None
     text: str
+    of_time: bool = False
+    """As in `Check`."""
 
 
 class Verdict(Struct, frozen=True):

@@ -214,8 +214,9 @@ class PacketDoor(Ready):
 class AgentEnd:
     """The agent's end; keeps the contract of `runtime/hot_door.HotEnd`."""
 
-    def __init__(self, process: Process, loop: SimLoop, heard: Heard) -> None:
+    def __init__(self, process: Process, loop: SimLoop, heard: Heard, hot: Process) -> None:
         self._process = process
+        self._hot = hot
         self._loop = loop
         self._heard = heard
         self.far = PacketEnd(self)
@@ -241,6 +242,14 @@ class AgentEnd:
     def _gone(self) -> None:
         self.is_over = True
         self.far.put(b"")
+
+    async def over(self) -> None:
+        gone = asyncio.Event()
+        watch = self._hot.when_over(lambda: self._loop.call_soon(gone.set))
+        try:
+            await gone.wait()
+        finally:
+            self._hot.forget(watch)
 
     def close(self) -> None:
         if not self.is_over:
@@ -328,8 +337,9 @@ class SimHotDoor:
             self._hot.start(self._host, settings)
         while not self._is_there:
             await asyncio.sleep(CALL_AGAIN_S)
-        end = AgentEnd(self._process, self._loop, heard)
-        self._hot.running[self._host.name].door.call(end.far)
+        running = self._hot.running[self._host.name]
+        end = AgentEnd(self._process, self._loop, heard, running.process)
+        running.door.call(end.far)
         return end
 
     async def keep_voters(self, path: Path, voters: VoterSet) -> None:

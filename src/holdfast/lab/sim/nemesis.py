@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from holdfast.lab.acts import FaultFailed
+from holdfast.lab.drawn import PlannedFault
 from holdfast.lab.sim.acts import SimActs
-from holdfast.lab.sim.draw import Plan, PlannedFault
+from holdfast.lab.sim.draw import Plan
 from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.world import SimWorld

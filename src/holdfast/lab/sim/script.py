@@ -20,7 +20,8 @@ from pathlib import Path
 import yaml
 
 from holdfast.errors import UserError
-from holdfast.lab.sim.draw import BY_NAME, Plan, PlannedFault
+from holdfast.lab.drawn import BY_NAME, PlannedFault, words_of
+from holdfast.lab.sim.draw import Plan
 
 _FAULT = re.compile(r"(\d+) ([a-z-]+)((?: (?!for |and )\S+){0,2})(?: and (\S+))?(?: for (\d+))?")
 SHAPE = "`MILLISECONDS KIND [PLACE] [and OTHER] [for MILLISECONDS]`"
@@ -68,12 +69,7 @@ def text_of(plan: Plan, says: str) -> str:
     lines = [f"says: {says}", f"seed: {plan.seed}"]
     lines += [f"{name}: {value}" for name, value in (("loss", plan.loss), ("doubling", plan.doubling)) if value]
     lines.append("faults:")
-    for fault in plan.faults:
-        words = [str(fault.at_ms), fault.kind]
-        words += [fault.place] if fault.place else []
-        words += ["and", fault.other] if fault.other else []
-        words += ["for", str(fault.lasts_ms)] if fault.lasts_ms else []
-        lines.append(f"  - {' '.join(words)}")
+    lines += [f"  - {words_of(fault)}" for fault in plan.faults]
     lines.append("descriptor: |")
     lines += [f"  {line}".rstrip() for line in plan.descriptor.splitlines()]
     return "\n".join(lines) + "\n"

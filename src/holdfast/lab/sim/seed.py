@@ -15,12 +15,13 @@ from msgspec import Struct
 
 from holdfast import descriptor
 from holdfast.drivers.ports import mac_of, port_name
+from holdfast.lab.drawn import LOAD_MS
 from holdfast.lab.judges import whole
 from holdfast.lab.judges.facts import facts
 from holdfast.lab.judges.owners import by_name
 from holdfast.lab.judges.whole import Struck, Violation
 from holdfast.lab.sim.client import SimProbe
-from holdfast.lab.sim.draw import LOAD_MS, Plan
+from holdfast.lab.sim.draw import Plan
 from holdfast.lab.sim.journals import encoded
 from holdfast.lab.sim.nemesis import Done, Nemesis
 from holdfast.lab.sim.run import MEMORY, SimTail, plugged

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from holdfast.lab.sim.draw import KINDS
+from holdfast.lab.drawn import KINDS
 from holdfast.lab.sim.many import Total, run_many
 from holdfast.lab.sim.seed import Outcome
 

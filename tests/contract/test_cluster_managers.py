@@ -19,12 +19,13 @@ from holdfast.model.layout import Layout
 from holdfast.model.names import HA, OPERATOR
 from holdfast.model.records import Marked
 from holdfast.runtime.agent_process import AgentProcess
-from holdfast.runtime.cluster import Reign, Surroundings
+from holdfast.runtime.cluster import Reign
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.link import KeptLink, Link
 from holdfast.runtime.manager_process import parties_in
 from holdfast.runtime.outside import ask
 from holdfast.runtime.seat import Seat
+from holdfast.runtime.surroundings import Surroundings
 from holdfast.store.etcd_target import Target
 from holdfast.store.journal import read
 from holdfast.store.port import Superseded

@@ -9,17 +9,12 @@ not wait for it (runtime/manager.py says what does).
 """
 
 import asyncio
-import gc
-import secrets
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from holdfast.drivers.fence import set_power
 from holdfast.errors import UserError, WorldError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import ETCD_LIMIT_S, GIVE_WAY_AFTER_S, LEADER_LENGTH_S
@@ -27,11 +22,11 @@ from holdfast.model.names import HostName, Party
 from holdfast.model.records import CARRIES
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key
-from holdfast.runtime.manager import Pump, SetPower
+from holdfast.runtime.manager import Pump
 from holdfast.runtime.manager_process import MakeCore, Running, core_of, make_seat, parties_in
 from holdfast.runtime.reach import Links
 from holdfast.runtime.seat import Seat
-from holdfast.runtime.streams import SOCKETS, Streams
+from holdfast.runtime.surroundings import Surroundings
 from holdfast.runtime.watchdog import watched
 from holdfast.store.behind import Behind
 from holdfast.store.etcd import EtcdState
@@ -135,35 +130,6 @@ class GivesWay(Superseded):
     def __init__(self, unreached: tuple[HostName, ...]) -> None:
         super().__init__(f"does not reach the agents of {', '.join(unreached)}, which others hear: gives way")
         self.unreached = unreached
-
-
-def _settle() -> None:
-    """What exists now lives long: the collector need not look at it in the middle of a take-over."""
-    gc.collect()
-    gc.freeze()
-
-
-def _say_of_store(problem: str) -> None:
-    # A leader has an alarm for it; one that waits to follow would wait without a word.
-    sys.stderr.write(f"the store cannot be asked: {problem}\n" if problem else "the store answers again\n")
-
-
-class Surroundings(NamedTuple):
-    """What a candidate finds around it on its host."""
-
-    streams: Streams = SOCKETS
-    power: SetPower = set_power
-    machine: str = ""
-    """Which start of the machine its clock belongs to; read from the kernel if empty."""
-    token: Callable[[], str] = partial(secrets.token_hex, 8)
-    """Tells one candidature, or one writer, from all others."""
-    wall: Callable[[], float] = time.time
-    pid: int = 0
-    """0: this process."""
-    settle: Callable[[], None] = _settle
-    """Called when a leader has begun."""
-    say: Callable[[str], None] = _say_of_store
-    """Gets why the store cannot be asked, for people, and an empty text when it can be again."""
 
 
 class Reign:

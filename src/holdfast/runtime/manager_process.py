@@ -7,7 +7,6 @@ Always: starts fast (few imports, one file of layout), because a failure that ha
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -17,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from holdfast.drivers.fence import set_power
 from holdfast.errors import HoldfastError, UserError
 from holdfast.model.layout import Layout
 from holdfast.model.names import HA, VIM, HostName, Party
@@ -26,6 +24,7 @@ from holdfast.runtime.given import load_key, load_layout, parties_of
 from holdfast.runtime.manager import Pump
 from holdfast.runtime.reach import Links
 from holdfast.runtime.seat import Core, Seat
+from holdfast.runtime.surroundings import Surroundings, settle
 from holdfast.runtime.watchdog import watched
 from holdfast.store.journal import Journal
 from holdfast.store.port import Store
@@ -78,26 +77,6 @@ def _bound(module: Any, layout: Layout, *who: Party) -> Core:
     )
 
 
-def make_seats(
-    layout: Layout,
-    folder: RunFolder,
-    parties: Sequence[Party],
-    core: MakeCore = core_of,
-) -> tuple[list[Seat], list[Store], list[Journal]]:
-    """Every party's seat with its store and journal, from where an earlier process left off."""
-    seats: list[Seat] = []
-    stores: list[Store] = []
-    journals: list[Journal] = []
-    for party in parties:
-        folder.state(party).parent.mkdir(parents=True, exist_ok=True)
-        store = SqliteStore(folder.state(party))
-        stores.append(store)
-        seat, journal = make_seat(folder, party, core(layout, party), store)
-        seats.append(seat)
-        journals.append(journal)
-    return seats, stores, journals
-
-
 class Running(NamedTuple):
     """The process that takes a seat, and the clocks that it reads."""
 
@@ -107,6 +86,27 @@ class Running(NamedTuple):
     wall: Callable[[], float] = time.time
     pid: int = 0
     """0: this one."""
+
+
+def make_seats(
+    layout: Layout,
+    folder: RunFolder,
+    parties: Sequence[Party],
+    core: MakeCore = core_of,
+    running: Running | None = None,
+) -> tuple[list[Seat], list[Store], list[Journal]]:
+    """Every party's seat with its store and journal, from where an earlier process left off."""
+    seats: list[Seat] = []
+    stores: list[Store] = []
+    journals: list[Journal] = []
+    for party in parties:
+        folder.state(party).parent.mkdir(parents=True, exist_ok=True)
+        store = SqliteStore(folder.state(party))
+        stores.append(store)
+        seat, journal = make_seat(folder, party, core(layout, party), store, running=running)
+        seats.append(seat)
+        journals.append(journal)
+    return seats, stores, journals
 
 
 def make_seat(
@@ -127,7 +127,42 @@ def make_seat(
 async def run(layout: Layout, folder: RunFolder, share: str) -> None:
     """Hold the managers of `share` until told to end."""
     loop = asyncio.get_running_loop()
-    seats, stores, journals = make_seats(layout, folder, parties_in(layout, share))
+    watchdog: list[asyncio.Task[None] | None] = []
+
+    def begun(end: Callable[[], None]) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
+
+    def ready() -> None:
+        settle()
+        watchdog.append(watched())
+
+    try:
+        await hold(layout, folder, parties_in(layout, share), Surroundings(settle=ready), begun)
+    finally:
+        for task in watchdog:
+            if task is not None:
+                task.cancel()
+
+
+async def hold(
+    layout: Layout,
+    folder: RunFolder,
+    parties: Sequence[Party],
+    around: Surroundings,
+    begun: Callable[[Callable[[], None]], None],
+) -> None:
+    """Be these managers, which share nothing with managers elsewhere, until told to end.
+
+    Args:
+        layout: the deployment.
+        folder: of this machine.
+        parties: whom to hold.
+        around: what there is.
+        begun: gets what is to be called to end it, once there is something to end.
+    """
+    running = Running(now=asyncio.get_running_loop().time, wall=around.wall, pid=around.pid)
+    seats, stores, journals = make_seats(layout, folder, parties, running=running)
 
     def tidy() -> None:
         for store in stores:
@@ -142,22 +177,15 @@ async def run(layout: Layout, folder: RunFolder, share: str) -> None:
                 )
             )
 
-    links = Links(layout, folder, load_key(folder), set_power, outdated)
+    links = Links(layout, folder, load_key(folder), around.power, outdated, streams=around.streams)
     pump = Pump(layout, seats, links.reach, tidy)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, pump.end)
-    watchdog: asyncio.Task[None] | None = None
+    begun(pump.end)
     try:
         pump.start()
         await links.open(pump)
-        # What exists now lives long: the collector need not look at it in the middle of a take-over.
-        gc.collect()
-        gc.freeze()
-        watchdog = watched()
+        around.settle()
         await pump.ended
     finally:
-        if watchdog is not None:
-            watchdog.cancel()
         await pump.close()
         await links.close()
         for store in stores:

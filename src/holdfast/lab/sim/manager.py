@@ -16,10 +16,11 @@ from holdfast.lab.sim.loop import SimLoop
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.streams import SimStreams
 from holdfast.model.layout import Layout
-from holdfast.runtime.cluster import Reign, Surroundings, reigns
+from holdfast.runtime.cluster import Reign, reigns
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.manager import SetPower
 from holdfast.runtime.manager_process import MakeCore, core_of, parties_in
+from holdfast.runtime.surroundings import Surroundings
 from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_target import Target
 

@@ -35,6 +35,17 @@ class End:
         self.closed += 1
 
 
+class Silent(asyncio.Protocol):
+    """Takes a call, and does not answer."""
+
+    def __init__(self, called: "list[Silent]") -> None:
+        self.is_over = False
+        called.append(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_over = True
+
+
 @asynccontextmanager
 async def listening(place: Endpoint) -> AsyncIterator[End]:
     end = End()
@@ -95,6 +106,30 @@ def test_a_place_where_nothing_gets_through_is_left_at_once_and_another_is_not(
             await until(lambda: len(second.links) == 1, "the link by the second place")
             await until(lambda: manager.closed == 1 and len(manager.links) == 2, "one link ended, one is there")
             assert len(first.links) == 1
+
+    run(story())
+
+
+def test_a_call_that_is_given_up_before_the_other_end_has_answered_is_let_go(
+    places: tuple[Endpoint, Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen host accepts calls, by its kernel; when it goes on it must not find two of one manager."""
+    monkeypatch.setattr("holdfast.runtime.link.HANDSHAKE_LIMIT_S", 1000.0)
+
+    async def story() -> None:
+        called: list[Silent] = []
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Silent(called), places[0].address, places[0].port
+        )
+        async with calling(places[0]) as (_, kept):
+            await until(lambda: len(called) == 1 and kept.link is not None, "the first call")
+            kept.again()
+            await until(lambda: len(called) == 2, "the second call")
+            await until(lambda: called[0].is_over, "the end of the first call")
+            assert not called[1].is_over
+        await until(lambda: called[1].is_over, "the end of the second one")
+        server.close()
+        await server.wait_closed()
 
     run(story())
 

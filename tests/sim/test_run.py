@@ -11,17 +11,7 @@ from holdfast.lab import scenario
 from holdfast.lab.campaign import judge_one, run_one_simulated
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "host-off",
-        "partition-asymmetric-leader",
-        "partition-active-minority",
-        "agent-frozen",
-        "manager-killed",
-        "fence-hangs",
-    ],
-)
+@pytest.mark.parametrize("name", scenario.names())
 def test_a_scenario_passes(name: str, tmp_path: Path) -> None:
     verdict = judge_one(run_one_simulated(scenario.load(name), 0, 1, tmp_path, lambda progress: None))
     assert verdict.verdict == "pass", verdict.checks

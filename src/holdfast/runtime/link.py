@@ -61,6 +61,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._limit: asyncio.TimerHandle | None = None
         self.is_open = False
+        self._is_let_go = False
         self.opened_s = -math.inf
         self.is_refused = False
         """One end could not prove itself to the other, or something else came than was sent."""
@@ -108,13 +109,17 @@ class Link(asyncio.Protocol):
         self._give_up(PeerError(why))
 
     def abort(self) -> None:
-        """Let go at once: what was not sent yet is lost."""
+        """Let go at once, also of what is not connected yet: what was not sent yet is lost."""
+        self._is_let_go = True
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._is_let_go:
+            transport.abort()
+            return
         loop = asyncio.get_running_loop()
         self._limit = loop.call_later(HANDSHAKE_LIMIT_S, self._give_up, PeerError("no proof within the limit"))
         if (first := self._handshake.first()) is not None:
@@ -200,6 +205,8 @@ class KeptLink:
         self.me = me
         self.to = to
         self.link: Link | None = None
+        self._called: Link | None = None
+        """Of the last call, connected or not: the other end may be slow to prove itself, and then we have given up."""
         self._trouble = ""
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{me} calls {to}")
 
@@ -232,9 +239,9 @@ class KeptLink:
 
     def again(self) -> None:
         """Do not wait for what is under way: break the link, or the attempt at one, and call anew at once."""
-        if self.link is not None and self.link.is_open:
-            self.link.abort()
         self._task.cancel()
+        if self._called is not None:
+            self._called.abort()
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"{self.me} calls {self.to}")
 
     def avoid(self, place: Place) -> None:
@@ -248,7 +255,8 @@ class KeptLink:
         return await self._streams.call(self._places[0], self._caller, limit_s)
 
     def _caller(self) -> Link:
-        return Link(Calling(self._key, self.me, self.to, os.urandom(NONCE_BYTES)), self._owner)
+        self._called = Link(Calling(self._key, self.me, self.to, os.urandom(NONCE_BYTES)), self._owner)
+        return self._called
 
     def send(self, message: LinkMessage) -> bool:
         """Whether the link was open and the message is on its way."""
@@ -260,6 +268,8 @@ class KeptLink:
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        if self._called is not None and self._called is not self.link:
+            self._called.abort()
         if self.link is not None:
             self.link.close()
             await self.link.ended

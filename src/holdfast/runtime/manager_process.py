@@ -94,6 +94,7 @@ def make_seats(
     parties: Sequence[Party],
     core: MakeCore = core_of,
     running: Running | None = None,
+    opened: Callable[[Path], Store] = SqliteStore,
 ) -> tuple[list[Seat], list[Store], list[Journal]]:
     """Every party's seat with its store and journal, from where an earlier process left off."""
     seats: list[Seat] = []
@@ -101,7 +102,7 @@ def make_seats(
     journals: list[Journal] = []
     for party in parties:
         folder.state(party).parent.mkdir(parents=True, exist_ok=True)
-        store = SqliteStore(folder.state(party))
+        store = opened(folder.state(party))
         stores.append(store)
         seat, journal = make_seat(folder, party, core(layout, party), store, running=running)
         seats.append(seat)
@@ -162,7 +163,7 @@ async def hold(
         begun: gets what is to be called to end it, once there is something to end.
     """
     running = Running(now=asyncio.get_running_loop().time, wall=around.wall, pid=around.pid)
-    seats, stores, journals = make_seats(layout, folder, parties, running=running)
+    seats, stores, journals = make_seats(layout, folder, parties, running=running, opened=around.store)
 
     def tidy() -> None:
         for store in stores:

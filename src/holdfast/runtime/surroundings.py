@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.drivers.fence import set_power
 from holdfast.runtime.manager import SetPower
 from holdfast.runtime.streams import SOCKETS, Streams
+from holdfast.store.port import Store
+from holdfast.store.sqlite import SqliteStore
 
 
 def settle() -> None:
@@ -39,6 +42,8 @@ class Surroundings(NamedTuple):
     wall: Callable[[], float] = time.time
     pid: int = 0
     """0: this process."""
+    store: Callable[[Path], Store] = SqliteStore
+    """Opens the store of a party that shares it with nobody."""
     settle: Callable[[], None] = settle
     """Called when a leader has begun."""
     say: Callable[[str], None] = _say_of_store

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from holdfast.lab.acts import FaultFailed, Stuck
 from holdfast.lab.members import BESIDE
+from holdfast.lab.sim.controller import MANAGERS, Controller
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.process import Process
@@ -16,6 +17,7 @@ from holdfast.runtime.given import parties_of
 from holdfast.wire.link_messages import AskLock, AskUnlock
 
 NS = 1_000_000_000
+SUPERVISOR = "supervisor"
 STARVED_NS = (5_000_000, 400_000_000)
 """How long a starved process waits for a processor."""
 SWITCHOVER_LIMIT_S = 30.0
@@ -129,25 +131,31 @@ class SimActs:
 
     # --- managers and store
 
-    def _managers(self) -> list[Process]:
+    def _managers(self, which: str) -> list[Process]:
+        if self._world.controller is not None:
+            return self._world.controller.processes(which)
         found = [node.manager for node in self._world.nodes.values()]
         return [process for process in found if process is not None and process.is_alive]
 
     def kill_managers(self, which: str) -> None:
-        for process in self._managers():
+        for process in self._managers(which):
             process.end()
 
     def hold_managers(self, which: str) -> None:
-        for process in self._managers():
+        if which == SUPERVISOR and self._world.controller is not None:
+            self._world.controller.hold()
+        for process in self._managers(which):
             process.stop()
 
     def release_managers(self, which: str) -> None:
-        for process in self._managers():
+        if which == SUPERVISOR and self._world.controller is not None:
+            self._world.controller.release()
+        for process in self._managers(which):
             process.go_on()
 
-    def _leader(self) -> Node | None:
-        """The host whose manager listens as the HA manager: only one that leads does."""
-        for node in self._world.nodes.values():
+    def _leader(self) -> Node | Controller | None:
+        """The machine whose manager listens as the HA manager: only one that leads does."""
+        for node in self._world.managed:
             if self._world.site.exchange.is_taken(node.folder.socket(HA)):
                 return node
         return None
@@ -161,7 +169,7 @@ class SimActs:
 
     def kill_leader(self) -> None:
         node = self._leader()
-        if node is None or node.manager is None:
+        if not isinstance(node, Node) or node.manager is None:
             raise FaultFailed("nobody leads the managers")
         node.manager.end()
 
@@ -217,7 +225,9 @@ class SimActs:
     # --- network, power, all of it
 
     def cut(self, name: HostName, other: HostName | None, network: str) -> None:
-        others = [other] if other is not None else [one for one in (*self._world.nodes, BESIDE) if one != name]
+        others = (
+            [other] if other is not None else [one for one in (*self._world.nodes, BESIDE, MANAGERS) if one != name]
+        )
         nets = self._world.site.nets
         if network and network not in nets:
             raise FaultFailed(f"there is no {network} network here", "the layout needs network.second-subnet")
@@ -249,4 +259,6 @@ class SimActs:
     def down_and_up(self) -> None:
         for name in self._world.nodes:
             self._world.switch_off(name)
+        if self._world.controller is not None:
+            self._world.controller.switch_off()
         self._world.open()

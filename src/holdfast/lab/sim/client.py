@@ -6,12 +6,22 @@ Always: times are true time; nothing here knows what the product thinks.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
 
 from holdfast.lab.judges.asked import OwnerAnswer, OwnersRun
-from holdfast.lab.judges.probed import PUT, ProbeRun
+from holdfast.lab.judges.probed import NEITHER, PUT, ProbeRun
 from holdfast.lab.probe_record import Recorder, Updates
-from holdfast.lab.probe_words import Heard, registry_answer, registry_get, registry_put
+from holdfast.lab.probe_words import (
+    Heard,
+    dns_answer,
+    dns_query,
+    http_answer,
+    http_request,
+    registry_answer,
+    registry_get,
+    registry_put,
+)
 from holdfast.lab.sim.net import OUTSIDE, Net
 from holdfast.lab.sim.timeline import Timeline
 
@@ -121,7 +131,26 @@ class Client:
 class SimProbe:
     """One request each `rate_ns`, and at the end every acknowledged update read back."""
 
-    def __init__(self, client: Client, address: str, port: int, rate_ns: int, requests_max: int, prefix: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        address: str,
+        port: int,
+        rate_ns: int,
+        requests_max: int,
+        prefix: str,
+        kind: Literal["registry", "dns", "http"] = "registry",
+    ) -> None:
+        """
+        Args:
+            client: the machine that it is on.
+            address: of the service, with its port.
+            port: of the service.
+            rate_ns: from one request to the next.
+            requests_max: more are not sent.
+            prefix: begin of the keys that it writes.
+            kind: what it speaks; only a registry is written to.
+        """
         self._client = client
         self._address = address
         self._port = port
@@ -129,7 +158,8 @@ class SimProbe:
         self._timeline = client.timeline
         self.recorder = Recorder(requests_max)
         self.updates = Updates(prefix)
-        self.run = ProbeRun("registry", address, port, rate_ns / NS)
+        self._kind = kind
+        self.run = ProbeRun(kind, address, port, rate_ns / NS)
         self.run.realtime = True
         self.run.began_at = self._now_s()
         self._is_stopped = False
@@ -148,6 +178,12 @@ class SimProbe:
 
     def _send_one(self) -> None:
         n, updates = self.recorder.sent, self.updates
+        if self._kind != "registry":
+            self.recorder.note_sent(self._now_s(), NEITHER)
+            payload = dns_query(n) if self._kind == "dns" else http_request(self._address, "/")
+            parse = self._dns if self._kind == "dns" else partial(http_answer, n)
+            self._client.send(self._address, self._port, payload, lambda data: self._heard(parse(data)))
+            return
         kind = updates.kind(n)
         if kind == PUT:
             payload = registry_put(n, updates.key(n), str(n))
@@ -156,6 +192,13 @@ class SimProbe:
             payload = registry_get(n, updates.key(read) if read is not None else "nothing-yet")
         self.recorder.note_sent(self._now_s(), kind)
         self._client.send(self._address, self._port, payload, self._answered)
+
+    def _dns(self, data: bytes) -> Heard | None:
+        return dns_answer(data, self.recorder.sent - 1)
+
+    def _heard(self, heard: Heard | None) -> None:
+        if heard is not None and self.recorder.note_answer(heard, self._now_s()):
+            self._note_change()
 
     def _answered(self, data: bytes) -> None:
         heard = registry_answer(data)
@@ -174,6 +217,8 @@ class SimProbe:
 
     def read_back(self, limit_ns: int) -> None:
         """Read every acknowledged update; to be called when all late answers are there."""
+        if self._kind != "registry":
+            return
         todo = list(reversed(self.updates.acknowledged))
         under_way: dict[int, int] = {}
         n = self.recorder.sent

@@ -32,6 +32,9 @@ class _Ending:
 def end_all(world: SimWorld) -> list[str]:
     """Managers first: hosts that end one after the other look like failures to them."""
     left: list[str] = []
+    if world.controller is not None:
+        world.controller.stop_supervising()
+        world.timeline.run(world.timeline.now_ns + LIMIT_NS, lambda: not world.controller_lives)
     for node in world.nodes.values():
         node.stop_supervising()
     for node in world.nodes.values():

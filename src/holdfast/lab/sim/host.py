@@ -27,8 +27,15 @@ UPTIME_NS_MAX = 100_000_000_000
 class SimHost:
     """One machine."""
 
-    def __init__(self, timeline: Timeline, name: str) -> None:
+    def __init__(self, timeline: Timeline, name: str, clock: Clock | None = None) -> None:
+        """
+        Args:
+            timeline: of its world.
+            name: its own.
+            clock: the one that it has with others, where hosts are parts of one machine; else it has its own.
+        """
         self.timeline = timeline
+        self._shared = clock
         self.name = name
         self.is_on = False
         self.starts = 0
@@ -57,6 +64,10 @@ class SimHost:
         self.is_on = True
         self.starts += 1
         self.programs.clear()
+        if self._shared is not None:
+            self.raw = self.monotonic = self._shared
+            self.clocks.append((self.timeline.now_ns, self.monotonic))
+            return
         chance = self.timeline.chance
         start_ns = chance.randrange(UPTIME_NS_MAX)
         self.raw = Clock(self.timeline, start_ns, chance.randint(-PPM_MAX, PPM_MAX))

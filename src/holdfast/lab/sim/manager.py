@@ -81,8 +81,8 @@ class SimCandidate:
             lambda: f"{chance.getrandbits(64):016x}",
             start.wall,
             loop.process.pid,
-            _nothing,
-            lambda _: None,
+            settle=_nothing,
+            say=lambda _: None,
         )
         self._told_to_end = asyncio.Event()
         loop.create_task(self._take_part()).add_done_callback(self._over)

@@ -7,7 +7,6 @@ In:   power, kills. Out: processes with the real compositions of the runtime in 
 from collections.abc import Callable
 
 from holdfast.lab.sim.agent import SimAgent
-from holdfast.lab.sim.host import SimHost
 from holdfast.lab.sim.hot import SimHotDoor
 from holdfast.lab.sim.loop import SimLoop, loop_of
 from holdfast.lab.sim.manager import SimCandidate, Start
@@ -27,17 +26,19 @@ AGAIN_NS = 50_000_000
 class Node:
     """One machine of the site."""
 
-    def __init__(self, site: Site, name: HostName, power: SetPower) -> None:
+    def __init__(self, site: Site, name: HostName, power: SetPower, *, has_manager: bool) -> None:
         """
         Args:
             site: where it stands.
             name: its own.
             power: what a manager on it switches hosts with.
+            has_manager: whether a candidate of the managers is on it, and a member of the store if there is one.
         """
+        self._has_manager = has_manager
         self.site = site
         self.name = name
         self.power = power
-        self.host = SimHost(site.timeline, name)
+        self.host = site.machine(name)
         self.host.network.announced = lambda address, mac: site.announced(name, address, mac)
         self.folder = site.folder_of(name)
         self.agent = SimAgent(
@@ -72,9 +73,10 @@ class Node:
         # As prepared hosts have it, and lab hosts: the bridge is there before any of ours.
         machine = self.site.layout.hosts[self.name]
         self.host.network.make_bridge(machine.bridge, [(plain(address), address) for address in machine.addresses])
-        self.start_store()
         self.start_agent()
-        self.start_manager()
+        if self._has_manager:
+            self.start_store()
+            self.start_manager()
 
     def switch_off(self) -> None:
         for net in self.site.nets.values():

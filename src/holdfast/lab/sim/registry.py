@@ -108,7 +108,7 @@ def registry_program(exchange: Exchange) -> Program:
 
     def begin(running: Running) -> None:
         words = running.argv[running.argv.index(MODULE) + 1 :]
-        addresses = running.addresses
+        addresses = tuple(filter(exchange.is_fixed, running.addresses))
         component = start_registry(running.process, exchange, running.host.name, addresses, words, running.env)
 
         component.running = running

@@ -23,8 +23,10 @@ from holdfast.lab.run import sync_of
 from holdfast.lab.scenario import Scenario
 from holdfast.lab.sim.acts import SimActs
 from holdfast.lab.sim.client import SimProbe, SimWatcher
+from holdfast.lab.sim.controller import Controller
 from holdfast.lab.sim.end import end_all
 from holdfast.lab.sim.journals import JournalReader, encoded
+from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.second import SimSecond
 from holdfast.lab.sim.site import NS, WALL_S
 from holdfast.lab.sim.world import SimWorld
@@ -48,7 +50,7 @@ def run_sim(scenario: Scenario, seed: int, out: Path, say: Callable[[str], None]
     layout = plugged(descriptor.load(scenario.layout))
     disks = Path(tempfile.mkdtemp(prefix="holdfast-sim-", dir=MEMORY if MEMORY.is_dir() else None))
     try:
-        run = _Run(scenario, seed, out, SimWorld(layout, seed, disks), say)
+        run = _Run(scenario, seed, out, SimWorld(layout, seed, disks, scenario.managers), say)
         try:
             run.play()
         except (Stuck, HoldfastError) as error:
@@ -90,7 +92,11 @@ class SimTail(JournalTail):
 
     def read(self) -> list[Record]:
         fresh: list[Record] = []
-        for node in self._world.nodes.values():
+        world = self._world
+        machines: list[Node | Controller] = [*world.nodes.values()]
+        if world.controller is not None:
+            machines.append(world.controller)
+        for node in machines:
             for path in sorted((node.folder.root / "journal").glob("*.jsonl")):
                 reader = self.readers.setdefault(path, JournalReader(path, node.host, WALL_S))
                 new = reader.read()
@@ -150,7 +156,9 @@ class _Run:
         # A kernel holds its first datagram until it knows the neighbour; this client does not.
         client.ask_owner(address)
         self._until("an answer for the address", lambda: address in client.neighbours, READY_LIMIT_S)
-        probe = self.probe = SimProbe(client, address, service.port, every_ns, REQUESTS_MAX, "p-")
+        probe = self.probe = SimProbe(
+            client, address, service.port, every_ns, REQUESTS_MAX, "p-", self.scenario.client.kind
+        )
         self._until("the first answer", lambda: probe.recorder.last_answer_at >= 0, READY_LIMIT_S)
         self.began_at = acts.now()
         self.stage = Stage(self.scenario, world.layout, acts, self.tail, _Probed(probe, acts), self.mark, self.say)
@@ -213,7 +221,8 @@ class _Run:
         names = {"lab.jsonl": self.records}
         for path, records in self.tail.by_file.items():
             host = path.parent.parent.name
-            names[f"{path.stem}.jsonl" if path.stem.endswith(host) else f"{path.stem}-{host}.jsonl"] = records
+            is_told = self.world.site.is_one_machine or path.stem.endswith(host)
+            names[f"{path.stem}.jsonl" if is_told else f"{path.stem}-{host}.jsonl"] = records
         for name, records in names.items():
             (self.out / "journal" / name).write_bytes(encoded(records))
         return tuple(f"journal/{name}" for name in names)

@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from holdfast.lab.members import BESIDE, store_members
+from holdfast.lab.sim.clocks import Clock
 from holdfast.lab.sim.etcd import Etcd
+from holdfast.lab.sim.host import SimHost
 from holdfast.lab.sim.hot import Ether, HotProcesses
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.programs import Programs
 from holdfast.lab.sim.registry import MODULE, registry_program
+from holdfast.lab.sim.stateless import DNSMASQ, NGINX_AGENT, dnsmasq_program, nginx_program
 from holdfast.lab.sim.streams import Exchange
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.lab.sim.window import plain
@@ -30,6 +33,7 @@ WALL_S = 1_800_000_000.0
 """Where the calendar of the simulated world begins; nothing depends on it."""
 KEY = b"the key of a simulated deployment"[:32]
 FIRST = NETWORKS[0]
+UPTIME_NS = 77 * NS
 BESIDE_ADDRESS = "10.77.0.251"
 
 
@@ -48,6 +52,9 @@ class Site:
         self.layout = layout
         self.root = root
         self.timeline = Timeline(seed)
+        self.is_one_machine = layout.grants is None
+        """Its hosts have one clock, one disk, and reach each other at paths."""
+        self._clock = Clock(self.timeline, UPTIME_NS) if self.is_one_machine else None
         has_second = any(host.second for host in layout.hosts.values())
         self.nets = {name: Net(self.timeline, name) for name in (NETWORKS if has_second else NETWORKS[:1])}
         self._hosts = {plain(address): name for name, host in layout.hosts.items() for address in host.addresses}
@@ -58,7 +65,13 @@ class Site:
         self.ether = Ether(self._net_of, self._hosts.__getitem__)
         self.hot = HotProcesses(self.ether)
         self.key = KEY
-        self.programs = Programs({MODULE: registry_program(self.exchange)})
+        self.programs = Programs(
+            {
+                MODULE: registry_program(self.exchange),
+                DNSMASQ: dnsmasq_program(self.exchange),
+                NGINX_AGENT: nginx_program(self.exchange),
+            }
+        )
         self.announced: Callable[[str, str, str], None] = lambda host, address, mac: None
         """Told of each announcement that a machine makes: host, address, MAC."""
         self.troubles: list[Trouble] = []
@@ -70,12 +83,16 @@ class Site:
         self.etcd = Etcd(self.timeline, self.nets[FIRST], endpoints)
         self.target = self.etcd.target(layout.name)
 
+    def machine(self, name: str) -> SimHost:
+        """One that stands here, switched off. Without grants all are parts of one machine, as in the lab."""
+        return SimHost(self.timeline, name, self._clock)
+
     def _net_of(self, address: str) -> Net:
         return self.nets["second" if address in self._second else FIRST]
 
     def folder_of(self, host: HostName) -> RunFolder:
         """The disk of a machine; it outlives what runs there."""
-        folder = RunFolder(self.root / host)
+        folder = RunFolder(self.root / (self.layout.name if self.is_one_machine else host))
         if not folder.key.exists():
             for part in ("journal", "log"):
                 (folder.root / part).mkdir(parents=True, exist_ok=True)

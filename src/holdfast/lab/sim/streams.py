@@ -41,6 +41,13 @@ class Exchange:
         self.host_of = host_of
         self.places: dict[tuple[str, str], Listener] = {}
 
+    def is_fixed(self, address: str) -> bool:
+        """Whether it belongs to a machine or VM for good, so that one can listen there; services' addresses move."""
+        try:
+            return bool(self.host_of(address))
+        except KeyError:
+            return False
+
     def is_taken(self, path: Path) -> bool:
         """Whether somebody listens at that path."""
         listener = self.places.get(("", str(path)))
@@ -367,11 +374,9 @@ class End(asyncio.Transport):
         """The kernel closes what a process leaves open; a VM or host that is gone as a whole has no kernel."""
         if not self._is_over and not self._is_closing:
             self._is_closing = self._is_over = True
-            if self.streams.process.went_silently:
-                return
             if self._net is None:
-                self._put(b"")
-            else:
+                self._put(b"")  # Both ends of a path are under one kernel, and it is still there if the other one is.
+            elif not self.streams.process.went_silently:
                 self._reset()
 
     def _over(self, error: Exception | None) -> None:

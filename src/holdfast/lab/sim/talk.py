@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from holdfast.lab.acts import Stuck
+from holdfast.lab.sim.controller import Controller
 from holdfast.lab.sim.loop import loop_of
 from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.site import Site
@@ -40,7 +41,7 @@ class _Asker:
         """An answer that has not come by now comes by the next link."""
 
 
-def ask(site: Site, node: Node, party: Party, question: Question, limit_s: float) -> Answer | None:
+def ask(site: Site, node: Node | Controller, party: Party, question: Question, limit_s: float) -> Answer | None:
     """A command on that host; time goes on until it is answered."""
     process = node.host.spawn("holdfast")
     loop = loop_of(process, site.went_wrong)
@@ -59,12 +60,12 @@ def ask(site: Site, node: Node, party: Party, question: Question, limit_s: float
     return asker.answer
 
 
-def status(site: Site, node: Node, party: Party) -> dict[str, Any] | None:
+def status(site: Site, node: Node | Controller, party: Party) -> dict[str, Any] | None:
     answer = ask(site, node, party, AskStatus(), STATUS_LIMIT_S)
     return msgspec.json.decode(answer.body) if answer is not None else None
 
 
-def switch_over(site: Site, node: Node, vnf: VnfName, limit_s: float, to: VnfcName | None = None) -> None:
+def switch_over(site: Site, node: Node | Controller, vnf: VnfName, limit_s: float, to: VnfcName | None = None) -> None:
     """Ask for it and wait until each service is provided under a newer epoch; Stuck when that does not come."""
     party = in_charge(site.layout, vnf)
     before = _services(site, node, party, vnf)
@@ -83,6 +84,6 @@ def switch_over(site: Site, node: Node, vnf: VnfName, limit_s: float, to: VnfcNa
     raise Stuck(f"{vnf} was not switched over within {limit_s:g} s")
 
 
-def _services(site: Site, node: Node, party: Party, vnf: VnfName) -> dict[str, Any]:
+def _services(site: Site, node: Node | Controller, party: Party, vnf: VnfName) -> dict[str, Any]:
     told = status(site, node, party)
     return told["vnfs"][vnf]["services"] if told is not None else {}

@@ -11,6 +11,7 @@ from typing import Literal
 from holdfast.drivers.fence import set_power
 from holdfast.lab.sim.beside import Beside
 from holdfast.lab.sim.client import Client, Neighbour, Request
+from holdfast.lab.sim.controller import Controller
 from holdfast.lab.sim.net import OUTSIDE, Net
 from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.power import SimPower
@@ -19,17 +20,27 @@ from holdfast.model.layout import FenceLevels, Layout
 from holdfast.model.names import HostName
 
 NS = 1_000_000_000
+Managers = Literal["one", "three", "hosts"]
 
 
 class SimWorld:
     """One run."""
 
-    def __init__(self, layout: Layout, seed: int, root: Path) -> None:
+    def __init__(self, layout: Layout, seed: int, root: Path, managers: Managers = "hosts") -> None:
+        """
+        Args:
+            layout: what is deployed.
+            seed: of all chance.
+            root: for the disks of its machines.
+            managers: candidates on the hosts; or one process, or three, beside them.
+        """
         self.site = Site(layout, seed, root)
         self.layout = layout
         self.timeline = self.site.timeline
         self.power = SimPower(self.timeline, self)
-        self.nodes = {name: Node(self.site, name, self._set_power) for name in layout.hosts}
+        on_hosts = managers == "hosts"
+        self.nodes = {name: Node(self.site, name, self._set_power, has_manager=on_hosts) for name in layout.hosts}
+        self.controller = Controller(self.site, managers, self._set_power) if managers != "hosts" else None
         self.beside = Beside(self.site)
         self.clients: list[Client] = []
         self.site.announced = self._announced
@@ -39,9 +50,21 @@ class SimWorld:
 
     def open(self) -> None:
         """Everything is on after this; services come up on their own."""
-        self.beside.switch_on()
+        if self.controller is None:
+            self.beside.switch_on()
         for node in self.nodes.values():
             node.switch_on()
+        if self.controller is not None:
+            self.controller.switch_on()
+
+    @property
+    def controller_lives(self) -> bool:
+        return self.controller is not None and bool(self.controller.processes("all"))
+
+    @property
+    def managed(self) -> "list[Node | Controller]":
+        """Every machine on which a manager may listen."""
+        return [self.controller] if self.controller is not None else list(self.nodes.values())
 
     def client(self) -> Client:
         """One more machine outside."""
@@ -52,6 +75,10 @@ class SimWorld:
         """The run has been judged: let nothing of it wait for what will not come."""
         for node in self.nodes.values():
             node.switch_off()
+        if self.controller is not None:
+            self.controller.switch_off()
+            for loop in self.controller.loops:
+                loop.unwind()
         for node in self.nodes.values():
             for loop in (*node.agent.loops, *node.loops):
                 loop.unwind()

@@ -250,3 +250,13 @@ def test_a_silence_that_never_ends_counts_to_the_end_of_the_load() -> None:
     assert outage is not None
     assert (outage.begin, outage.end, outage.ended) == (0.0, 0.003, False)
     assert not run.answered_well_at_the_end()
+
+
+def test_an_old_value_under_a_key_that_is_used_again_counts_as_lost() -> None:
+    updates = Updates("p-", "2.")
+    assert (updates.key(4), updates.value(4)) == ("p-4", "2.4")
+    for n, value in ((0, "2.0"), (2, "1.2")):
+        updates.note_answer(Heard(n, True, "one", 1), PUT)
+        assert updates.choose_read(n + 1) == n
+        updates.note_answer(Heard(n + 1, True, "one", 1, value), updates.kind(n + 1))
+    assert updates.missing == {2}

@@ -124,14 +124,19 @@ def _relay(pipe: int, tell: Callable[[str], None], done: Callable[[], bool]) -> 
 
 
 def _new_folder(base: Path, repeat: int) -> Path:
+    return new_folder(base, str(repeat), "journal")
+
+
+def new_folder(base: Path, name: str, inner: str) -> Path:
+    """A folder of this time and name, with one in it, and a link `latest` to it. Errors: UserError."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = base / f"{stamp}-{repeat}"
+    folder = base / f"{stamp}-{name}"
     suffix = 0
     while folder.exists():
         suffix += 1
-        folder = base / f"{stamp}-{repeat}.{suffix}"
+        folder = base / f"{stamp}-{name}.{suffix}"
     try:
-        (folder / "journal").mkdir(parents=True)
+        (folder / inner).mkdir(parents=True)
         latest = base / "latest"
         latest.unlink(missing_ok=True)
         latest.symlink_to(folder.name)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from holdfast.lab.judges.probed import NEITHER, PUT, ProbeRun, save_probe
 from holdfast.lab.probe_clients import Client, HttpClient, UdpClient
-from holdfast.lab.probe_record import Recorder, Updates
+from holdfast.lab.probe_record import REQUESTS_MAX, Recorder, Updates
 from holdfast.lab.probe_words import dns_answer, dns_query, registry_answer, registry_get, registry_put
 
 BURST_MAX = 32
@@ -84,7 +84,7 @@ class Load:
         else:
             read = None if (kind := updates.kind(n)) == PUT else updates.choose_read(n)
             if kind == PUT:
-                payload = registry_put(n, updates.key(n), str(n))
+                payload = registry_put(n, updates.key(n), updates.value(n))
             else:
                 payload = registry_get(n, updates.key(read) if read is not None else "nothing-yet")
         # Noted before it is sent: an answer can be there before send() returns.
@@ -122,16 +122,16 @@ def read_back(client: Client, updates: Updates, first_n: int, limit_s: float = R
         for heard, _ in client.receive():
             if heard.good and heard.n in under_way:
                 update, _ = under_way.pop(heard.n)
-                if heard.value != str(update):
+                if heard.value != updates.value(update):
                     updates.missing.add(update)
     return not todo and not under_way
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _arguments(arguments)
-    recorder = Recorder()
+    recorder = Recorder(options.requests_max)
     run = ProbeRun(options.kind, options.address, options.port, options.rate_ms / 1000)
-    updates = Updates(f"{options.prefix}-") if options.kind == "registry" else None
+    updates = Updates(f"{options.prefix}-", options.label) if options.kind == "registry" else None
     client = _client(options, recorder)
     load = Load(
         client,
@@ -202,6 +202,8 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--status-fd", type=int, default=-1, help="where `up <time>` and `down <time>` lines go")
     parser.add_argument("--path", default="/", help="path to ask for (http)")
     parser.add_argument("--prefix", default="p", help="begin of the keys written (registry)")
+    parser.add_argument("--label", default="", help="begin of the values written (registry)")
+    parser.add_argument("--requests-max", type=int, default=REQUESTS_MAX, help="send no more than so many")
     return parser.parse_args(arguments)
 
 

@@ -90,8 +90,12 @@ class Updates:
     Every update has a key of its own, so that a later one cannot hide the loss of an earlier one.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self, prefix: str, label: str = "") -> None:
+        """
+        Args:
+            label: begin of all values, so that keys can be used again: an old value is not taken for a new one.
+        """
+        self.prefix, self.label = prefix, label
         self.acknowledged: list[int] = []
         self.missing: set[int] = set()
         self._reads: dict[int, int] = {}
@@ -99,6 +103,9 @@ class Updates:
 
     def key(self, update: int) -> str:
         return f"{self.prefix}{update}"
+
+    def value(self, update: int) -> str:
+        return f"{self.label}{update}"
 
     def kind(self, n: int) -> int:
         return GET if n % 2 else PUT
@@ -117,5 +124,5 @@ class Updates:
             self.acknowledged.append(heard.n)
             return
         update = self._reads.pop(heard.n, None)
-        if update is not None and heard.value != str(update):
+        if update is not None and heard.value != self.value(update):
             self.missing.add(update)

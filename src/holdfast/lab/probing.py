@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.errors import WorldError
@@ -20,15 +21,49 @@ READY_LIMIT_S = 20.0
 STOP_LIMIT_S = 15.0
 
 
+class StatusLines:
+    """What a probe says of its service on a pipe, as it notices it."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._text = b""
+        self._last: tuple[bool, float] | None = None
+
+    def silent_s(self) -> float:
+        """For how long the service has not been answering; 0 while it does."""
+        self._listen()
+        if self._last is None:
+            return float("inf")
+        is_up, at = self._last
+        return 0.0 if is_up else time.monotonic() - at
+
+    def up_at(self) -> float | None:
+        """Since when the service has been answering; None while it does not."""
+        self._listen()
+        return self._last[1] if self._last is not None and self._last[0] else None
+
+    def _listen(self) -> None:
+        try:
+            while chunk := os.read(self._pipe, 4096):
+                self._text += chunk
+        except BlockingIOError:
+            pass
+        *lines, self._text = self._text.split(b"\n")
+        for line in lines:
+            word, at = line.split()
+            self._last = (word == b"up", float(at))
+
+    def close(self) -> None:
+        os.close(self._pipe)
+
+
 class Probing:
     def __init__(self, world: LiveWorld, service: Service, client: Client, out: Path) -> None:
         address = service.address.partition("/")[0]
         self.probe_file = out / "probe.bin"
         self.owners_file = out / "owners.bin"
         status_read, status_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._status = status_read
-        self._text = b""
-        self._changes: list[tuple[bool, float]] = []
+        self._status = StatusLines(status_read)
         with (out / "probe.log").open("wb") as log:
             self._owners = world.outside.run(
                 CLIENT,
@@ -39,7 +74,11 @@ class Probing:
             os.set_inheritable(status_write, True)
             self._probe = world.outside.run(
                 CLIENT,
-                [*_probe(client.kind, client.every_ms, service, self.probe_file), "--status-fd", str(status_write)],
+                [
+                    *probe_words(client.kind, client.every_ms, service, self.probe_file),
+                    "--status-fd",
+                    str(status_write),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 pass_fds=[status_write],
@@ -48,35 +87,21 @@ class Probing:
 
     def wait_ready(self) -> float:
         """Wait for the probe's first good answer; returns the time."""
-        return _wait_ready(self._probe, "probe")
+        return wait_ready(self._probe, "probe")
 
     def is_up(self, since: float) -> bool:
         """Whether the service answers now; if it was asked about a fault, only once it has noticed an end of it.
 
         An outage below the probe's own threshold for `down` leaves no line: then it never was down for the probe.
         """
-        self._listen()
-        if not self._changes:
-            return False
-        up, at = self._changes[-1]
-        return up and (at >= since or time.monotonic() - since > 0.1)
-
-    def _listen(self) -> None:
-        try:
-            while chunk := os.read(self._status, 4096):
-                self._text += chunk
-        except BlockingIOError:
-            pass
-        *lines, self._text = self._text.split(b"\n")
-        for line in lines:
-            word, at = line.split()
-            self._changes.append((word == b"up", float(at)))
+        up_at = self._status.up_at()
+        return up_at is not None and (up_at >= since or time.monotonic() - since > 0.1)
 
     def stop(self) -> None:
         """End the load; the probe reads every acknowledged update back before it ends."""
         _end(self._probe, "probe")
         _end(self._owners, "owners' watcher")
-        os.close(self._status)
+        self._status.close()
 
 
 class SecondClient:
@@ -98,11 +123,11 @@ class SecondClient:
             self._probe = self._world.outside.run(
                 self.NAME,
                 # Its updates must not be taken for those of the first one.
-                [*_probe(self._kind, self.EVERY_MS, self._service, self.probe_file), "--prefix", "q"],
+                [*probe_words(self._kind, self.EVERY_MS, self._service, self.probe_file), "--prefix", "q"],
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        _wait_ready(self._probe, "second client's probe")
+        wait_ready(self._probe, "second client's probe")
 
     def mislead(self, vnfc: VnfcName) -> None:
         """It takes this one's VM for the owner of the service's address."""
@@ -114,7 +139,7 @@ class SecondClient:
             _end(self._probe, "second client's probe")
 
 
-def _probe(kind: str, every_ms: float, service: Service, out: Path) -> list[str]:
+def probe_words(kind: str, every_ms: float, service: Service, out: Path) -> list[str]:
     address = service.address.partition("/")[0]
     return [
         *[sys.executable, "-m", "holdfast.lab.probe", "--kind", kind, "--address", address],
@@ -122,7 +147,7 @@ def _probe(kind: str, every_ms: float, service: Service, out: Path) -> list[str]
     ]
 
 
-def _wait_ready(probe: "subprocess.Popen[bytes]", what: str) -> float:
+def wait_ready(probe: "subprocess.Popen[bytes]", what: str) -> float:
     output = probe.stdout
     if output is None or not select.select([output], [], [], READY_LIMIT_S)[0] or output.readline() != b"ready\n":
         raise WorldError(f"the {what} got no answer within {READY_LIMIT_S:g} s")
@@ -130,14 +155,26 @@ def _wait_ready(probe: "subprocess.Popen[bytes]", what: str) -> float:
 
 
 def _end(process: "subprocess.Popen[bytes]", what: str) -> None:
-    process.terminate()
-    try:
-        status = process.wait(STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise WorldError(f"the {what} did not end within {STOP_LIMIT_S:g} s") from None
-    if status != 0:
-        raise WorldError(f"the {what} ended with status {status}; see its log")
-    if process.stdout is not None:
-        process.stdout.close()
+    for trouble in end_all([(process, what)]):
+        raise WorldError(trouble)
+
+
+def end_all(processes: Sequence[tuple["subprocess.Popen[bytes]", str]]) -> list[str]:
+    """End them, all at once; returns what went wrong, in words."""
+    for process, _ in processes:
+        process.terminate()
+    troubles = []
+    limit = time.monotonic() + STOP_LIMIT_S
+    for process, what in processes:
+        try:
+            status = process.wait(max(0.0, limit - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            troubles.append(f"the {what} did not end within {STOP_LIMIT_S:g} s")
+            continue
+        if status != 0:
+            troubles.append(f"the {what} ended with status {status}; see its log")
+        if process.stdout is not None:
+            process.stdout.close()
+    return troubles

@@ -76,6 +76,14 @@ class JournalTail:
             case _:
                 return
 
+    def forget(self) -> None:
+        """Records that have been read, and incidents that are over: a run of many hours has no use for them."""
+        self.records.clear()
+        for incident in self.closed:
+            self.opened.pop(incident, None)
+            self.by.pop(incident, None)
+        self.closed.clear()
+
     # --- questions ----------------------------------------------------------------------------------------------
 
     def provided(self) -> bool:

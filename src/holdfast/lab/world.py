@@ -21,6 +21,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,15 +61,26 @@ class LiveWorld:
     """A deployment of one layout in this nest."""
 
     def __init__(
-        self, layout: Layout, base: Path, managers: Literal["one", "three", "hosts"], client_addresses: Sequence[str]
+        self,
+        layout: Layout,
+        base: Path,
+        managers: Literal["one", "three", "hosts"],
+        client_addresses: Sequence[str],
+        control: Sequence[HostName] = (),
     ) -> None:
-        """`base` is a folder of this nest's own (nothing in it outlives the nest)."""
+        """
+        Args:
+            base: a folder of this nest's own (nothing in it outlives the nest).
+            control: the hosts with a member of the store and a candidate for the managers' leadership, if these are not
+                the usual ones.
+        """
         self.folder = RunFolder(base / layout.name)
         self.layout = self._with_power_switch(layout, base / "power.sock")
         self.managers = managers
         self._client_addresses = client_addresses
         self._base = base
-        self._members = store_members(layout, MANAGER_ADDRESSES["first"][0].partition("/")[0])
+        self._members = store_members(layout, MANAGER_ADDRESSES["first"][0].partition("/")[0], control)
+        self._control = control
         self._beside: subprocess.Popen[bytes] | None = None
         """The store's member that is on no host."""
         self._hosts: dict[HostName, Sandbox] = {}
@@ -79,6 +91,8 @@ class LiveWorld:
         self._switch = PowerSwitch(base / "power.sock", self)
         self._cuts = Cuts()
         self._starved: dict[HostName, Starved] = {}
+        self._one_switches = threading.RLock()
+        """A fence device and a fault may be at the power of the same host."""
 
     @staticmethod
     def _with_power_switch(layout: Layout, switch: Path) -> Layout:
@@ -121,6 +135,10 @@ class LiveWorld:
             self._start_controller()
 
     def switch_on(self, name: HostName) -> None:
+        with self._one_switches:
+            self._switch_on(name)
+
+    def _switch_on(self, name: HostName) -> None:
         if name in self._hosts and not gone(self._hosts[name].pidfd):
             return
         host = self.layout.hosts[name]
@@ -141,9 +159,9 @@ class LiveWorld:
             os.close(namespace)
         self._hosts[name] = sandbox
         if self.managers == "hosts":
-            self._hosts[name] = sandbox
             self.start_store_member(name)
-        own = ["one", "--store", self.store] if self.managers == "hosts" else ["none"]
+        leads = self.managers == "hosts" and (not self._control or name in self._control)
+        own = ["one", "--store", self.store] if leads else ["none"]
         self._host_supervisors[name] = sandbox.spawn(
             [*_supervisor(self.folder), "--agents", name, "--name", name, "--managers", *own],
             _environment(),
@@ -153,7 +171,7 @@ class LiveWorld:
 
     def _join(self, name: HostName, network: str, inner: str, namespace: int) -> None:
         """Give the host an interface on the network; one from before it was switched off goes first."""
-        outer = _port(name, network)
+        outer = port_of(name, network)
         self._netlink.delete(outer)
         self._netlink.veth(outer, inner, peer_netns_fd=namespace)
         self._netlink.enslave(outer, BRIDGES[network])
@@ -189,6 +207,7 @@ class LiveWorld:
             *["--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers],
             *["--listen-client-urls", clients, "--advertise-client-urls", clients, "--log-level", "warn"],
             *["--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote"],
+            *["--auto-compaction-mode", "periodic", "--auto-compaction-retention", "5m"],
         ]
 
     def move_store_leader(self, name: HostName) -> None:
@@ -228,10 +247,14 @@ class LiveWorld:
         return done.stdout
 
     def switch_off(self, name: HostName) -> None:
+        with self._one_switches:
+            self._switch_off(name)
+
+    def _switch_off(self, name: HostName) -> None:
         sandbox = self._hosts.get(name)
         if sandbox is None:
             return
-        uplinks = [_port(name, network) for network in self.networks]
+        uplinks = [port_of(name, network) for network in self.networks]
         for uplink in uplinks:
             if self._netlink.exists(uplink):
                 # First: what the kernel of a host that has no power would still answer must not be heard.
@@ -251,16 +274,16 @@ class LiveWorld:
         for network in self._chosen(only):
             theirs = [address for other in others for address in self._addresses_of(other, network)]
             own = self._addresses_of(name, network)
-            self._cuts.cut(_port(name, network), [*theirs, *MANAGER_ADDRESSES[network]])
+            self._cuts.cut(port_of(name, network), [*theirs, *MANAGER_ADDRESSES[network]])
             for other in others:
-                self._cuts.cut(_port(other, network), own)
+                self._cuts.cut(port_of(other, network), own)
             self._cuts.hide_from_us(own)
 
     def cut_pair(self, one: HostName, other: HostName, only: str = "") -> None:
         """Cut two hosts from one another, on all networks or on one; everybody else hears both."""
         for network in self._chosen(only):
-            self._cuts.cut(_port(one, network), self._addresses_of(other, network))
-            self._cuts.cut(_port(other, network), self._addresses_of(one, network))
+            self._cuts.cut(port_of(one, network), self._addresses_of(other, network))
+            self._cuts.cut(port_of(other, network), self._addresses_of(one, network))
 
     def _chosen(self, only: str) -> tuple[str, ...]:
         if only and only not in self.networks:
@@ -272,8 +295,15 @@ class LiveWorld:
         self._starved[name] = starve(faults.agent_processes(name, with_hot=True))
         return self._starved[name].how
 
+    def is_starved(self, name: HostName) -> bool:
+        return name in self._starved
+
     def feed_agent(self, name: HostName) -> None:
         self._starved.pop(name).feed()
+
+    def feed_all(self) -> None:
+        for name in tuple(self._starved):
+            self.feed_agent(name)
 
     def set_fence_mode(self, name: HostName, mode: str, level: str = "") -> None:
         self._switch.set_mode(name, mode, level)
@@ -335,8 +365,7 @@ class LiveWorld:
         left: list[str] = []
         # First: managers that are still there would have hosts switched off that are being ended one after the other.
         self._switch.stop()
-        for starved in self._starved.values():
-            starved.feed()
+        self.feed_all()
         if self._controller is not None:
             self._controller.terminate()
             try:
@@ -437,6 +466,6 @@ def _kill_quietly(pid: int) -> None:
         return
 
 
-def _port(name: HostName, network: str) -> str:
+def port_of(name: HostName, network: str = "first") -> str:
     """The host's end in the lab: a port of the network's bridge."""
     return f"{'up' if network == 'first' else 'up2'}-{name}"[:15]

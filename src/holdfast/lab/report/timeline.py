@@ -85,13 +85,22 @@ def _records(records: tuple[Record, ...], zero: float) -> Iterator[Line]:
                 yield Line(record.at, record.by, "noted", f"journal opened by process {record.pid}")
 
 
-def outages(evidence: Evidence, at_least_s: float = 0.003) -> list[tuple[float, float, bool]]:
-    """Silences that the client noticed from the first fault on: begin, end, whether it ended."""
+def outages(evidence: Evidence, at_least: float = 3.0) -> list[tuple[float, float, bool]]:
+    """Silences that the client noticed from the first fault on: begin, end, whether it ended.
+
+    Args:
+        at_least: so many times the time between two requests; the longest is told in any case.
+    """
     if evidence.probe is None:
         return []
+    rate_s = evidence.probe.rate_s
     found = evidence.probe.gaps(origin(evidence) if evidence.faults else evidence.probe.began_at)
     longest = max((gap.length_s for gap in found), default=0.0)
-    return [(g.begin, g.end, g.ended) for g in found if g.length_s >= min(at_least_s, longest) and g.length_s > 0.0015]
+    return [
+        (g.begin, g.end, g.ended)
+        for g in found
+        if g.length_s >= min(at_least * rate_s, longest) and g.length_s > 1.5 * rate_s
+    ]
 
 
 def _client(evidence: Evidence) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import UserError
-from holdfast.lab.judges.whole import Violation
+from holdfast.lab.judges.words import Violation
 from holdfast.lab.sim.draw import Plan, draw
 from holdfast.lab.sim.script import load, text_of
 from holdfast.lab.sim.seed import Outcome, run_seed

@@ -6,11 +6,13 @@ Out: violations, each with the judge that saw it and what it saw. None of them k
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from holdfast.lab.judges.checks import redundancy_missing
-from holdfast.lab.judges.facts import Fact
+from holdfast.lab.judges.counting import rests_on_observations, started_too_often
+from holdfast.lab.judges.facts import Fact, facts
 from holdfast.lab.judges.open_items import still_open
+from holdfast.lab.judges.proofs import acknowledged, gone_first, host_of, left_alone
+from holdfast.lab.judges.words import Struck, Violation
 from holdfast.model.layout import Layout
 from holdfast.model.records import TAKING, Decided, Marked, Record, Seen
 
@@ -20,6 +22,8 @@ AGENTS = "agent:"
 """Agents decide by what their grants tell them, and journal that beside; only managers journal events as seen."""
 SETTLED_S = 3.0
 """What happens later than this after a fault's end is not its doing."""
+TOLD_MAX = 3
+"""Of one kind; what follows is mostly the same once more."""
 REPAIRS = ("StartVm", "StartHost")
 GIVEN = (
     "repair-acknowledged",
@@ -32,21 +36,6 @@ GIVEN = (
     "operator-asked",
 )
 """With one of these reasons a VM or host may be started."""
-
-
-class Violation(NamedTuple):
-    judge: str
-    text: str
-    at_s: float
-
-
-class Struck(NamedTuple):
-    """A fault, as the judges need it."""
-
-    kind: str
-    entity: str
-    at_s: float
-    until_s: float
 
 
 def open_at_the_end(all_facts: Sequence[Fact], at_s: float) -> list[Violation]:
@@ -111,21 +100,46 @@ def repairs(all_facts: Sequence[Fact], records: Iterable[Record]) -> list[Violat
     return wrong
 
 
-def moved_for_nothing(moves: Sequence[tuple[float, str, str]], faults: Sequence[Struck]) -> list[Violation]:
-    """No service moves while nothing is wrong, nor for a fault that is no reason to.
+def of_journals(layout: Layout, records: Sequence[Record]) -> list[Violation]:
+    """Whatever journals alone can show: of decisions, of what they rest on, and of their order."""
+    seen = facts(records)
+    found = (
+        reasons(records),
+        repairs(seen, records),
+        rests_on_observations(layout, sorted(records, key=lambda record: (record.at, record.by, record.n))),
+        started_too_often(layout, seen),
+        gone_first(layout, seen),
+        acknowledged(layout, seen),
+        left_alone(seen),
+    )
+    return [violation for violations in found for violation in violations[:TOLD_MAX]]
+
+
+def moved_for_nothing(
+    layout: Layout, moves: Sequence[tuple[float, str, str]], faults: Sequence[Struck]
+) -> list[Violation]:
+    """No service moves while nothing is wrong, nor for a fault that is no reason to, nor for one on another host.
 
     Args:
+        layout: where everything is.
         moves: when which address was answered at which host that was not answered there before; the first is no move.
         faults: all that was done.
     """
-    begun: set[str] = set()
+    at: dict[str, str] = {}
     wrong: list[Violation] = []
     for at_s, address, host in moves:
-        if address not in begun:
-            begun.add(address)
+        former, at[address] = at.get(address), host
+        if former is None:
             continue
         near = [fault for fault in faults if fault.at_s <= at_s <= fault.until_s + SETTLED_S]
-        if all(fault.kind in HARMLESS for fault in near):
+        harmful = [fault for fault in near if fault.kind not in HARMLESS]
+        if not harmful or _is_elsewhere(layout, former, harmful):
             why = "nothing" if not near else ", ".join(f"{fault.kind} {fault.entity}" for fault in near)
-            wrong.append(Violation("moved", f"{address} moved to {host}, and what was wrong was {why}", at_s))
+            wrong.append(Violation("moved", f"{address} moved from {former} to {host}, and wrong was {why}", at_s))
     return wrong
+
+
+def _is_elsewhere(layout: Layout, host: str, faults: Sequence[Struck]) -> bool:
+    """Whether all that was wrong was on one other host: a majority of the voters was never concerned."""
+    places = {host_of(layout, fault.entity) for fault in faults}
+    return len(places) == 1 and None not in places and host not in places and len(layout.hosts) > 2

@@ -150,8 +150,8 @@ class SimUdp(Ready):
         if not self.waiting:
             raise BlockingIOError
         datagram = self.waiting.popleft()
-        size = len(datagram)
-        buffer[:size] = datagram
+        size = min(len(datagram), len(buffer))  # As a kernel does with what is longer than the buffer.
+        buffer[:size] = datagram[:size]
         return size
 
     def close(self) -> None:

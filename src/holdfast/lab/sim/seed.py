@@ -19,11 +19,12 @@ from holdfast.lab.drawn import LOAD_MS
 from holdfast.lab.judges import whole
 from holdfast.lab.judges.facts import facts
 from holdfast.lab.judges.owners import by_name
-from holdfast.lab.judges.whole import Struck, Violation
+from holdfast.lab.judges.words import Struck, Violation
 from holdfast.lab.sim.client import SimProbe
 from holdfast.lab.sim.draw import Plan
 from holdfast.lab.sim.journals import encoded
 from holdfast.lab.sim.nemesis import Done, Nemesis
+from holdfast.lab.sim.replay import decided_otherwise
 from holdfast.lab.sim.run import MEMORY, SimTail, plugged
 from holdfast.lab.sim.site import NS
 from holdfast.lab.sim.tap import Tap
@@ -209,11 +210,11 @@ class SeedRun:
                     self.violations.append(Violation("updates", text, result.sent_at[first]))
                 elif not result.verified and not self.violations:
                     self._violated("service", f"{name}: not every acknowledged update could be read back")
-        seen = facts(self.tail.records)
-        self.violations += whole.reasons(self.tail.records)
-        self.violations += whole.repairs(seen, self.tail.records)
+        self.violations += whole.of_journals(self.layout, self.tail.records)
+        journals = {node.name: node.folder for node in self.world.nodes.values()}
+        self.violations += decided_otherwise(self.layout, journals, self.timeline.now_ns / NS)
         moves = [(at_ns / NS, address, host) for at_ns, address, host in self.tap.moves]
-        self.violations += whole.moved_for_nothing(moves, _struck(self.nemesis.done))
+        self.violations += whole.moved_for_nothing(self.layout, moves, _struck(self.nemesis.done))
         for trouble in self.world.site.troubles[:3]:
             self.violations.append(Violation("bug", f"{trouble.process}: {trouble.text}", trouble.at_ns / NS))
 

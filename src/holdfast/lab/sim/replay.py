@@ -1,0 +1,170 @@
+"""The managers' decisions once more: cores that are given what the journals say was observed decide the same.
+
+In:   the journals of all machines, as they were written. Out: violations where a core decides otherwise now.
+Always: a leader's state is that of the store, which is its forerunner's after some event: the one after which the
+number of its first record comes next, or else any after which it decides as it did. What a process that was killed had
+no time to write is not missed.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from holdfast.lab.judges.words import Violation
+from holdfast.model.actions import Decision
+from holdfast.model.events import Event, Observed
+from holdfast.model.layout import Layout
+from holdfast.model.names import HostName
+from holdfast.model.records import Decided, Marked, Opened, Record, Seen
+from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.given import parties_of
+from holdfast.runtime.manager_process import core_of
+from holdfast.runtime.seat import BUG, Core
+
+_DECODER: "msgspec.json.Decoder[Record]" = msgspec.json.Decoder(Record)
+_ENCODER = msgspec.json.Encoder()
+TERM = "term "
+TRIED_MAX = 400
+"""States of forerunners that are tried, the latest first."""
+
+
+class _Step(NamedTuple):
+    """One event and what was decided."""
+
+    n: int
+    at: float
+    event: Event
+    decisions: list[bytes]
+    is_bug: bool
+
+
+class _Reign(NamedTuple):
+    """What one leader wrote."""
+
+    host: HostName
+    term: int
+    first_n: int
+    steps: list[_Step]
+
+
+class _State(NamedTuple):
+    """A core's state, and the highest number in use when it was saved."""
+
+    value: Any
+    last_n: int
+
+
+class _Otherwise(NamedTuple):
+    n: int
+    text: str
+
+
+def decided_otherwise(layout: Layout, journals: Mapping[HostName, RunFolder], at_s: float) -> list[Violation]:
+    """For each manager the first decision that is another one now, if any."""
+    found = []
+    for party in parties_of(layout):
+        reigns = [reign for host, folder in journals.items() for reign in _reigns(host, folder.journal(party))]
+        reigns.sort(key=lambda reign: reign.term)
+        found += [Violation("replay", f"{party}: {text}", at_s) for text in _replayed(core_of(layout, party), reigns)]
+    return found
+
+
+def _replayed(core: Core, reigns: list[_Reign]) -> Iterator[str]:
+    states: list[_State] = [_State(core.initial(), 0)]
+    for reign in reigns:
+        if not reign.steps:
+            continue
+        followed = None
+        best: _Otherwise | None = None
+        for state in _candidates(states, reign.first_n):
+            followed, otherwise = _follow(core, state, reign)
+            if otherwise is None:
+                break
+            if best is None or otherwise.n > best.n:
+                best = otherwise
+            followed = None
+        if followed is None:
+            if best is not None:
+                yield f"term {reign.term} at {reign.host}: {best.text}"
+            return  # From which state its successors went on cannot be known.
+        states += followed
+
+
+def _candidates(states: list[_State], first_n: int) -> Iterator[_State]:
+    """Where the leader may have begun, the likeliest first."""
+    newest = states[::-1]
+    yield from (state for state in newest if state.last_n == first_n - 1)
+    yield from (state for state in newest[:TRIED_MAX] if state.last_n != first_n - 1)
+
+
+def _follow(core: Core, begun: _State, reign: _Reign) -> tuple[list[_State], _Otherwise | None]:
+    value = core.under_term(begun.value, reign.term)
+    states = [_State(value, reign.first_n)]
+    for place, step in enumerate(reign.steps):
+        if step.is_bug:
+            continue
+        try:
+            value, decisions = core.step(value, Observed(step.n, step.event), step.at)
+        except Exception as error:  # noqa: BLE001  # it did not fail then: that is what is looked for
+            return states, _Otherwise(step.n, f"record {step.n}, {_name(step.event)}: the core fails now: {error!r}")
+        now = [_ENCODER.encode(decision) for decision in decisions]
+        is_cut_off = place == len(reign.steps) - 1 and step.decisions == now[: len(step.decisions)]
+        if now != step.decisions and not is_cut_off:
+            return states, _Otherwise(step.n, _difference(step, now))
+        states.append(_State(value, step.n + len(now)))
+    return states, None
+
+
+def _difference(step: _Step, now: list[bytes]) -> str:
+    place = next(
+        (place for place, (a, b) in enumerate(zip(step.decisions, now, strict=False)) if a != b),
+        min(len(step.decisions), len(now)),
+    )
+    then = step.decisions[place].decode() if place < len(step.decisions) else "nothing more"
+    again = now[place].decode() if place < len(now) else "nothing more"
+    return f"record {step.n}, {_name(step.event)}: decided then: {then}; decided now: {again}"
+
+
+def _name(event: Event) -> str:
+    return type(event).__name__
+
+
+def _reigns(host: HostName, path: Path) -> Iterator[_Reign]:
+    """Each process that led, as it wrote."""
+    if not path.exists():
+        return
+    records: list[Record] = []
+    for line in path.read_bytes().splitlines():
+        if line.strip():
+            record = _DECODER.decode(line)
+            if isinstance(record, Opened):
+                yield from _reign(host, records)
+                records = []
+            records.append(record)
+    yield from _reign(host, records)
+
+
+def _reign(host: HostName, records: list[Record]) -> Iterator[_Reign]:
+    term = next((_term(record) for record in records if isinstance(record, Marked) and record.name == "leads"), None)
+    if term is None:
+        return
+    decided: dict[int, list[bytes]] = {}
+    bugs = set()
+    for place, record in enumerate(records):
+        if isinstance(record, Decided):
+            decision = Decision(record.action, record.reasons, record.incident) if record.reasons else record
+            decided.setdefault(record.on, []).append(_ENCODER.encode(decision))
+        elif isinstance(record, Marked) and record.name == BUG and isinstance(records[place - 1], Seen):
+            bugs.add(records[place - 1].n)
+    steps = [
+        _Step(record.n, record.at, record.event, decided.get(record.n, []), record.n in bugs)
+        for record in records
+        if isinstance(record, Seen)
+    ]
+    yield _Reign(host, term, records[0].n, steps)
+
+
+def _term(record: Marked) -> int:
+    return int(record.detail.removeprefix(TERM))

@@ -1,0 +1,59 @@
+"""Each planted mistake is seen by a judge that has to see it, and the same run is clean without."""
+
+import pytest
+
+from holdfast.lab.sim.draw import Plan, draw
+from tests.plants.defects import ALL, chosen
+from tests.plants.finding import plan_of, violations
+from tests.plants.planting import Defect, Ground
+
+PLANTED = [defect for defect in ALL.values() if defect.plant is not None]
+
+
+def runs_of(defect: Defect) -> list[Plan]:
+    """Its script, or drawn runs, as many as it may take."""
+    if defect.script:
+        return [plan_of(defect)]
+    return [draw(seed) for seed in range(1, defect.first + 1)]
+
+
+@pytest.mark.parametrize("defect", PLANTED, ids=lambda defect: defect.name)
+def test_a_judge_sees_it(defect: Defect) -> None:
+    for plan in runs_of(defect):
+        seen = {violation.judge for violation in violations(plan, defect)}
+        if seen & set(defect.judges):
+            assert violations(plan) == []
+            return
+    pytest.fail(f"{', '.join(defect.judges)} did not see that {defect.says}")
+
+
+def test_what_is_not_planted_says_why() -> None:
+    for defect in ALL.values():
+        assert (defect.plant is None) == bool(defect.nowhere), defect.name
+        assert defect.plant is None or defect.judges, defect.name
+
+
+def test_everything_is_put_back() -> None:
+    class Real:
+        own = 1
+
+    class Inherits(Real):
+        pass
+
+    ground = Ground()
+    ground.change(Real, "own", 2)
+    ground.change(Real, "own", 3)
+    ground.change(Inherits, "own", 4)
+    assert (Real.own, Inherits.own) == (3, 4)
+    ground.put_back()
+    assert (Real.own, "own" in vars(Inherits)) == (1, False)
+
+
+def test_what_cannot_be_planted_any_more_is_told() -> None:
+    with pytest.raises(LookupError, match="must be written anew"):
+        Ground().everywhere(object(), None)
+
+
+def test_unknown_defects_are_told() -> None:
+    with pytest.raises(ValueError, match="no defect is called 'nonsense'"):
+        chosen("own,nonsense")

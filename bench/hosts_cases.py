@@ -86,6 +86,10 @@ PEERS = ("keepalived, tuned", "keepalived, default", "Pacemaker, tuned to defaul
 # --- what a run tells
 
 
+UNDER_WAY_S = 0.005
+"""Asked so shortly before the next fault, a request that it kept from being answered is that fault's."""
+
+
 def _lost_between(probe: ProbeRun, begin: float, end: float) -> int:
     requests = zip(probe.sent_at, probe.answered_at, strict=True)
     return sum(1 for sent, answered in requests if begin <= sent < end and answered < 0)
@@ -131,13 +135,13 @@ def leader_killed(evidence: Evidence, verdict: Verdict) -> Figures:
     marks = [one.at for one in evidence.records if isinstance(one, Marked) and one.name == CONTROL and one.at > killed]
     if not marks:
         raise LookupError("the managers did not answer again")
-    lost = _lost_between(_probe(evidence), killed, _at(evidence, "kill-vnfc"))
+    lost = _lost_between(_probe(evidence), killed, _at(evidence, "kill-vnfc") - UNDER_WAY_S)
     return {"lost": float(lost), "control_ms": round(1000 * (marks[0] - killed), 1)}
 
 
 def store_away(evidence: Evidence, verdict: Verdict) -> Figures:
     """While the store is away and nothing else has failed."""
-    begun, end = _at(evidence, "kill-store"), _at(evidence, "kill-vnfc")
+    begun, end = _at(evidence, "kill-store"), _at(evidence, "kill-vnfc") - UNDER_WAY_S
     return {"lost": float(_lost_between(_probe(evidence), begun, end)), "seconds": round(end - begun, 1)}
 
 

@@ -1,6 +1,7 @@
 """TLS and authentication against a real cluster, and what is said when they do not fit."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from holdfast.model.names import HA
 from holdfast.store.etcd import EtcdState, EtcdStore
 from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_state import Write
-from holdfast.store.etcd_target import Target, parse_target
+from holdfast.store.etcd_target import Target, is_here, parse_target
 from tests.contract.etcd_cluster import Certificates, Cluster, cluster
 
 PASSWORD = "correct horse"
@@ -149,6 +150,13 @@ def test_members_of_two_clusters_are_not_taken_for_one(real_etcd: Cluster, tmp_p
 def test_a_wrong_address_is_refused_with_what_is_expected(address: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         parse_target(address)
+
+
+def test_members_of_this_machine_are_asked_first() -> None:
+    own = socket.gethostname()
+    target = parse_target(f"etcd://198.51.100.7,no-such-host.invalid,127.0.0.1,{own}.example/x")
+    here = [one.host for one in target.own_first(is_here).endpoints]
+    assert here == ["127.0.0.1", f"{own}.example", "198.51.100.7", "no-such-host.invalid"]
 
 
 def test_an_address_says_everything_but_the_password(tmp_path: Path) -> None:

@@ -220,10 +220,10 @@ def main(arguments: Sequence[str] | None = None, *, may_be_alone: bool = True) -
         if chosen.store:
             # Only here: one machine needs neither TLS nor HTTP, and starts faster without.
             from holdfast.runtime.cluster import run_shared
-            from holdfast.store.etcd_target import parse_target
+            from holdfast.store.etcd_target import is_here, parse_target
 
             name = chosen.manager or os.uname().nodename
-            target = parse_target(chosen.store)
+            target = parse_target(chosen.store).own_first(is_here)
             asyncio.run(run_shared(layout, folder, chosen.parties, target, name, least_term=chosen.least_term))
         else:
             asyncio.run(run(layout, folder, chosen.parties))

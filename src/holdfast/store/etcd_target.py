@@ -8,11 +8,15 @@ several deployments can share a cluster. Secrets are never part of the address: 
 """
 
 import re
+import socket
 import ssl
+from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.errors import UserError
 
@@ -45,6 +49,16 @@ class Target(Struct, frozen=True):
     def __str__(self) -> str:
         return ",".join(map(str, self.endpoints))
 
+    def own_first(self, is_here: Callable[[str], bool]) -> "Target":
+        """The same, with the members of this machine before all others.
+
+        When a host is lost, the managers on others then need not find out first that its member is lost, too.
+
+        Args:
+            is_here: whether a host's name or address is this machine's.
+        """
+        return replace(self, endpoints=tuple(sorted(self.endpoints, key=lambda one: not is_here(one.host))))
+
     def password(self) -> str:
         """Read anew each time, so that a changed password needs no restart."""
         file = Path(self.password_file)
@@ -75,6 +89,20 @@ class Target(Struct, frozen=True):
                 where = f"{self.cert!r} with key {self.key or self.cert!r}"
                 raise UserError(f"the certificate {where} cannot be used: {error}", "expected PEM files") from error
         return context
+
+
+def is_here(host: str) -> bool:
+    """Whether that address, or name, is this machine's. No other machine is asked."""
+    try:
+        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        return host.partition(".")[0] == socket.gethostname().partition(".")[0]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 def parse_target(address: str) -> Target:

@@ -107,7 +107,10 @@ class Node:
         def begin() -> None:
             process.run = goes_on
             streams = SimStreams(site.exchange, process, loop, self.name)
-            start = Start(site.layout, self.folder, site.target, self.name, self.power, site.wall_s)
+            own = set(self.site.layout.hosts[self.name].reached_at)
+            start = Start(
+                site.layout, self.folder, site.target.own_first(own.__contains__), self.name, self.power, site.wall_s
+            )
             SimCandidate(self.host, loop, streams, start, site.ended)
 
         process.run = begin

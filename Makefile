@@ -1,7 +1,9 @@
 # Two commands matter: `make demo` (nine failures, live) and `make test`. Both set everything up first.
-.PHONY: demo test lint setup unit live format clean
+.PHONY: demo test lint setup unit live soak format clean
 
 H := .venv/bin
+SECONDS ?= 600
+SEED ?= 1
 
 demo: setup
 	$(H)/holdfast lab run uc1 uc2 uc3 uc4 uc5 uc6 uc7 uc8 uc9 --charts
@@ -22,6 +24,10 @@ unit: setup
 
 live: setup
 	$(H)/pytest tests/live
+
+# Random faults of every kind on five live hosts, for so many seconds: docs/soak.md
+soak: setup
+	$(H)/holdfast lab soak --seconds $(SECONDS) --seed $(SEED)
 
 format: setup
 	$(H)/ruff format src tests

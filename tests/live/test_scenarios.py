@@ -51,7 +51,7 @@ def _parent(pid: int) -> int:
         return 0
 
 
-def _below(top: int) -> list[int]:
+def below(top: int) -> list[int]:
     """Handles of all processes below this one."""
     children: dict[int, list[int]] = {}
     for pid in _pids():
@@ -67,7 +67,7 @@ def _below(top: int) -> list[int]:
     return found
 
 
-def _interfaces() -> set[str]:
+def interfaces() -> set[str]:
     return set(os.listdir("/sys/class/net"))
 
 
@@ -83,10 +83,10 @@ def _wait_for_load(out: Path, lab: "subprocess.Popen[bytes]") -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_lab_leaves_nothing_and_the_next_one_runs(number: signal.Signals, tmp_path: Path) -> None:
-    before = _interfaces()
+    before = interfaces()
     lab = _lab("uc1", "--repeat", "50", out=tmp_path)
     _wait_for_load(tmp_path, lab)
-    handles = _below(lab.pid)
+    handles = below(lab.pid)
     assert handles
     lab.send_signal(number)
     text = lab.communicate(timeout=LIMIT_S)[1].decode()
@@ -95,7 +95,7 @@ def test_an_interrupted_lab_leaves_nothing_and_the_next_one_runs(number: signal.
     for handle in handles:
         assert select.select([handle], [], [], LIMIT_S)[0], "a process of the lab is left"
         os.close(handle)
-    assert _interfaces() == before
+    assert interfaces() == before
     after = _lab("uc1", "--json", str(tmp_path / "after.json"), out=tmp_path)
     said, complaint = after.communicate(timeout=LIMIT_S)
     assert after.returncode == 0, said.decode() + complaint.decode()

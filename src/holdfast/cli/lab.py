@@ -1,4 +1,4 @@
-"""`holdfast lab …`: list the scenarios, run them, live or simulated; run many drawn ones."""
+"""`holdfast lab …`: list the scenarios, run them, live or simulated; run many drawn ones; a live soak."""
 
 import os
 from pathlib import Path
@@ -44,8 +44,7 @@ def run(
     if world not in ("live", "sim"):
         raise UserError(f"no world is called `{world}`", "the lab has two worlds: `live` and `sim`")
     chosen = scenario.names() if list(names) == ["all"] else tuple(dict.fromkeys(names))
-    if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK) and not json.is_dir()):
-        raise UserError(f"{json} cannot be written", "give a file in a folder that is there and yours")
+    _check_writable(json)
     scenarios = [scenario.load(name) for name in chosen]
     plan = Plan(scenarios, repeat, out.absolute(), seed if world == "sim" else None)
     raise typer.Exit(run_and_show(plan, json, charts=charts))
@@ -69,6 +68,33 @@ def sim(
     found = re.fullmatch(r"(\d+)\.\.(\d+)", seeds)
     if found is None or int(found[1]) > int(found[2]):
         raise UserError(f"--seeds is {seeds!r}", "expected the first and the last one, such as 1..1000")
+    _check_writable(json)
+    raise typer.Exit(run_and_show(int(found[1]), int(found[2]), json, keep.absolute(), workers))
+
+
+@app.command("soak")
+def soak(
+    seconds: Annotated[float, typer.Option(min=1, help="no episode begins later than this after the start")] = 600.0,
+    seed: Annotated[int, typer.Option(min=0, help="of all that is drawn")] = 1,
+    episodes: Annotated[
+        str | None, typer.Option(help="only these, such as `3..3`: to repeat one that went wrong")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="write the results there (docs/lab.md has the format)")] = None,
+    out: Annotated[Path, typer.Option(help="where the soak leaves its folder")] = Path("runs"),
+) -> None:
+    """Random faults of every kind on five live hosts, in episodes, each judged as it ends, for as long as you like."""
+    from holdfast.lab.campaign import new_folder
+    from holdfast.lab.soak.plan import SoakPlan, parse_episodes
+    from holdfast.lab.soak.show import run_and_show
+
+    _check_writable(json)
+    first, last = parse_episodes(episodes) if episodes is not None else (1, None)
+    folder = new_folder(out.absolute() / "soak", str(seed), "episodes")
+    raise typer.Exit(run_and_show(SoakPlan(seed, seconds, folder, first, last), json))
+
+
+def _check_writable(json: Path | None) -> None:
+    from holdfast.errors import UserError
+
     if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK) and not json.is_dir()):
         raise UserError(f"{json} cannot be written", "give a file in a folder that is there and yours")
-    raise typer.Exit(run_and_show(int(found[1]), int(found[2]), json, keep.absolute(), workers))

@@ -31,6 +31,8 @@ class JournalTail:
     """Standbys that the (present) active has reported as up to date, by active."""
     voters: tuple[HostName, ...] = ()
     """Members of the last voter set that was sealed."""
+    unreadable: int = 0
+    """Lines whose writer was killed in the middle of them."""
     _offsets: dict[Path, int] = field(default_factory=dict)
     _decoder: "msgspec.json.Decoder[Record]" = field(default_factory=lambda: msgspec.json.Decoder(Record))
 
@@ -52,7 +54,14 @@ class JournalTail:
             text = file.read()
         whole, newline, _ = text.rpartition(b"\n")
         self._offsets[path] = offset + len(whole) + len(newline)
-        return [self._decoder.decode(line) for line in whole.splitlines() if line.strip()]
+        return [record for line in whole.splitlines() if line.strip() and (record := self._record(line)) is not None]
+
+    def _record(self, line: bytes) -> Record | None:
+        try:
+            return self._decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.unreadable += 1
+            return None
 
     def _take(self, record: Record) -> None:
         match record:

@@ -27,6 +27,7 @@ TOLD_MAX = 3
 REPAIRS = ("StartVm", "StartHost")
 GIVEN = (
     "repair-acknowledged",
+    "repair-requested",
     "error-reported",
     "repair-configured",
     "declared",

@@ -1,0 +1,38 @@
+"""The journals of a running deployment, read as they grow."""
+
+from pathlib import Path
+
+from holdfast.lab.tail import JournalTail
+from holdfast.model.actions import CloseIncident, OpenIncident
+from holdfast.model.names import HA, IncidentId
+from holdfast.model.reasons import Reason
+from holdfast.model.records import Decided
+from holdfast.store.journal import Journal
+from tests.unit.judged_runs import good_run
+
+FOUND = good_run("uc1")
+CLOSED = next(r for r in FOUND.records if isinstance(r, Decided) and isinstance(r.action, CloseIncident))
+OPENED = next(r for r in FOUND.records if isinstance(r, Decided) and isinstance(r.action, OpenIncident))
+
+
+def test_a_line_whose_writer_was_killed_in_it_is_counted_and_passed_over(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "ha.jsonl", HA)
+    journal.write([OPENED])
+    with (tmp_path / "ha.jsonl").open("ab") as file:
+        file.write(b'{"type":"Decided","at":1.0,"by\n')
+    journal.write([CLOSED])
+    journal.close()
+    tail = JournalTail(tmp_path, FOUND.layout)
+    assert (tail.read(), tail.unreadable) == (sorted([OPENED, CLOSED], key=lambda record: record.at), 1)
+
+
+def test_what_is_forgotten_is_no_more_than_what_is_over(tmp_path: Path) -> None:
+    other = OpenIncident(IncidentId("ha#99"), "registry-2", None, "killed")
+    open_still = Decided(OPENED.at, HA, 999, 1, other, (Reason("vnfc-failed", "x", "y"),))
+    journal = Journal(tmp_path / "ha.jsonl", HA)
+    journal.write([OPENED, open_still, CLOSED])
+    journal.close()
+    tail = JournalTail(tmp_path, FOUND.layout)
+    tail.read()
+    tail.forget()
+    assert (tail.records, tail.closed, set(tail.opened), set(tail.by)) == ([], set(), {"ha#99"}, {"ha#99"})

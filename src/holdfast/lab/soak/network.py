@@ -31,7 +31,7 @@ class Roads:
     def lose(self, ways: Iterable[Way], percent: int) -> Undo:
         """Lose that share of what goes on these ways."""
         return self._forward(
-            f'iifname "{port_of(sender)}" oifname "{port_of(to)}" numgen random mod 100 < {percent} drop'
+            f'iifname "{port_of(sender)}" oifname "{port_of(to)}" numgen random mod 100 <= {percent - 1} drop'
             for sender, to in ways
         )
 
@@ -44,7 +44,7 @@ class Roads:
             lines += [
                 f"add chain {table} port{number} "
                 f'{{ type filter hook egress device "{port}" priority 1; policy accept; }}',
-                f"add rule {table} port{number} meta mark != {COPY_MARK} numgen random mod 100 < {percent} "
+                f"add rule {table} port{number} meta mark != {COPY_MARK} numgen random mod 100 <= {percent - 1} "
                 f'meta mark set {COPY_MARK} dup to "{port}"',
             ]
         return self._made(table, lines)

@@ -103,9 +103,8 @@ class Stretch:
         # That of an earlier deployment tells nothing of this one.
         shutil.rmtree(start, ignore_errors=True)
         start.mkdir()
-        journal = Journal(self.world.folder.root / "journal" / "lab.jsonl", LAB)
-        journal.opened(time.monotonic(), time.time(), os.getpid())
-        self._journal = journal
+        self._journal = Journal(self.world.folder.root / "journal" / "lab.jsonl", LAB)
+        self._open_journal()
         self._slice(start)
         self._tell(Told(written=START))
         for number in count(self._first):
@@ -114,6 +113,10 @@ class Stretch:
             if not self._episode(number):
                 break
         self._ground.close()
+
+    def _open_journal(self) -> None:
+        """Each slice tells the time of the day."""
+        self._journal.opened(time.monotonic(), time.time(), os.getpid())
 
     def _no_second(self) -> SecondClient:
         service = next(iter(self.layout.services.values()))
@@ -133,6 +136,7 @@ class Stretch:
         """Whether everything was as declared at its end."""
         assert self._ground is not None
         self._tell(Told(episode=number))
+        self._open_journal()
         out = self._plan.out / "episodes" / str(number)
         out.mkdir(parents=True, exist_ok=True)
         planned = draw_episode(self._plan.seed, number, self.layout)

@@ -334,6 +334,9 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
         # Something runs that was not ours to count on: from a time that our memory does not reach.
         if fact.run > now.run and taken_for_what_it_is(turn, name, fact, boots):
             return
+        if runs and now.phase == "failed":
+            _isolate_anew(turn, name, fact.run)
+            return
         now = replace(now, run=max(fact.run, now.run), phase="ready" if runs else now.phase)
         turn.put(name, now)
         if runs:
@@ -358,6 +361,14 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
             fail(turn, name, "lost", f"it answers for {', '.join(strange)} with the older epoch {fact.epoch}")
         else:
             correct_in_sync(turn, name, fact)
+
+
+def _isolate_anew(turn: Turn, name: VnfcName, run: int) -> None:
+    """Whoever decided before us has begun another run of one that recovers: that is no further failure."""
+    now = turn.vnfc(name)
+    if now.doing is not None:
+        turn.desk.settle(now.doing.id)
+    turn.put(name, replace(now, run=run, doing=None, stuck=False, zone_asked=False, proof=None))
 
 
 def _switchover_asked(turn: Turn, event: SwitchoverAsked) -> None:

@@ -93,6 +93,20 @@ def soak(
     raise typer.Exit(run_and_show(SoakPlan(seed, seconds, folder, first, last), json))
 
 
+@app.command("explore")
+def explore(
+    scopes: Annotated[list[str] | None, typer.Argument(help="scopes; all of them by default")] = None,
+    json: Annotated[Path | None, typer.Option(help="write the results there")] = None,
+) -> None:
+    """Go through every way in which the grants of three hosts can go on, within stated bounds; each state once."""
+    from holdfast.lab.explore.scopes import chosen
+    from holdfast.lab.explore.show import explore_and_show
+
+    wanted = chosen(list(scopes or ()))
+    _check_writable(json)
+    raise typer.Exit(explore_and_show(wanted, json))
+
+
 def _check_writable(json: Path | None) -> None:
     from holdfast.errors import UserError
 

@@ -78,6 +78,11 @@ class Voter:
         """Below which number claims are refused here, of each that was ever heard of."""
         return {service: seat.floor for service in services if (seat := self._seats.get(service)) is not None}
 
+    def promised(self, service: ServiceName) -> tuple[AgentLife, int] | None:
+        """To whom it was promised last, and under which epoch, whether or not that still runs."""
+        seat = self._seats.get(service)
+        return (seat.holder.life, seat.epoch) if seat is not None and seat.holder is not None else None
+
     # What arrives.
 
     def ask(self, heard: Heard, ask: Ask, now: int) -> Ack | Nak:

@@ -1,0 +1,126 @@
+"""The scopes that are explored by name."""
+
+from collections.abc import Mapping
+
+from holdfast.errors import UserError
+from holdfast.lab.explore.member import S, Tell
+from holdfast.lab.explore.scope import HOSTS, TIGHT, Scope
+from holdfast.model.granting import Succession, Successor, VoterSet, voter_set
+from holdfast.model.names import VnfcName
+
+H1, H2, H3 = HOSTS
+NOTHING: tuple[tuple[Tell, ...], ...] = ((), (), ())
+FIRST_ONLY, SECOND_ONLY = (True, False, False), (False, True, False)
+ORDER = Tell("order", order=Succession(S, 1, H1, 1, (Successor(VnfcName("v2"), H2, 201, 2),)))
+ORDERED = {4: ((0, Tell("take", 1)),), 5: tuple((at, ORDER) for at in range(3))}
+
+
+def _told(voters: VoterSet) -> Tell:
+    return Tell("voters", voter_set=voters)
+
+
+FIRST = voter_set(HOSTS, TIGHT)
+OF_TWO = voter_set((H1, H3), TIGHT)
+LEFT = _told(voter_set((H1, H2), TIGHT, after=FIRST))
+JOINED = _told(voter_set(HOSTS, TIGHT, after=OF_TWO))
+
+
+def _by_name(*scopes: Scope) -> Mapping[str, Scope]:
+    return {scope.name: scope for scope in scopes}
+
+
+SCOPES = _by_name(
+    Scope(
+        "contest",
+        "no fault; three epochs: h2 is told to take it, h1 to let go and to take it again, in any order",
+        steps=7,
+        commands=((Tell("let go of"), Tell("take", 3)), (Tell("take", 2),), ()),
+    ),
+    Scope("amid", "no fault; h2 is told to take it in the midst of anything", steps=8, told_until=8, amid=9),
+    Scope("cut", "any one host is cut off, and is heard again", steps=8, told_until=4, cut=1, heal=1),
+    Scope("lost", "any two messages are lost", steps=7, told_until=0, lost=2, amid=9),
+    Scope("late", "at any time one message is late, by any time", steps=6, told_until=0, late=1, amid=9),
+    Scope(
+        "twice",
+        "any one message arrives twice, the second time at any time",
+        steps=4,
+        told_until=0,
+        late=1,
+        twice=1,
+    ),
+    Scope(
+        "pause", "h1 stops once before any of its steps, for any time", 7, told_until=0, pause=1, may_pause=FIRST_ONLY
+    ),
+    Scope(
+        "pause-2",
+        "h2 stops once before any of its steps, for any time",
+        7,
+        told_until=0,
+        pause=1,
+        may_pause=SECOND_ONLY,
+    ),
+    Scope(
+        "restart",
+        "any host ends before any of its steps, and starts again at any time",
+        7,
+        told_until=0,
+        crash=1,
+        restart=1,
+    ),
+    Scope(
+        "all-faults",
+        "any host ends and starts again; h1 stops once; h1 may be cut off",
+        steps=7,
+        told_until=0,
+        crash=1,
+        restart=1,
+        pause=1,
+        cut=1,
+        may_pause=FIRST_ONLY,
+        may_cut=(0,),
+    ),
+    Scope(
+        "succession",
+        "h2 waits by a standing order; h1 ends and starts again, is cut off and heard again",
+        steps=9,
+        prologue=ORDERED,
+        commands=NOTHING,
+        crash=1,
+        restart=1,
+        may_crash=FIRST_ONLY,
+        cut=1,
+        heal=1,
+        may_cut=(0,),
+    ),
+    Scope(
+        "hand-over",
+        "h2 waits by a standing order; h1 is told to let go",
+        steps=1,
+        prologue=ORDERED,
+        commands=((Tell("let go of"),), (), ()),
+        told_until=0,
+    ),
+    Scope(
+        "voter-leaves",
+        "h3 leaves the voter set; each host hears of that at any time",
+        steps=6,
+        commands=((LEFT,), (Tell("take", 2), LEFT), (LEFT,)),
+        voter_sets=(FIRST, LEFT.voter_set or FIRST),
+    ),
+    Scope(
+        "voter-joins",
+        "h2 joins the voter set; each host hears of that at any time",
+        steps=6,
+        commands=((JOINED,), (Tell("take", 2), JOINED), (JOINED,)),
+        voter_sets=(OF_TWO, JOINED.voter_set or OF_TWO),
+    ),
+)
+QUICK = ("amid", "succession")
+"""What `make test` goes through; each of them in seconds."""
+
+
+def chosen(names: list[str]) -> list[Scope]:
+    for name in names:
+        if name not in SCOPES:
+            raise UserError(f"no scope is called `{name}`", f"known are {', '.join(SCOPES)}")
+    return [SCOPES[name] for name in (names or SCOPES)]

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from holdfast.errors import HoldfastError
 from holdfast.model.actions import (
     Action,
+    Activate,
     ConfirmLoss,
     Decision,
     FenceHost,
@@ -41,7 +42,7 @@ from holdfast.model.events import (
     ManagerStarted,
     Received,
 )
-from holdfast.model.layout import FenceLevels, Layout
+from holdfast.model.layout import FenceLevels, Layout, grant_suffices
 from holdfast.model.limits import BUG_PAUSE_S, MESSAGE_REPEAT_MAX_S, MESSAGE_REPEAT_S, STORE_TIDY_S
 from holdfast.model.names import ActionId, HostName, Party
 from holdfast.runtime.seat import Seat
@@ -232,14 +233,22 @@ class Pump:
         elif isinstance(action, FenceHost | StartHost):
             self._switch(seat, action)
         elif (host := self.host_of(action)) is not None:
-            if isinstance(action, ConfirmLoss | StandingOrder | SetVoters) and not seat.is_kept(seat.version):
-                # The active would acknowledge alone although the store does not know it (SY-1); and whoever leads next
-                # has to know who may take over, and who votes.
+            if self._is_for_the_store_first(action) and not seat.is_kept(seat.version):
                 self._owed[seat.party].append((seat.version, partial(self._to_agent, seat, host, action)))
                 return
             self._reach.agent(seat, host, action)
 
+    def _is_for_the_store_first(self, action: Action) -> bool:
+        """The active would acknowledge alone although the store does not know it (SY-1); and whoever leads next has to
+        know who may take over, who votes, and who may write to storage that only one may use.
+        """
+        if isinstance(action, Activate):
+            return not grant_suffices(self._layout, self._layout.vnfcs[action.vnfc].group)
+        return isinstance(action, ConfirmLoss | StandingOrder | SetVoters)
+
     def _to_agent(self, seat: Seat, host: HostName, action: Action) -> None:
+        if isinstance(action, Activate) and action not in seat.outstanding():
+            return  # While it waited for the store things have come otherwise.
         self._reach.agent(seat, host, action)
 
     def _send(self, seat: Seat, action: Send) -> None:

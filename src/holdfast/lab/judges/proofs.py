@@ -51,7 +51,7 @@ class _Gone:
         self._learn(fact)
         if fact.verb == "decided" and fact.kind in ("StartVnfc", "StartVm"):
             yield from self._started(fact)
-        elif fact.verb == "decided" and fact.kind == "Activate" and not self._is_by_order(fact):
+        elif fact.verb in ("decided", "begun") and fact.kind == "Activate" and not self._is_by_order(fact):
             yield from self._given(fact)
 
     def _is_by_order(self, fact: Fact) -> bool:
@@ -71,12 +71,14 @@ class _Gone:
         self._gone.discard(name)
 
     def _given(self, fact: Fact) -> Iterator[Violation]:
-        service, name = str(fact.fields["service"]), str(fact.fields["vnfc"])
+        service, name = str(fact.fields.get("service", "")), str(fact.fields.get("vnfc", ""))
         former = self._holder.get(service, name)
         if former != name:
             text = f"{service} is given to {name}, and {former} is not known to be gone ({fact.says()})"
             yield Violation("gone", text, fact.at)
-        self._holder[service] = name
+        if fact.verb == "begun":
+            # What was decided and reached nobody, its leader being lost with what the store never had, is nothing.
+            self._holder[service] = name
 
     # --- what is known
 

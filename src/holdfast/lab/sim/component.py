@@ -58,19 +58,6 @@ class SimSocket(asyncio.Protocol):
 
     # --- what the component asks
 
-    @property
-    def is_readable(self) -> bool:
-        return bool(self.received or self.accepted or self.is_over)
-
-    @property
-    def is_writable(self) -> bool:
-        return self.transport is not None or self.is_over
-
-    @property
-    def is_due(self) -> bool:
-        """Whether a callback waits for what is the case now."""
-        return bool((self.readable and self.is_readable) or (self.writable and self.is_writable))
-
     def fileno(self) -> int:
         return id(self)
 
@@ -180,13 +167,11 @@ class ComponentLoop(Loop):
         due = self._timers[0][0]
         if self._alarm_at is None or due < self._alarm_at:
             self._alarm_at = due
-            self._process.timeline.at(self._process.clock.true_ns(int(due * NS) + 1), self._alarm)
-
-    def _alarm(self) -> None:
-        self._alarm_at = None
-        self._process.wake()
+            self._process.wake_at(self._process.clock.true_ns(int(due * NS) + 1))
 
     def _run(self) -> None:
+        if self._alarm_at is not None and self._alarm_at <= self.now():
+            self._alarm_at = None
         try:
             self._turn()
         except Exception as error:  # noqa: BLE001  # as in a process of its own: it ends, and its agent sees that
@@ -199,18 +184,29 @@ class ComponentLoop(Loop):
         self._set_alarm()
 
     def _turn(self) -> None:
-        for number, source in tuple(self._watched.items()):
-            if source.readable is not None and source.is_readable and self._watched.get(number) is source:
+        watched = self._watched
+        for source in tuple(watched.values()):
+            # What is forgotten meanwhile has no callbacks any more.
+            if source.readable is not None and (source.received or source.accepted or source.is_over):
                 source.readable()
-            if source.writable is not None and source.is_writable and self._watched.get(number) is source:
+            if source.writable is not None and (source.transport is not None or source.is_over):
                 source.writable()
-        now = self.now()
-        while self._timers and self._timers[0][0] <= now:
-            heappop(self._timers)[2].fire()
-        for _ in range(len(self._soon)):
-            self._soon.popleft()()
-        if self._soon or any(source.is_due for source in self._watched.values()):
+        timers, soon = self._timers, self._soon
+        if timers:
+            now = self.now()
+            while timers and timers[0][0] <= now:
+                heappop(timers)[2].fire()
+        for _ in range(len(soon)):
+            soon.popleft()()
+        if soon:
             self._process.wake()
+            return
+        for source in watched.values():
+            if (source.readable is not None and (source.received or source.accepted or source.is_over)) or (
+                source.writable is not None and (source.transport is not None or source.is_over)
+            ):
+                self._process.wake()
+                return
 
     def close(self) -> None:
         return

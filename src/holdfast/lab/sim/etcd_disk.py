@@ -56,7 +56,7 @@ class Disk:
         self._upto = len(self.log)
         low, high = self.sync_ns
         takes = low + int((high - low) * self._timeline.chance.random())
-        self._under_way = self._timeline.after(takes, lambda: self._done(waiting))
+        self._under_way = self._timeline.at_unless_off(self._timeline.now_ns + takes, lambda: self._done(waiting))
 
     def _done(self, waiting: list[Callable[[], None]]) -> None:
         self._under_way = None

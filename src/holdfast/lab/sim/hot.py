@@ -6,8 +6,9 @@ Out:  datagrams on the simulated networks; packets to the agent of the same host
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
@@ -27,7 +28,7 @@ from holdfast.runtime.hot_link import HotLink
 from holdfast.runtime.hot_loop import HotLoop
 from holdfast.runtime.hot_main import SessionSpeech
 from holdfast.runtime.hot_process import read_settings
-from holdfast.runtime.hot_sockets import HotSockets
+from holdfast.runtime.hot_sockets import DATAGRAM_BYTES_MAX, HotSockets
 from holdfast.runtime.hot_waiting import Source, Way
 from holdfast.runtime.hot_words import HotNetwork
 
@@ -63,18 +64,15 @@ class Ready:
     woken: Callable[[], None]
 
     def __init__(self) -> None:
-        self.waiting: deque[bytes] = deque()
+        self.waiting: deque[Any] = deque()
+        """What has come; ready while there is something."""
         self.woken = _nobody
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.waiting)
 
     def fileno(self) -> int:
         return -1
 
-    def put(self, data: bytes) -> None:
-        self.waiting.append(data)
+    def put(self, what: Any) -> None:
+        self.waiting.append(what)
         self.woken()
 
 
@@ -105,10 +103,10 @@ class SimWaiting:
     def set_alarm(self, at_ns: int) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = self._process.timeline.at(self._raw.true_ns(at_ns), self._process.wake)
+        self._alarm = self._process.wake_at(self._raw.true_ns(at_ns))
 
     def wait(self) -> Sequence[Way]:
-        return [way for source, way in self._ways.values() if source.is_ready]
+        return [way for source, way in self._ways.values() if source.waiting]
 
     def close(self) -> None:
         if self._alarm is not None:
@@ -122,6 +120,11 @@ class Ether:
         self.net_of = net_of
         self.host_of = host_of
         self.sockets: dict[tuple[str, int], SimUdp] = {}
+
+    def arrived(self, address: tuple[str, int], datagram: bytes) -> None:
+        there = self.sockets.get(address)
+        if there is not None and len(there.waiting) < RECEIVED_MAX:
+            there.put(datagram)
 
 
 class SimUdp(Ready):
@@ -137,19 +140,13 @@ class SimUdp(Ready):
 
     def sendto(self, datagram: bytes, address: tuple[str, int], /) -> int:
         ether = self._ether
-
-        def arrived() -> None:
-            there = ether.sockets.get(address)
-            if there is not None and len(there.waiting) < RECEIVED_MAX:
-                there.put(datagram)
-
-        self._net.send(self._host, ether.host_of(address[0]), arrived)
+        self._net.send(self._host, ether.host_of(address[0]), ether.arrived, address, datagram)
         return len(datagram)
 
     def recv_into(self, buffer: bytearray, /) -> int:
         if not self.waiting:
             raise BlockingIOError
-        datagram = self.waiting.popleft()
+        datagram: bytes = self.waiting.popleft()
         size = min(len(datagram), len(buffer))  # As a kernel does with what is longer than the buffer.
         buffer[:size] = datagram[:size]
         return size
@@ -157,6 +154,15 @@ class SimUdp(Ready):
     def close(self) -> None:
         if self._ether.sockets.get(self._at) is self:
             del self._ether.sockets[self._at]
+
+
+class SimSockets(HotSockets):
+    """Without the buffer of a kernel."""
+
+    def received(self, place: int) -> Iterator[bytes]:
+        waiting = cast("SimUdp", self.sockets[place]).waiting
+        while waiting:
+            yield waiting.popleft()[:DATAGRAM_BYTES_MAX]
 
 
 class PacketEnd(Ready):
@@ -176,7 +182,8 @@ class PacketEnd(Ready):
     def recv(self, _size: int, /) -> bytes:
         if not self.waiting:
             raise BlockingIOError
-        return self.waiting.popleft()
+        packet: bytes = self.waiting.popleft()
+        return packet
 
     def setblocking(self, _flag: bool, /) -> None:
         """Nothing here waits."""
@@ -190,25 +197,13 @@ class PacketEnd(Ready):
 class PacketDoor(Ready):
     """Where a hot process listens for its agent."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: deque[PacketEnd] = deque()
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.calls)
-
-    def call(self, end: PacketEnd) -> None:
-        self.calls.append(end)
-        self.woken()
-
     def accept(self) -> tuple[PacketEnd, object]:
-        if not self.calls:
+        if not self.waiting:
             raise BlockingIOError
-        return self.calls.popleft(), None
+        return self.waiting.popleft(), None
 
     def close(self) -> None:
-        self.calls.clear()
+        self.waiting.clear()
 
 
 class AgentEnd:
@@ -226,10 +221,10 @@ class AgentEnd:
     def send(self, packet: bytes) -> None:
         if self.is_over:
             raise BrokenPipeError
-        self._process.timeline.after(LOCAL_NS, lambda: self.far.put(packet))
+        self._process.timeline.after(LOCAL_NS, self.far.put, packet)
 
     def arrived(self, packet: bytes) -> None:
-        self._process.timeline.after(LOCAL_NS, lambda: self._deliver(packet))
+        self._process.timeline.after(LOCAL_NS, self._deliver, packet)
 
     def _deliver(self, packet: bytes) -> None:
         if not self.is_over and self._process.is_alive:
@@ -292,7 +287,7 @@ class SimHot:
         incarnation = chance.getrandbits(NUMBER_BITS) | 1
         key = Path(settings.key_file).read_bytes()
         speech = SessionSpeech(settings.cluster, settings.me, settings.peers, (key,), incarnation, chance.randbytes)
-        sockets = HotSockets(settings.networks, settings.peers, lambda network: SimUdp(ether, host.name, network))
+        sockets = SimSockets(settings.networks, settings.peers, lambda network: SimUdp(ether, host.name, network))
         self.window = _window(host, grants)
         rider = GrantRider(grants, incarnation, self.window, now_ns, clocks)
         link = HotLink(Path(settings.socket), self.door)
@@ -339,7 +334,7 @@ class SimHotDoor:
             await asyncio.sleep(CALL_AGAIN_S)
         running = self._hot.running[self._host.name]
         end = AgentEnd(self._process, self._loop, heard, running.process)
-        running.door.call(end.far)
+        running.door.put(end.far)
         return end
 
     async def keep_voters(self, path: Path, voters: VoterSet) -> None:

@@ -22,8 +22,47 @@ READINGS_NS_MAX = 6_000
 """Below what a message within the machine takes."""
 ROUNDS_MAX = 1000
 """Callbacks that follow from each other without end are cut off here, and go on a little later."""
+FAR_NS = 1 << 62
+TASKS_KEPT = 64
 UNWINDINGS_MAX = 8
 """A coroutine that goes on waiting when it is told to end is told so often."""
+
+
+class Call:
+    """A callback that is to run, unless it is called off: as much of `asyncio.TimerHandle` as is used."""
+
+    __slots__ = ("_args", "_callback", "_context", "_when")
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+        when: float = 0.0,
+    ) -> None:
+        self._callback: Callable[..., object] | None = callback
+        self._args = args
+        self._context = context
+        self._when = when
+
+    def when(self) -> float:
+        return self._when
+
+    def cancel(self) -> None:
+        self._callback = None
+        self._args = ()
+
+    def cancelled(self) -> bool:
+        return self._callback is None
+
+    def run(self) -> None:
+        callback, context = self._callback, self._context
+        if callback is None:
+            return
+        if context is None:
+            callback(*self._args)
+        else:
+            context.run(callback, *self._args)
 
 
 class SimLoop(asyncio.AbstractEventLoop):
@@ -37,14 +76,16 @@ class SimLoop(asyncio.AbstractEventLoop):
         """
         self.process = process
         self._went_wrong = went_wrong
-        self._ready: deque[asyncio.Handle] = deque()
-        self._timers: list[tuple[int, int, asyncio.TimerHandle]] = []
+        self._ready: deque[Call] = deque()
+        self._timers: list[tuple[int, int, Call]] = []
         self._turns = 0
-        self._wakes_at: int | None = None
-        self._readings = 0
-        """Of the clock, since it was woken."""
+        self._wakes_at = FAR_NS
+        """The earliest time for which the process has asked to be woken, by its own clock."""
+        self._readings_ns = 0
+        """How long it has taken to read the clock, since it was woken."""
         self._tasks: dict[asyncio.Task[Any], None] = {}
-        """In the order in which they began."""
+        """In the order in which they began; some of them may be done."""
+        self._tasks_max = TASKS_KEPT
         self._is_running = False
         process.run = self._run
 
@@ -52,87 +93,79 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def time(self) -> float:
         """A little later with each reading, so that what a process does in one go has an order in its journals."""
-        self._readings += 1
-        return (self.process.clock.now_ns() + min(self._readings * READING_NS, READINGS_NS_MAX)) / NS
+        if self._readings_ns < READINGS_NS_MAX:
+            self._readings_ns += READING_NS
+        return (self.process.clock.now_ns() + self._readings_ns) / NS
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
+    ) -> Call:
+        call = Call(callback, args, context)
+        self._ready.append(call)
         if not self._is_running:
             self.process.wake()
-        return handle
+        return call
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Call:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        handle._scheduled = True  # type: ignore[attr-defined]
+    ) -> Call:
+        call = Call(callback, args, context, when)
         self._turns += 1
-        heappush(self._timers, (int(when * NS), self._turns, handle))
+        heappush(self._timers, (int(when * NS), self._turns, call))
         if not self._is_running:
             self._set_alarm()
-        return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        return  # It is passed over when its time has come.
+        return call
 
     def _set_alarm(self) -> None:
         timers = self._timers
         while timers and timers[0][2].cancelled():
             heappop(timers)
-        if not timers:
-            return
-        at_ns = timers[0][0]
-        if self._wakes_at is not None and self._wakes_at <= at_ns:
-            return
-        self._wakes_at = at_ns
-        self.process.timeline.at(self.process.clock.true_ns(at_ns), self._alarm)
-
-    def _alarm(self) -> None:
-        self._wakes_at = None
-        if self.process.is_alive:
-            self.process.wake()
+        if timers and timers[0][0] < self._wakes_at:
+            self._wakes_at = at_ns = timers[0][0]
+            self.process.wake_at(self.process.clock.true_ns(at_ns))
 
     # --- running
 
     def _run(self) -> None:
-        self._readings = 0
-        now_ns = self.process.clock.now_ns()
+        self._readings_ns = 0
+        process = self.process
+        now_ns = process.clock.now_ns()
+        if self._wakes_at <= now_ns:
+            self._wakes_at = FAR_NS
         timers, ready = self._timers, self._ready
         while timers and timers[0][0] <= now_ns:
-            due = heappop(timers)[2]
-            if not due.cancelled():
-                ready.append(due)
-        process, timeline = self.process, self.process.timeline
-        self._run_ready(lambda: process.is_alive and process.busy_until_ns <= timeline.now_ns)
+            ready.append(heappop(timers)[2])
+        self._run_ready(process)
         if process.is_alive:
             if ready:
                 process.wake()  # It is in the kernel, or has been at it for too long.
             self._set_alarm()
 
-    def _run_ready(self, goes_on: Callable[[], bool]) -> None:
-        ready = self._ready
+    def _run_ready(self, process: Process | None) -> None:
+        """What is ready, for as long as that process can run; all of it if there is none any more."""
+        ready, timeline = self._ready, self.process.timeline
         before = events._get_running_loop()
         events._set_running_loop(self)
         self._is_running = True
         try:
-            rounds = 0
-            while ready and goes_on():
-                handle = ready.popleft()
-                if not handle.cancelled():
-                    handle._run()
-                rounds += 1
-                if rounds > ROUNDS_MAX:
+            for _ in range(ROUNDS_MAX):
+                if not ready:
                     break
+                if process is not None and (not process.is_alive or process.busy_until_ns > timeline.now_ns):
+                    break
+                try:
+                    ready.popleft().run()
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001  # as asyncio does: it is told, and the loop goes on
+                    self.call_exception_handler({"message": "Exception in a callback", "exception": error})
         finally:
             self._is_running = False
             events._set_running_loop(before)
@@ -142,11 +175,10 @@ class SimLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[Any]:
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         self._tasks[task] = None
-        task.add_done_callback(self._forget)
+        if len(self._tasks) > self._tasks_max:
+            self._tasks = {one: None for one in self._tasks if not one.done()}
+            self._tasks_max = 2 * len(self._tasks) + TASKS_KEPT
         return task
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task, None)
 
     def unwind(self) -> None:
         """The run is over and judged: let all coroutines come to an end, those of a killed process too.
@@ -155,11 +187,12 @@ class SimLoop(asyncio.AbstractEventLoop):
         """
         self._went_wrong = _unheard
         for _ in range(UNWINDINGS_MAX):
+            self._tasks = {one: None for one in self._tasks if not one.done()}
             if not self._tasks:
                 return
-            for task in tuple(self._tasks):
+            for task in self._tasks:
                 task.cancel()
-            self._run_ready(lambda: True)
+            self._run_ready(None)
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)

@@ -7,6 +7,7 @@ nor receives.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from holdfast.lab.sim.timeline import Timeline
 
@@ -25,6 +26,7 @@ class Net:
     def __init__(self, timeline: Timeline, name: str) -> None:
         self.name = name
         self._timeline = timeline
+        self._random = timeline.random
         self._cut: dict[tuple[str, str], int] = {}
         self._off: set[str] = set()
         self.loss = 0.0
@@ -54,29 +56,27 @@ class Net:
             self._off.add(host)
 
     def passes(self, sender: str, receiver: str) -> bool:
-        if sender in self._off or receiver in self._off:
+        if self._off and (sender in self._off or receiver in self._off):
             return False
-        return sender == receiver or (sender, receiver) not in self._cut
+        return not self._cut or sender == receiver or (sender, receiver) not in self._cut
 
     def travel(self) -> int:
-        chance = self._timeline.chance
+        random = self._random
         low, high = self.travel_ns
-        takes = low + int((high - low) * chance.random())
-        return takes if chance.random() >= STRAGGLES else takes + int(STRAGGLER_NS * chance.random())
+        takes = low + int((high - low) * random())
+        return takes if random() >= STRAGGLES else takes + int(STRAGGLER_NS * random())
 
-    def send(self, sender: str, receiver: str, arrived: Callable[[], None]) -> None:
+    def send(self, sender: str, receiver: str, arrived: Callable[..., None], *args: Any) -> None:
         """A datagram: `arrived` is called once, twice, or never."""
         self.packets += 1
         if not self.passes(sender, receiver):
             return
-        chance = self._timeline.chance
-        if self.loss and chance.random() < self.loss:
+        if self.loss and self._random() < self.loss:
             return
+        self._timeline.after(self.travel(), self._arrive, sender, receiver, arrived, args)
+        if self.doubling and self._random() < self.doubling:
+            self._timeline.after(self.travel() * 2, self._arrive, sender, receiver, arrived, args)
 
-        def at_the_other_end() -> None:
-            if self.passes(sender, receiver):
-                arrived()
-
-        self._timeline.after(self.travel(), at_the_other_end)
-        if self.doubling and chance.random() < self.doubling:
-            self._timeline.after(self.travel() * 2, at_the_other_end)
+    def _arrive(self, sender: str, receiver: str, arrived: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if self.passes(sender, receiver):
+            arrived(*args)

@@ -47,7 +47,7 @@ class PlainLoop:
         later = Later(callback)
         clock = self.process.clock
         at_ns = clock.true_ns(clock.now_ns() + int(delay_s * NS))
-        self.process.timeline.at(at_ns, lambda: self.call_soon(later))
+        self.process.timeline.at(at_ns, self.call_soon, later)
         return later
 
     def _run(self) -> None:

@@ -35,7 +35,8 @@ class Process:
         self.busy_until_ns = 0
         """As long as it is in the kernel it does nothing else."""
         self._was_asked_to_end = False
-        self._wake: Due | None = None
+        self._is_woken = False
+        """It will run in a moment."""
         self._was_woken = False
         self._watchers: dict[int, Callable[[], object]] = {}
         self._watches = 0
@@ -45,20 +46,38 @@ class Process:
 
     def wake(self) -> None:
         """Something has happened that it has to look at."""
-        if not self.is_alive or self._wake is not None:
+        if self._is_woken or not self.is_alive:
             return
         if self.is_stopped:
             self._was_woken = True
             return
+        self._is_woken = True
         timeline = self.timeline
         low, high = self.lateness_ns
-        at_ns = timeline.now_ns + low + int((high - low) * timeline.chance.random())
+        at_ns = timeline.now_ns + low + int((high - low) * timeline.random())
         if at_ns < self.busy_until_ns:
             at_ns = self.busy_until_ns
-        self._wake = timeline.at(at_ns, self._run)
+        timeline.at(at_ns, self._run)
+
+    def wake_at(self, at_ns: int) -> Due:
+        """It has asked its kernel to be woken then; it runs as late after that as after any other wake."""
+        timeline = self.timeline
+        low, high = self.lateness_ns
+        late_ns = low + int((high - low) * timeline.random())
+        return timeline.at_unless_off(max(at_ns, timeline.now_ns) + late_ns, self._its_time_has_come)
+
+    def _its_time_has_come(self) -> None:
+        if self._is_woken or not self.is_alive:
+            return
+        if self.is_stopped:
+            self._was_woken = True
+        elif self.busy_until_ns > self.timeline.now_ns:
+            self.wake()
+        else:
+            self.run()
 
     def _run(self) -> None:
-        self._wake = None
+        self._is_woken = False
         if self.is_stopped:
             self._was_woken = True
         elif self.is_alive:

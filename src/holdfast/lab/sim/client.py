@@ -32,6 +32,8 @@ UNREACHABLE_NS = 8 * NS
 """After so long without an answer a kernel has found its neighbour gone, and asks everybody again."""
 READ_BACK_WAIT_NS = 20_000_000
 OWNERS_EVERY_NS = 5_000_000
+CLOSE_NS = 250_000_000
+"""For so long something that has happened is looked at closely."""
 
 
 class Request(NamedTuple):
@@ -80,7 +82,7 @@ class Client:
     def ask_owner(self, address: str) -> None:
         """ARP request, or neighbour solicitation, to everybody."""
         for host in self._segment.hosts():
-            self._segment.net.send(OUTSIDE, host, lambda host=host: self._asked(host, address))  # type: ignore[misc]
+            self._segment.net.send(OUTSIDE, host, self._asked, host, address)
 
     def _asked(self, host: str, address: str) -> None:
         for mac in self._segment.owners_at(host, address):
@@ -88,7 +90,7 @@ class Client:
             self._segment.net.send(
                 host,
                 OUTSIDE,
-                lambda found=found: self.learn(address, found, is_announcement=False),  # type: ignore[misc]
+                lambda found=found: self.learn(address, found, is_announcement=False),
             )
 
     def learn(self, address: str, found: Neighbour, *, is_announcement: bool) -> None:
@@ -118,10 +120,9 @@ class Client:
         net, host, mac = self._segment.net, neighbour.host, neighbour.mac
 
         def answer(reply: bytes, _source: str) -> None:
-            net.send(host, OUTSIDE, lambda: self._answered(address, reply, answered))
+            net.send(host, OUTSIDE, self._answered, address, reply, answered)
 
-        request = Request(data, address, answer)
-        net.send(OUTSIDE, host, lambda: self._segment.deliver(host, mac, port, request))
+        net.send(OUTSIDE, host, self._segment.deliver, host, mac, port, Request(data, address, answer))
 
     def _answered(self, address: str, reply: bytes, answered: Callable[[bytes], None]) -> None:
         self._heard_ns[address] = self.timeline.now_ns
@@ -140,6 +141,7 @@ class SimProbe:
         requests_max: int,
         prefix: str,
         kind: Literal["registry", "dns", "http"] = "registry",
+        quiet_ns: int = 0,
     ) -> None:
         """
         Args:
@@ -150,11 +152,16 @@ class SimProbe:
             requests_max: more are not sent.
             prefix: begin of the keys that it writes.
             kind: what it speaks; only a registry is written to.
+            quiet_ns: instead of `rate_ns` while nothing happens: all requests are answered, and nobody has said
+                otherwise (`look_closely`) for a while.
         """
         self._client = client
         self._address = address
         self._port = port
         self._rate_ns = rate_ns
+        self._quiet_ns = quiet_ns or rate_ns
+        self._close_until_ns = 0
+        self._pass = 0
         self._timeline = client.timeline
         self.recorder = Recorder(requests_max)
         self.updates = Updates(prefix)
@@ -164,17 +171,28 @@ class SimProbe:
         self.run.began_at = self._now_s()
         self._is_stopped = False
         self.status: list[str] = []
-        self._slot()
+        self._slot(0)
 
     def _now_s(self) -> float:
         return self._timeline.now_ns / NS
 
-    def _slot(self) -> None:
-        if self._is_stopped or self.recorder.is_full:
+    def look_closely(self) -> None:
+        """Something happens: every `rate_ns` for a while, and as long as requests are left without an answer."""
+        was_close = self._timeline.now_ns < self._close_until_ns
+        self._close_until_ns = self._timeline.now_ns + CLOSE_NS
+        if not was_close and self._quiet_ns > self._rate_ns:
+            self._pass += 1
+            self._slot(self._pass)
+
+    def _slot(self, number: int) -> None:
+        if self._is_stopped or self.recorder.is_full or number != self._pass:
             return
         self._send_one()
         self._note_change()
-        self._timeline.after(self._rate_ns, self._slot)
+        now_ns = self._timeline.now_ns
+        if now_ns - self.recorder.last_answer_at * NS > self._quiet_ns + self._rate_ns:
+            self._close_until_ns = now_ns + CLOSE_NS
+        self._timeline.after(self._rate_ns if now_ns < self._close_until_ns else self._quiet_ns, self._slot, number)
 
     def _send_one(self) -> None:
         n, updates = self.recorder.sent, self.updates

@@ -40,18 +40,25 @@ class Done(NamedTuple):
 
 class Nemesis:
     def __init__(
-        self, world: SimWorld, plan: Plan, active: Callable[[Service], VnfcName | None], phase: Callable[[], str]
+        self,
+        world: SimWorld,
+        plan: Plan,
+        active: Callable[[Service], VnfcName | None],
+        phase: Callable[[], str],
+        happens: Callable[[], None],
     ) -> None:
         """
         Args:
             active: who provides a service, as its clients see it.
             phase: how far recoveries are, for the account of what was covered.
+            happens: told of each beginning and each end of a fault.
         """
         self._world = world
         self._plan = plan
         self._acts = SimActs(world)
         self._active = active
         self._phase = phase
+        self._happens = happens
         self.done: list[Done] = []
         self.left_out: list[PlannedFault] = []
         self._undo: dict[int, Undo] = {}
@@ -59,7 +66,7 @@ class Nemesis:
     def begin(self) -> None:
         timeline = self._world.timeline
         for number, fault in enumerate(self._plan.faults):
-            timeline.after(fault.at_ms * MS, lambda number=number, fault=fault: self._do(number, fault))  # type: ignore[misc]
+            timeline.after(fault.at_ms * MS, self._do, number, fault)
 
     @property
     def is_over(self) -> bool:
@@ -77,10 +84,12 @@ class Nemesis:
         self.done.append(Done(timeline.now_ns, fault.kind, entity, phase, until_ns))
         if fault.lasts_ms:
             self._undo[number] = undo
-            timeline.at(until_ns, lambda: self._take_back(number))
+            timeline.at(until_ns, self._take_back, number)
+        self._happens()
 
     def _take_back(self, number: int) -> None:
         self._undo.pop(number, _nothing)()
+        self._happens()
 
     # --- whom
 

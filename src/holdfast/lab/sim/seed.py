@@ -39,6 +39,8 @@ RECOVER_LIMIT_MS = 20_000
 """Once faults are over, everything is as declared within this time."""
 LOOK_MS = 100
 EVERY_NS = 10 * MS
+QUIET_NS = 40 * MS
+"""Clients ask every 10 ms while something happens, and no more often than this while nothing does."""
 REQUESTS_MAX = 6_000
 READ_BACK_LIMIT_NS = 2 * NS
 ANSWERED_WITHIN_S = 0.2
@@ -89,10 +91,10 @@ class SeedRun:
             if vnfc.vm is not None
         }
         self.addresses = {one.address.partition("/")[0]: one for one in layout.services.values() if one.address}
-        self.tap = Tap(self.timeline, self.addresses, world.owners)
+        self.tap = Tap(self.timeline, self.addresses, world.owners, self._look_closely)
         for node in world.nodes.values():
             node.host.tapped = self.tap.changed
-        self.nemesis = Nemesis(world, plan, self._active, self._phase)
+        self.nemesis = Nemesis(world, plan, self._active, self._phase, self._look_closely)
         self.probes: dict[str, SimProbe] = {}
         self.violations: list[Violation] = []
         self._over_ns = 0
@@ -102,6 +104,10 @@ class SeedRun:
     def _active(self, service: Service) -> VnfcName | None:
         owners = self.world.owners(service.address.partition("/")[0])
         return self._vnfc_by_mac.get(owners[0][1]) if owners else None
+
+    def _look_closely(self) -> None:
+        for probe in self.probes.values():
+            probe.look_closely()
 
     def _phase(self) -> str:
         """How far the recovery is that is under way, if any."""
@@ -141,7 +147,9 @@ class SeedRun:
             return self._outcome(0)
         client = self.world.client()
         for number, (address, service) in enumerate(self.addresses.items()):
-            self.probes[address] = SimProbe(client, address, service.port, EVERY_NS, REQUESTS_MAX, f"p{number}-")
+            self.probes[address] = SimProbe(
+                client, address, service.port, EVERY_NS, REQUESTS_MAX, f"p{number}-", quiet_ns=QUIET_NS
+            )
         self._pass(LOOK_MS)
         self.nemesis.begin()
         self._pass(LOAD_MS)

@@ -22,16 +22,22 @@ class Overlap(NamedTuple):
 
 class Tap:
     def __init__(
-        self, timeline: Timeline, addresses: Iterable[str], owners: Callable[[str], list[tuple[str, str]]]
+        self,
+        timeline: Timeline,
+        addresses: Iterable[str],
+        owners: Callable[[str], list[tuple[str, str]]],
+        moved: Callable[[], None],
     ) -> None:
         """
         Args:
             addresses: of all services, without prefix lengths.
             owners: host and MAC of everybody who answers for an address at this instant.
+            moved: told when an address is answered by another MAC than before.
         """
         self._timeline = timeline
         self._addresses = tuple(addresses)
         self._owners = owners
+        self._moved = moved
         self.overlaps: list[Overlap] = []
         self.moves: list[tuple[int, str, str]] = []
         """When an address was answered by another MAC than before: time, address, host."""
@@ -50,3 +56,4 @@ class Tap:
             if self._last.get(address) != mac:
                 self._last[address] = mac
                 self.moves.append((self._timeline.now_ns, address, host))
+                self._moved()

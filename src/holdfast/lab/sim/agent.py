@@ -121,7 +121,7 @@ class SimAgent:
             self._begin(process, loop, name)
 
         process.run = begin
-        self.host.timeline.after(self.host.timeline.chance.randint(*START_NS), process.wake)
+        self.host.timeline.after(self.host.start_ns(START_NS), process.wake)
 
     def kill(self) -> None:
         if self.process is not None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PPM_MAX = 100
 """Honest clocks of cheap machines differ by this much."""
 UPTIME_NS_MAX = 100_000_000_000
+AT_HAND_NS = (1_000_000, 5_000_000)
+"""What a program takes to start when a run begins: to wait as long as usual would prove nothing more each time."""
+BEGINNING_NS = 100_000_000
 
 
 class SimHost:
@@ -57,6 +60,11 @@ class SimHost:
 
     def changed(self) -> None:
         self.tapped()
+
+    def start_ns(self, usual: tuple[int, int]) -> int:
+        """How long a program takes to its first line; `usual` from and to, but not at the beginning of the run."""
+        timeline = self.timeline
+        return timeline.chance.randint(*(usual if timeline.now_ns >= BEGINNING_NS else AT_HAND_NS))
 
     def switch_on(self) -> None:
         if self.is_on:

@@ -263,7 +263,7 @@ class HotProcesses:
     def start(self, host: SimHost, settings: Path) -> None:
         """It listens for its agent when Python has started."""
         process = host.spawn(f"hot-{host.name}")
-        wait_ns = host.timeline.chance.randint(*START_NS)
+        wait_ns = host.start_ns(START_NS)
 
         def begin() -> None:
             if process.is_alive:

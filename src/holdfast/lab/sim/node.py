@@ -114,7 +114,7 @@ class Node:
             SimCandidate(self.host, loop, streams, start, site.ended)
 
         process.run = begin
-        timeline.after(timeline.chance.randint(*START_NS), process.wake)
+        timeline.after(self.host.start_ns(START_NS), process.wake)
 
     def _loop(self, process: Process) -> SimLoop:
         loop = loop_of(process, self.site.went_wrong)

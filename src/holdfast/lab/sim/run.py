@@ -5,6 +5,7 @@ Out:  that folder, as a live run leaves it; times are true time.
 Always: the same seed gives the same run, byte for byte.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -87,26 +88,41 @@ class SimTail(JournalTail):
     def __init__(self, world: SimWorld) -> None:
         super().__init__(world.site.root, world.layout)
         self._world = world
-        self.readers: dict[Path, JournalReader] = {}
+        self._readers: dict[str, dict[Path, JournalReader]] = {}
+        """Of each machine."""
+        self._listed: dict[str, int] = {}
+        """How many files its folder had."""
         self.by_file: dict[Path, list[Record]] = {}
 
     def read(self) -> list[Record]:
         fresh: list[Record] = []
-        world = self._world
-        machines: list[Node | Controller] = [*world.nodes.values()]
-        if world.controller is not None:
-            machines.append(world.controller)
+        machines: list[Node | Controller] = [*self._world.nodes.values()]
+        if self._world.controller is not None:
+            machines.append(self._world.controller)
         for node in machines:
-            for path in sorted((node.folder.root / "journal").glob("*.jsonl")):
-                reader = self.readers.setdefault(path, JournalReader(path, node.host, WALL_S))
+            for path, reader in self._readers_of(node).items():
                 new = reader.read()
-                self.by_file.setdefault(path, []).extend(new)
+                self.by_file[path] += new
                 fresh += new
-        fresh.sort(key=lambda record: record.at)
-        for record in fresh:
-            self._take(record)
-        self.records += fresh
+        if fresh:
+            fresh.sort(key=lambda record: record.at)
+            for record in fresh:
+                self._take(record)
+            self.records += fresh
         return fresh
+
+    def _readers_of(self, node: "Node | Controller") -> dict[Path, JournalReader]:
+        """Of the files that are there now, by name."""
+        readers = self._readers.setdefault(node.name, {})
+        folder = f"{node.folder.root}/journal"
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        if len(names) != self._listed.get(node.name):
+            self._listed[node.name] = len(names)
+            for path in sorted(Path(folder, name) for name in names if name.endswith(".jsonl")):
+                if path not in readers:
+                    readers[path] = JournalReader(path, node.host, WALL_S)
+                    self.by_file[path] = []
+        return readers
 
 
 class _Probed:

@@ -17,7 +17,7 @@ from holdfast import descriptor
 from holdfast.drivers.ports import mac_of, port_name
 from holdfast.lab.drawn import LOAD_MS
 from holdfast.lab.judges import whole
-from holdfast.lab.judges.facts import facts
+from holdfast.lab.judges.facts import Fact, facts
 from holdfast.lab.judges.owners import by_name
 from holdfast.lab.judges.words import Struck, Violation
 from holdfast.lab.sim.client import SimProbe
@@ -37,7 +37,11 @@ MS = 1_000_000
 SETTLE_LIMIT_MS = 15_000
 RECOVER_LIMIT_MS = 20_000
 """Once faults are over, everything is as declared within this time."""
-LOOK_MS = 100
+LOOK_MS = 25
+"""Between two looks whether all is as it should be."""
+BEFORE_MS = 50
+"""From the first request until the times of faults begin to count."""
+LATE_ANSWERS_MS = 50
 EVERY_NS = 10 * MS
 QUIET_NS = 40 * MS
 """Clients ask every 10 ms while something happens, and no more often than this while nothing does."""
@@ -97,7 +101,9 @@ class SeedRun:
         self.nemesis = Nemesis(world, plan, self._active, self._phase, self._look_closely)
         self.probes: dict[str, SimProbe] = {}
         self.violations: list[Violation] = []
-        self._over_ns = 0
+        self._facts: list[Fact] = []
+        """What the records say, and how many there were then."""
+        self._told = 0
 
     # --- what can be seen from outside
 
@@ -135,8 +141,13 @@ class SeedRun:
         self.tail.read()
         if not (self.tail.provided() and set(self.tail.opened) <= self.tail.closed):
             return False
-        seen = facts(self.tail.records)
+        seen = self._seen()
         return not whole.redundancy(self.layout, seen, 0.0) and not whole.open_at_the_end(seen, 0.0)
+
+    def _seen(self) -> list[Fact]:
+        if self._told != len(self.tail.records):
+            self._facts, self._told = facts(self.tail.records), len(self.tail.records)
+        return self._facts
 
     # --- the run
 
@@ -150,12 +161,12 @@ class SeedRun:
             self.probes[address] = SimProbe(
                 client, address, service.port, EVERY_NS, REQUESTS_MAX, f"p{number}-", quiet_ns=QUIET_NS
             )
-        self._pass(LOOK_MS)
+        self._pass(BEFORE_MS)
         self.nemesis.begin()
         self._pass(LOAD_MS)
         while not self.nemesis.is_over:
             self._pass(LOOK_MS)
-        over_ns = self._over_ns = self.timeline.now_ns
+        over_ns = self.timeline.now_ns
         if not self._until(RECOVER_LIMIT_MS, lambda: self._is_answered() and self._is_as_declared()):
             self._judge_liveness()
         recovered_ms = (self.timeline.now_ns - over_ns) // MS
@@ -178,7 +189,7 @@ class SeedRun:
     def _end_load(self) -> None:
         for probe in self.probes.values():
             probe.stop()
-        self._pass(2 * LOOK_MS)
+        self._pass(LATE_ANSWERS_MS)
         for address, probe in self.probes.items():
             if self._keeps_state(self.addresses[address]):
                 probe.read_back(READ_BACK_LIMIT_NS)
@@ -197,7 +208,7 @@ class SeedRun:
             last = probe.recorder.last_answer_at
             if now_s - last >= ANSWERED_WITHIN_S:
                 self._violated("service", f"{self.addresses[address].name} is not answered; last at {last:.3f} s")
-        seen = facts(self.tail.records)
+        seen = self._seen()
         self.violations += whole.open_at_the_end(seen, now_s)
         self.violations += whole.redundancy(self.layout, seen, now_s)
 

@@ -72,9 +72,11 @@ class SimWindow:
         if left_ns <= 0:
             self.close()
             return Outcome.SHORT
+        is_open = now_ns < self._ends_ns
         self._ends_ns = now_ns + left_ns
         self.until_ns = until_ns
-        self._kernel.changed()
+        if not is_open:
+            self._kernel.changed()
         return Outcome.ARMED
 
     def own(self, addresses: Iterable[str], until_ns: int | None = None) -> None:

@@ -119,3 +119,21 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_writer(tmp_path: Path
     assert journal.lost == 1
     assert len(told) == 1
     journal.close()
+
+
+def test_the_first_record_of_a_process_is_late_rather_than_lost(tmp_path: Path) -> None:
+    """What the times of all others are counted from stands in it."""
+    (tmp_path / "journal").write_text("a file where the folder should be")
+    journal = Journal(tmp_path / "journal" / "ha.jsonl", HA)
+    journal.opened(3.0, 1000.0, 7)
+    journal.write([mark(journal, "a")])
+    (tmp_path / "journal").unlink()
+    journal.write([mark(journal, "b")])
+    journal.write([mark(journal, "c")])
+    journal.close()
+    first, gap, *others = read(tmp_path / "journal" / "ha.jsonl")
+    assert isinstance(first, Opened)
+    assert (first.at, first.wall, first.pid) == (3.0, 1000.0, 7)
+    assert isinstance(gap, Marked)
+    assert (gap.name, gap.detail) == (GAP, "1 records lost")
+    assert [one.name for one in others if isinstance(one, Marked)] == ["b", "c"]

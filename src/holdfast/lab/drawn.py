@@ -64,7 +64,16 @@ KINDS: tuple[FaultKind, ...] = (
     FaultKind("messages-lost", 3, "nowhere", (100, 1500)),
     FaultKind("messages-doubled", 2, "nowhere", (100, 1500)),
 )
-BY_NAME = {kind.name: kind for kind in KINDS}
+RARE: tuple[FaultKind, ...] = (
+    FaultKind("end-agent", 3, "host"),
+    FaultKind("switch-over", 3, "service"),
+    FaultKind("lose-host", 4, "host", (900, 2500)),
+    FaultKind("restore-store", 2, "nowhere", (300, 1800)),
+    FaultKind("slow-machine", 2, "host", (300, 2500)),
+    FaultKind("disk-read-only", 2, "host", (100, 1500)),
+)
+"""Of the simulated world alone: what a person does (or has done) meanwhile, and what a lab host cannot suffer."""
+BY_NAME = {kind.name: kind for kind in (*KINDS, *RARE)}
 
 
 def draw_faults(
@@ -89,6 +98,17 @@ def draw_faults(
             key=lambda one: one.at_ms,
         )
     )
+
+
+def draw_rare(
+    chance: random.Random, hosts: Sequence[str], services: Sequence[str], near: Sequence[PlannedFault]
+) -> PlannedFault:
+    """One of the rare kinds; often shortly after something else, so that it falls into its recovery."""
+    kind = chance.choices(RARE, [kind.weight for kind in RARE])[0]
+    at = chance.randrange(100, LOAD_MS)
+    if near and chance.random() < 0.6:
+        at = chance.choice(near).at_ms + round(chance.expovariate(1 / 80))
+    return _fault(chance, kind, at, hosts, services)
 
 
 def _fault(

@@ -40,6 +40,8 @@ class Journal:
         self._is_told = False
         self.lost = 0
         self._unmarked = 0
+        self._unopened: Opened | None = None
+        """The first record of this process, while it could not be written."""
         self.last_n = 0
         """Highest record number known to be in use; `number()` draws the next one."""
         try:
@@ -62,8 +64,10 @@ class Journal:
         return self.last_n
 
     def opened(self, at: float, wall: float, pid: int) -> None:
-        """Write the first record of a process."""
-        self.write([Opened(at=at, by=self._by, n=self.number(), wall=wall, pid=pid)])
+        """Write the first record of a process; without it nobody knows what the times of the others mean."""
+        first = Opened(at=at, by=self._by, n=self.number(), wall=wall, pid=pid)
+        self._unopened = first
+        self.write([first])
 
     def write(self, records: Sequence[Record]) -> None:
         """Append the records, all in one write, or count them as lost."""
@@ -71,8 +75,10 @@ class Journal:
             return
         lines = [self._encode.encode(record) for record in records]
         if self._unmarked:
-            mark = Marked(records[0].at, self._by, self.number(), GAP, detail=f"{self._unmarked} records lost")
-            lines.insert(0, self._encode.encode(mark))
+            # A first record that could not be written comes late, but is not lost.
+            first, lost = self._unopened, self._unmarked - (self._unopened is not None)
+            mark = Marked(records[0].at, self._by, self.number(), GAP, detail=f"{lost} records lost")
+            lines[:0] = [self._encode.encode(one) for one in (first, mark) if one is not None]
         block = (b"\n" if self._torn else b"") + b"\n".join(lines) + b"\n"
         try:
             if self._file < 0:
@@ -87,6 +93,7 @@ class Journal:
             return
         self._torn = self._is_told = False
         self._unmarked = 0
+        self._unopened = None
 
     def _missed(self, error: OSError, records: int) -> None:
         self.lost += records

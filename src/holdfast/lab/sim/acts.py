@@ -153,7 +153,8 @@ class SimActs:
         for process in self._managers(which):
             process.go_on()
 
-    def _leader(self) -> Node | Controller | None:
+    @property
+    def leader(self) -> Node | Controller | None:
         """The machine whose manager listens as the HA manager: only one that leads does."""
         for node in self._world.managed:
             if self._world.site.exchange.is_taken(node.folder.socket(HA)):
@@ -161,14 +162,14 @@ class SimActs:
         return None
 
     def has_leader(self) -> bool:
-        return self._leader() is not None
+        return self.leader is not None
 
     def leads_at(self, name: HostName) -> bool:
-        node = self._leader()
+        node = self.leader
         return node is not None and node.name == name
 
     def kill_leader(self) -> None:
-        node = self._leader()
+        node = self.leader
         if not isinstance(node, Node) or node.manager is None:
             raise FaultFailed("nobody leads the managers")
         node.manager.end()
@@ -191,7 +192,7 @@ class SimActs:
         self._world.nodes[name].start_store()
 
     def is_controlled(self) -> bool:
-        node = self._leader()
+        node = self.leader
         if node is None:
             return False
         for party in parties_of(self._world.layout):
@@ -204,7 +205,7 @@ class SimActs:
         return True
 
     def switch_over(self, vnf: VnfName, to: VnfcName | None = None) -> None:
-        node = self._leader()
+        node = self.leader
         if node is None:
             raise Stuck("no manager leads that could be asked for a switchover")
         switch_over(self._world.site, node, vnf, SWITCHOVER_LIMIT_S, to)
@@ -216,7 +217,7 @@ class SimActs:
         self._say_of_host(AskUnlock(name))
 
     def _say_of_host(self, question: AskLock | AskUnlock) -> None:
-        node = self._leader()
+        node = self.leader
         answer = ask(self._world.site, node, VIM, question, COMMAND_LIMIT_S) if node is not None else None
         if answer is None or answer.refused:
             said = answer.refused if answer is not None else "no manager that leads answers"

@@ -11,11 +11,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from holdfast.lab.drawn import PlannedFault, draw_faults
+from holdfast.lab.drawn import PlannedFault, draw_faults, draw_rare
 
 Profile = Literal["default", "fast", "wan"]
 MS = 1_000_000
 PORT = 5300
+RARE_EVERY = 4
+"""Every fourth seed has one of the rare faults, too."""
 REGISTRY = "${python} -m holdfast.lab.functions.registry"
 
 
@@ -38,13 +40,17 @@ def draw(seed: int) -> Plan:
     vnfs = _vnfs(chance, holders)
     text = _descriptor(chance, hosts, witness, profile, vnfs)
     services = tuple(vnf["name"] for vnf in vnfs)
+    faults = draw_faults(chance, hosts, services)
     quiet = chance.random() < 0.7
+    if seed % RARE_EVERY == 0:
+        rare = draw_rare(random.Random(f"rare {seed}"), hosts, services, faults)
+        faults = tuple(sorted((*faults, rare), key=lambda one: one.at_ms))
     return Plan(
         seed,
         text,
         tuple(hosts),
         services,
-        draw_faults(chance, hosts, services),
+        faults,
         0.0 if quiet else chance.choice((0.001, 0.01, 0.03)),
         0.0 if quiet else chance.choice((0.0, 0.01)),
     )

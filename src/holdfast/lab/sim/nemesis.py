@@ -13,6 +13,7 @@ from holdfast.lab.sim.acts import SimActs
 from holdfast.lab.sim.draw import Plan
 from holdfast.lab.sim.node import Node
 from holdfast.lab.sim.process import Process
+from holdfast.lab.sim.rare import RARE_DEEDS
 from holdfast.lab.sim.world import SimWorld
 from holdfast.model.layout import Service
 from holdfast.model.names import HostName, VmName, VnfcName
@@ -59,6 +60,7 @@ class Nemesis:
         self._active = active
         self._phase = phase
         self._happens = happens
+        self._deeds = DEEDS | RARE_DEEDS
         self.done: list[Done] = []
         self.left_out: list[PlannedFault] = []
         self._undo: dict[int, Undo] = {}
@@ -76,7 +78,7 @@ class Nemesis:
         timeline = self._world.timeline
         phase = self._phase()
         try:
-            entity, undo = DEEDS[fault.kind](self, fault)
+            entity, undo = self._deeds[fault.kind](self, fault)
         except FaultFailed:
             self.left_out.append(fault)
             return

@@ -55,12 +55,24 @@ class Node:
         self.store: Process | None = None
         self.loops: list[SimLoop] = []
         self.is_supervised = True
+        self.is_held = False
 
     def stop_supervising(self) -> None:
         """Nothing is started again from now on; the managers end."""
         self.is_supervised = False
         if self.manager is not None:
             self.manager.end()
+
+    def hold_manager(self) -> None:
+        """It ends, and is not started again until released."""
+        self.is_held = True
+        if self.manager is not None:
+            self.manager.end()
+
+    def release_manager(self) -> None:
+        if self.is_held:
+            self.is_held = False
+            self.start_manager()
 
     # --- power
 
@@ -98,6 +110,8 @@ class Node:
             self._again(self.agent.process, self.start_agent)
 
     def start_manager(self) -> None:
+        if self.is_held or (self.manager is not None and self.manager.is_alive):
+            return
         process = self.manager = self.host.spawn(f"manager-{self.name}")
         loop = self._loop(process)
         self._again(process, self.start_manager)

@@ -9,8 +9,9 @@ import msgspec
 
 from holdfast.lab.acts import Stuck
 from holdfast.lab.sim.controller import Controller
-from holdfast.lab.sim.loop import loop_of
+from holdfast.lab.sim.loop import SimLoop, loop_of
 from holdfast.lab.sim.node import Node
+from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.site import Site
 from holdfast.lab.sim.streams import SimStreams
 from holdfast.model.layout import in_charge
@@ -41,8 +42,14 @@ class _Asker:
         """An answer that has not come by now comes by the next link."""
 
 
-def ask(site: Site, node: Node | Controller, party: Party, question: Question, limit_s: float) -> Answer | None:
-    """A command on that host; time goes on until it is answered."""
+def say(site: Site, node: Node | Controller, party: Party, question: Question, limit_s: float) -> None:
+    """The same, of somebody who does not wait for the answer; it ends after the limit."""
+    process, _, loop = _typed(site, node, party, question)
+    node.loops.append(loop)
+    site.after(round(limit_s * NS), process.end)
+
+
+def _typed(site: Site, node: Node | Controller, party: Party, question: Question) -> tuple[Process, _Asker, SimLoop]:
     process = node.host.spawn("holdfast")
     loop = loop_of(process, site.went_wrong)
     streams = SimStreams(site.exchange, process, loop, node.name)
@@ -53,6 +60,12 @@ def ask(site: Site, node: Node | Controller, party: Party, question: Question, l
         links.append(KeptLink((node.folder.socket(party),), site.key, OPERATOR, party, asker, streams))
 
     loop.call_soon(begin)
+    return process, asker, loop
+
+
+def ask(site: Site, node: Node | Controller, party: Party, question: Question, limit_s: float) -> Answer | None:
+    """A command on that host; time goes on until it is answered."""
+    process, asker, loop = _typed(site, node, party, question)
     timeline = site.timeline
     timeline.run(timeline.now_ns + round(limit_s * NS), lambda: asker.answer is not None)
     process.end()

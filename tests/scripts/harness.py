@@ -205,6 +205,8 @@ class Stage:
 class Story:
     """Plays the commands of one script."""
 
+    stage_type = Stage
+
     def __init__(self) -> None:
         self._stage: Stage | None = None
         self._snapshot: dict[Party, Any] = {}
@@ -232,7 +234,7 @@ class Story:
 
     def layout(self, words: list[str]) -> list[str]:
         """`layout NAME`: choose the deployment."""
-        self._stage = Stage((LAYOUTS | REPAIR_LAYOUTS)[words[0]]())
+        self._stage = self.stage_type((LAYOUTS | REPAIR_LAYOUTS)[words[0]]())
         return []
 
     def start(self, words: list[str]) -> list[str]:

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
+import signal
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -104,6 +106,20 @@ def test_an_interrupted_soak_reports_what_was_judged(tmp_path: Path) -> None:
     assert run_and_show(plan_in(tmp_path), report, Play(2, status=130)) == 130
     assert runs_in(report) == {"soak 1": "pass", "soak 2": "pass", "soak-whole 0": "pass"}
     assert (tmp_path / "timeline.txt").read_text().splitlines()[-1].endswith("interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_two_deployments_ends_it_with_its_report(tmp_path: Path, number: signal.Signals) -> None:
+    class Signalled(Play):
+        def __call__(self, account: Account, first: int, *rest: Any) -> int:
+            if first > 2:
+                signal.raise_signal(number)
+            return super().__call__(account, first, *rest)
+
+    report, before = tmp_path / "report.json", signal.getsignal(number)
+    assert run_and_show(plan_in(tmp_path), report, Signalled(2, fails=[2])) == 130
+    assert runs_in(report) == {"soak 1": "pass", "soak 2": "fail", "soak-whole 0": "fail"}
+    assert signal.getsignal(number) == before
 
 
 def test_a_soak_interrupted_before_its_first_episode_reports_that_nothing_is_known(tmp_path: Path) -> None:

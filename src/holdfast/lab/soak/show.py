@@ -6,6 +6,7 @@ The same lines are the soak's `timeline.txt`.
 """
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -71,12 +72,16 @@ def run_and_show(plan: SoakPlan, json_file: Path | None, stretch: Stretching | N
     lines = Lines(plan, console)
     lines.say(f"seed {plan.seed}, folder {short(plan.out)}")
     interrupted = False
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         soak(account, lines.tell, lines.judged, stretch)
     except KeyboardInterrupt:
         interrupted = True
         lines.say("interrupted")
     finally:
+        for number in before:
+            # The report is written whole, whoever is impatient.
+            signal.signal(number, signal.SIG_IGN)
         whole = write_whole(account)
         lines.close()
         if account.episodes:
@@ -85,7 +90,13 @@ def run_and_show(plan: SoakPlan, json_file: Path | None, stretch: Stretching | N
             part = json_file.with_name(json_file.name + ".part")
             part.write_text(json.dumps(build_summary([*account.episodes, whole]), indent=1) + "\n")
             part.rename(json_file)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return INTERRUPTED if interrupted else 0 if whole.verdict == "pass" else 1
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _report(account: Account, whole: Verdict, console: Console) -> None:

@@ -43,7 +43,6 @@ SIMULATED = "simulated.yaml"
 """The faults of an episode that did not pass, to be tried in the simulated world."""
 INTERRUPTED = 130
 """Exit status of a nest that was interrupted."""
-Checks = dict[str, Checked]
 
 
 @dataclass

@@ -70,7 +70,8 @@ RARE: tuple[FaultKind, ...] = (
     FaultKind("lose-host", 4, "host", (900, 2500)),
     FaultKind("restore-store", 2, "nowhere", (300, 1800)),
     FaultKind("slow-machine", 2, "host", (300, 2500)),
-    FaultKind("disk-read-only", 2, "host", (100, 1500)),
+    # Not drawn, for scripts alone: what begins meanwhile fails until it is given up, and waits for a person then.
+    FaultKind("disk-read-only", 0, "host", (100, 1500)),
 )
 """Of the simulated world alone: what a person does (or has done) meanwhile, and what a lab host cannot suffer."""
 BY_NAME = {kind.name: kind for kind in (*KINDS, *RARE)}

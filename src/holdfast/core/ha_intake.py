@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from holdfast.core.ha_epochs import recorded
 from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, hosts_are, service_taken
 from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
-from holdfast.core.ha_memory import correct_in_sync, taken_for_what_it_is, took_over
+from holdfast.core.ha_memory import correct_in_sync, life_of_vm, taken_for_what_it_is, took_over
 from holdfast.core.ha_standing import order_known, sealed
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
@@ -334,10 +334,11 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
         # Something runs that was not ours to count on: from a time that our memory does not reach.
         if fact.run > now.run and taken_for_what_it_is(turn, name, fact, boots):
             return
+        boot = life_of_vm(turn, name, boots) if runs else now.boot
         if runs and now.phase == "failed":
-            _isolate_anew(turn, name, fact.run)
+            _isolate_anew(turn, name, fact.run, boot)
             return
-        now = replace(now, run=max(fact.run, now.run), phase="ready" if runs else now.phase)
+        now = replace(now, run=max(fact.run, now.run), boot=boot, phase="ready" if runs else now.phase)
         turn.put(name, now)
         if runs:
             fail(turn, name, "lost", f"its agent sees run {fact.run}, which is not known here")
@@ -363,12 +364,12 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
             correct_in_sync(turn, name, fact)
 
 
-def _isolate_anew(turn: Turn, name: VnfcName, run: int) -> None:
+def _isolate_anew(turn: Turn, name: VnfcName, run: int, boot: int) -> None:
     """Whoever decided before us has begun another run of one that recovers: that is no further failure."""
     now = turn.vnfc(name)
     if now.doing is not None:
         turn.desk.settle(now.doing.id)
-    turn.put(name, replace(now, run=run, doing=None, stuck=False, zone_asked=False, proof=None))
+    turn.put(name, replace(now, run=run, boot=boot, doing=None, stuck=False, zone_asked=False, proof=None))
 
 
 def _switchover_asked(turn: Turn, event: SwitchoverAsked) -> None:

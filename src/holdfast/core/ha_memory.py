@@ -65,19 +65,25 @@ def _in_sync(turn: Turn, name: VnfcName, fact: VnfcFact) -> tuple[VnfcName, ...]
     return tuple(one for one in told if one in known and known[one].phase == "ready" and one not in losing)
 
 
+def life_of_vm(turn: Turn, name: VnfcName, boots: Mapping[VmName, int]) -> int:
+    """In which life of its VM a VNFC runs that its agent sees: the present one, also if we had not heard of that."""
+    vm = turn.vm_of(name)
+    if vm is None:
+        return turn.vnfc(name).boot
+    known = turn.vms[vm]
+    boot = max(boots.get(vm, 0), known.boot)
+    if boot > known.boot or not known.up:
+        news = Reason("vm-up", vm, "", turn.seen)
+        turn.put_vm(vm, replace(known, boot=boot, up=True, told=True, news=news, given_up=None))
+    return boot
+
+
 def _take_in(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, int]) -> None:
     now = turn.vnfc(name)
     if now.doing is not None:
         turn.desk.settle(now.doing.id)
     turn.late = {key: action for key, action in turn.late.items() if action.vnfc != name}
-    vm = turn.vm_of(name)
-    boot = now.boot
-    if vm is not None:
-        known = turn.vms[vm]
-        boot = max(boots.get(vm, 0), known.boot)
-        if boot > known.boot or not known.up:
-            news = Reason("vm-up", vm, "", turn.seen)
-            turn.put_vm(vm, replace(known, boot=boot, up=True, told=True, news=news, given_up=None))
+    boot = life_of_vm(turn, name, boots)
     follows = fact.epoch if fact.role == "standby" else 0
     taken = replace(
         now,

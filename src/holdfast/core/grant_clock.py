@@ -64,6 +64,8 @@ class ClockWatch:
         self._rho_ppm = rho_ppm
         self._rest_ns = rest_ns
         self._peers: dict[HostName, PeerClock] = {}
+        self._off: tuple[HostName, ...] = ()
+        """Those of them that are off; looked at with each message, and changed once in a window."""
         self._reading: tuple[int, int] | None = None
         self._bent_ppm = 0
 
@@ -83,11 +85,13 @@ class ClockWatch:
         watch = self._peers.get(host)
         if watch is None or watch.incarnation != incarnation:
             watch = self._peers[host] = PeerClock(incarnation, now)
+            self._look()
         difference = now - theirs_ns
         moved = watch.drift.add(difference, now)
         if moved is not None:
             allowed = 2 * self._rho_ppm * (now - watch.drift.before_ns) // PPM + JITTER_NS
             watch.is_off = abs(moved) > allowed
+            self._look()
         watch.rest.add(difference, now)
         # Compared with the window before: what came in together after a pause must not become its own measure.
         lowest = watch.rest.before
@@ -97,17 +101,21 @@ class ClockWatch:
     def forget(self) -> None:
         """Begin anew with all peers: this machine stood still, and what was known is no longer so."""
         self._peers.clear()
+        self._look()
         self._reading = None
 
     def doubt(self) -> str | None:
         """Why the own clock cannot be relied on; None if it can, as far as is known."""
         if self._bent_ppm > self._rho_ppm:
             return f"CLOCK_MONOTONIC runs apart from CLOCK_MONOTONIC_RAW by {self._bent_ppm} ppm"
-        off = self.peers_off()
+        off = self._off
         if off and 2 * len(off) > len(self._peers):
             return f"this clock runs apart from those of {', '.join(off)}"
         return None
 
     def peers_off(self) -> tuple[HostName, ...]:
         """Peers whose clocks run apart from this one by more than two honest clocks can."""
-        return tuple(host for host, watch in self._peers.items() if watch.is_off)
+        return self._off
+
+    def _look(self) -> None:
+        self._off = tuple(host for host, watch in self._peers.items() if watch.is_off)

@@ -61,6 +61,7 @@ class Suspicion:
         self._me = me
         self._networks = networks
         self._patience = patience
+        self._late_degrades_ns = patience.late_degrades_ns
         self._stood_still_ns = 0
         """Own lateness so far: what the blame clock is behind the own clock."""
         self._late_ns = 0
@@ -123,7 +124,7 @@ class Suspicion:
         known.heard_ns = now_ns
         if beat is not None:
             known.beat, known.beat_ns, known.late_ns = beat, now_ns, beat.late_ns
-            if not beat.hears_you or beat.late_ns >= self._patience.late_degrades_ns:
+            if not beat.hears_you or beat.late_ns >= self._late_degrades_ns:
                 self._due_ns = now_ns
         if self._is_asking or known.level != "well":
             self._due_ns = now_ns
@@ -257,23 +258,28 @@ class Suspicion:
 
     def _heard(self, peer: Peer, now_b: int) -> Judged:
         """The peer is heard on at least one network: what speaks against `well`?"""
-        for name, hearing in zip(self._networks, peer.hearings, strict=True):
-            if hearing.is_up:
-                continue
-            needed = hearing.needed(now_b, self._patience)
-            if peer.incarnation == 0:
-                return "degraded", (Reason("peer-never-heard", peer.name),)
-            if hearing.good:
-                return "degraded", (
-                    Reason("peer-unsteady", peer.name, f"{hearing.good} of {needed} good heartbeats on {name}"),
-                )
-            silent = in_ms(now_b - hearing.heard_b)
-            return "degraded", (Reason("network-silent", peer.name, f"{name}, for {silent}"),)
-        if not peer.beat.hears_you and not self.is_in_doubt:
+        is_steady = all(hearing.is_up for hearing in peer.hearings)
+        is_deaf = not peer.beat.hears_you and not self.is_in_doubt
+        if is_steady and not is_deaf and peer.late_ns < self._late_degrades_ns:
+            return _WELL
+        if peer.level == "degraded":
+            return "degraded", peer.reasons  # Asked with every datagram then; only a change is told with its reasons.
+        if not is_steady:
+            return "degraded", (self._unsteady(peer, now_b),)
+        if is_deaf:
             return "degraded", (Reason("peer-does-not-hear", peer.name, f"heard by {self._me} all the same"),)
-        if peer.late_ns >= self._patience.late_degrades_ns:
-            return "degraded", (_lateness(peer),)
-        return _WELL
+        return "degraded", (_lateness(peer),)
+
+    def _unsteady(self, peer: Peer, now_b: int) -> Reason:
+        """What is the matter with the first network on which it is not up."""
+        place = next(place for place, hearing in enumerate(peer.hearings) if not hearing.is_up)
+        name, hearing = self._networks[place], peer.hearings[place]
+        if peer.incarnation == 0:
+            return Reason("peer-never-heard", peer.name)
+        if hearing.good:
+            needed = hearing.needed(now_b, self._patience)
+            return Reason("peer-unsteady", peer.name, f"{hearing.good} of {needed} good heartbeats on {name}")
+        return Reason("network-silent", peer.name, f"{name}, for {in_ms(now_b - hearing.heard_b)}")
 
     def _silent(self, peer: Peer, silent_ns: int, now_ns: int) -> Judged:
         """Nothing comes from the peer on any network: how bad is it?"""

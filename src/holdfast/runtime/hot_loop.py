@@ -9,7 +9,7 @@ rider alone is given a reading of its own for each call: promises must not be co
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from holdfast.core.suspicion import Suspicion
 from holdfast.core.suspicion_words import patience
@@ -54,6 +54,7 @@ class HotLoop:
         rights: hot_rights.Rights | None = None,
         clocks: Clocks = KERNEL_CLOCKS,
         waiting: Waiting | None = None,
+        tidy: Callable[[int], None] = hot_rights.tidy,
     ) -> None:
         self._settings = settings
         self._speech = speech
@@ -76,6 +77,7 @@ class HotLoop:
         self._round_ns = now
         """The reading of the clock of the present round, or of the last one."""
         self._waiting = waiting if waiting is not None else KernelWaiting()
+        self._tidy = tidy
         for place, one in enumerate(sockets.sockets):
             self._waiting.watch(one, lambda now, place=place: self._read_network(place, now))  # type: ignore[misc]
         self._waiting.watch(link.listener, self._greet)
@@ -127,7 +129,7 @@ class HotLoop:
             self._due_ns = due_ns
 
     def _judge(self, now: int) -> None:
-        if now >= self.suspicion.deadline() or now >= self._next_beat_ns:
+        if now >= self._next_beat_ns or now >= self.suspicion.deadline():
             self.suspicion.tick(now)
         for noticed in self.suspicion.take():
             self._rider.noticed(noticed, self._now_ns())
@@ -262,7 +264,7 @@ class HotLoop:
         )
         self._processor_ns, self._sent_before, self._received, self._refused = processor_ns, sent, 0, 0
         self._lateness.clear()
-        hot_rights.tidy(YOUNG_OBJECTS_MAX)
+        self._tidy(YOUNG_OBJECTS_MAX)
 
     def close(self) -> None:
         self._waiting.close()

@@ -7,6 +7,7 @@ bounded. Standard library only: components import this too. docs/component-proto
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, TypeVar, assert_never, cast
@@ -257,6 +258,9 @@ def from_component() -> Decoder[FromComponent]:
     return Decoder[FromComponent](_FROM_COMPONENT)
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 class _Line:
     """One line, split into number, word and values; the readers below ask it for what they need."""
 
@@ -267,7 +271,7 @@ class _Line:
             text = data.decode()
         except UnicodeDecodeError:
             raise PeerError(f"a line is not UTF-8: {data[:40]!r}") from None
-        if any(character < " " or character == "\x7f" for character in text):
+        if _CONTROL.search(text) is not None:
             raise PeerError(f"a line holds a control character: {text[:40]!r}")
         words = text.split(" ")
         self.number: int | None = None

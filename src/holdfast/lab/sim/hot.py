@@ -103,7 +103,7 @@ class SimWaiting:
     def set_alarm(self, at_ns: int) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = self._process.wake_at(self._raw.true_ns(at_ns))
+        self._alarm = self._process.wake_unless_off(self._raw.true_ns(at_ns))
 
     def wait(self) -> Sequence[Way]:
         return [way for source, way in self._ways.values() if source.waiting]
@@ -291,7 +291,9 @@ class SimHot:
         self.window = _window(host, grants)
         rider = GrantRider(grants, incarnation, self.window, now_ns, clocks)
         link = HotLink(Path(settings.socket), self.door)
-        self.loop = HotLoop(settings, speech, sockets, link, rider=rider, clocks=clocks, waiting=self._waiting)
+        self.loop = HotLoop(
+            settings, speech, sockets, link, rider=rider, clocks=clocks, waiting=self._waiting, tidy=_untidied
+        )
         process.run = self._run
         process.when_over(self._over)
         self._run()
@@ -306,6 +308,10 @@ class SimHot:
     def _over(self) -> None:
         """The kernel closes what a process leaves."""
         self.loop.close()
+
+
+def _untidied(_young_max: int) -> None:
+    """The memory is that of all machines together; whoever runs seeds collects what is left of them."""
 
 
 def _window(host: SimHost, grants: GrantSettings) -> SimWindow | None:

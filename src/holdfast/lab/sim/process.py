@@ -59,12 +59,18 @@ class Process:
             at_ns = self.busy_until_ns
         timeline.at(at_ns, self._run)
 
-    def wake_at(self, at_ns: int) -> Due:
+    def wake_at(self, at_ns: int) -> None:
         """It has asked its kernel to be woken then; it runs as late after that as after any other wake."""
+        self.timeline.at(self._runs_at_ns(at_ns), self._its_time_has_come)
+
+    def wake_unless_off(self, at_ns: int) -> Due:
+        """The same, for what may be called off."""
+        return self.timeline.at_unless_off(self._runs_at_ns(at_ns), self._its_time_has_come)
+
+    def _runs_at_ns(self, at_ns: int) -> int:
         timeline = self.timeline
         low, high = self.lateness_ns
-        late_ns = low + int((high - low) * timeline.random())
-        return timeline.at_unless_off(max(at_ns, timeline.now_ns) + late_ns, self._its_time_has_come)
+        return max(at_ns, timeline.now_ns) + low + int((high - low) * timeline.random())
 
     def _its_time_has_come(self) -> None:
         if self._is_woken or not self.is_alive:

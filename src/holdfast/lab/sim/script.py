@@ -68,7 +68,7 @@ def text_of(plan: Plan, says: str) -> str:
     """The file."""
     lines = [f"says: {says}", f"seed: {plan.seed}"]
     lines += [f"{name}: {value}" for name, value in (("loss", plan.loss), ("doubling", plan.doubling)) if value]
-    lines.append("faults:")
+    lines.append("faults:" if plan.faults else "faults: []")
     lines += [f"  - {words_of(fault)}" for fault in plan.faults]
     lines.append("descriptor: |")
     lines += [f"  {line}".rstrip() for line in plan.descriptor.splitlines()]

@@ -7,6 +7,7 @@ bends, and what the kernel's timers follow. Both are wrong by less than the prot
 from holdfast.lab.sim.timeline import Timeline
 
 PPM = 1_000_000
+NS = 1_000_000_000
 
 
 class Clock:
@@ -17,6 +18,8 @@ class Clock:
         self._from_true_ns = timeline.now_ns
         self._from_ns = start_ns
         self.ppm = ppm
+        self._stretches = [(self._from_true_ns, self._from_ns, ppm)]
+        """Since when it has run at which rate, and what it read then."""
 
     def now_ns(self) -> int:
         passed = self._timeline.now_ns - self._from_true_ns
@@ -26,6 +29,15 @@ class Clock:
         """Run at another rate from now on, without a jump."""
         self._from_ns, self._from_true_ns = self.now_ns(), self._timeline.now_ns
         self.ppm = ppm
+        self._stretches.append((self._from_true_ns, self._from_ns, ppm))
+
+    def told_s(self, since_true_ns: int, grown_s: float) -> float:
+        """The true instant, in seconds, at which it had grown by so much since that one."""
+        true_ns, read_ns, ppm = next(one for one in reversed(self._stretches) if one[0] <= since_true_ns)
+        reading = read_ns + (since_true_ns - true_ns) * (PPM + ppm) / PPM + grown_s * NS
+        later = (one for one in reversed(self._stretches) if one[1] <= reading)
+        true_ns, read_ns, ppm = next(later, self._stretches[0])
+        return (true_ns + (reading - read_ns) * PPM / (PPM + ppm)) / NS
 
     def true_ns(self, at_ns: int) -> int:
         """The true instant at which this clock will read `at_ns`; now, if it has passed."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from holdfast.lab.sim.clocks import PPM
+from holdfast.lab.sim.clocks import Clock
 from holdfast.lab.sim.host import SimHost
 from holdfast.model.records import Opened, Record
 
@@ -31,7 +31,8 @@ class JournalReader:
         self._offset = 0
         self._opened_at = 0.0
         self._opened_true_ns = 0
-        self._ppm = 0
+        self._clock: Clock | None = None
+        """Of the process that writes; None before its first record."""
 
     def read(self) -> list[Record]:
         """What has been written since the last call."""
@@ -50,9 +51,10 @@ class JournalReader:
             self._opened_at = record.at
             self._opened_true_ns = round((record.wall - self._wall_began_s) * NS)
             clocks = reversed(self._host.clocks)
-            self._ppm = next(clock.ppm for begun_ns, clock in clocks if begun_ns <= self._opened_true_ns)
-        passed = (record.at - self._opened_at) * PPM / (PPM + self._ppm)
-        return replace(record, at=self._opened_true_ns / NS + passed)
+            self._clock = next(clock for begun_ns, clock in clocks if begun_ns <= self._opened_true_ns)
+        if self._clock is None:
+            return record
+        return replace(record, at=self._clock.told_s(self._opened_true_ns, record.at - self._opened_at))
 
 
 def encoded(records: Iterable[Record]) -> bytes:

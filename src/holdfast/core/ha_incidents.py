@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from holdfast.core import escalation
 from holdfast.core.ha_epochs import recorded
-from holdfast.core.ha_state import GroupNow, IncidentNow, VnfcNow
+from holdfast.core.ha_state import GroupNow, IncidentNow, Unconfirmed, VnfcNow
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.model.actions import ClearAlarm, ConfirmLoss, NoteService, RaiseAlarm
 from holdfast.model.events import OF_ITS_ZONE, FailureCause
+from holdfast.model.limits import CONFIRM_AGAIN_S
 from holdfast.model.messages import ErrorCleared, ErrorReport
 from holdfast.model.names import GroupName, IncidentId, ServiceName, VmName, VnfcName
 from holdfast.model.reasons import Reason
@@ -86,6 +87,30 @@ def confirm_loss(turn: Turn, active: VnfcName, standby: VnfcName, reasons: Reaso
         turn.put_service(service, replace(turn.service(service), sealed=seal))
     action = ConfirmLoss(turn.desk.number(), active, turn.vnfc(active).run, standby, service, seal)
     turn.desk.order(action, reasons, turn.vnfc(standby).incident)
+
+
+def confirm_again_later(turn: Turn, action: ConfirmLoss) -> None:
+    """It could not be recorded: no majority could be asked, or the claim was just then being regained."""
+    for name in turn.held_by(action.vnfc):
+        now = turn.service(name)
+        others = tuple(one for one in now.unconfirmed if one.standby != action.standby)
+        again = Unconfirmed(action.vnfc, action.run, action.standby, turn.now + CONFIRM_AGAIN_S)
+        turn.put_service(name, replace(now, unconfirmed=(*others, again)))
+
+
+def confirm_due(turn: Turn) -> None:
+    """Try again what is due, unless the active is another by now: that one knows itself whom it has lost."""
+    for group in tuple(turn.groups):
+        for name, now in turn.groups[group].services.items():
+            due = [one for one in now.unconfirmed if one.again_at <= turn.now]
+            if not due:
+                continue
+            later = tuple(one for one in now.unconfirmed if one.again_at > turn.now)
+            turn.put_service(name, replace(now, unconfirmed=later))
+            for one in due:
+                active = turn.vnfc(one.active)
+                if (now.holder, active.run, active.phase) == (one.active, one.run, "ready"):
+                    confirm_loss(turn, one.active, one.standby, (Reason("standby-lost", one.standby, "", turn.seen),))
 
 
 def _count(turn: Turn, name: VnfcName, cause: FailureCause) -> Reason | None:

@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from holdfast.core.ha_epochs import recorded
 from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, hosts_are, service_taken
-from holdfast.core.ha_incidents import confirm_loss, fail, isolated, leave_sync, provided
+from holdfast.core.ha_incidents import (
+    confirm_again_later,
+    confirm_due,
+    confirm_loss,
+    fail,
+    isolated,
+    leave_sync,
+    provided,
+)
 from holdfast.core.ha_memory import correct_in_sync, life_of_vm, taken_for_what_it_is, took_over
 from holdfast.core.ha_standing import order_known, sealed
 from holdfast.core.ha_state import Move
@@ -159,6 +167,7 @@ def _know_epoch(turn: Turn, name: VnfcName, epoch: int) -> None:
 
 
 def _time_is_up(turn: Turn) -> None:
+    confirm_due(turn)
     for name, at in tuple(turn.wakes.items()):
         if at <= turn.now:
             del turn.wakes[name]
@@ -264,7 +273,7 @@ def _action_failed(turn: Turn, action: VnfcAction, why: str) -> None:
         case Quiesce():
             fail(turn, action.vnfc, "role", f"could not be quiesced: {why}")
         case ConfirmLoss():
-            pass  # The active asks again for what it still needs.
+            confirm_again_later(turn, action)
 
 
 def _not_isolated(turn: Turn, name: VnfcName, why: str) -> None:

@@ -88,6 +88,15 @@ class OrderNow(Struct, frozen=True):
     number: int = 0
 
 
+class Unconfirmed(Struct, frozen=True):
+    """The loss of a standby that could not be recorded so far; its active waits for that."""
+
+    active: VnfcName
+    run: int
+    standby: VnfcName
+    again_at: float
+
+
 class ServiceNow(Struct, frozen=True):
     state: Literal["waiting", "provided", "interrupted", "held"] = "waiting"
     """waiting: has never been provided so far."""
@@ -115,6 +124,7 @@ class ServiceNow(Struct, frozen=True):
     move: Move | None = None
     behind: bool = False
     """Its holder is not the one that we remember, so what we remember of it is too old (ha_memory)."""
+    unconfirmed: tuple[Unconfirmed, ...] = ()
 
 
 class IncidentNow(Struct, frozen=True):
@@ -189,6 +199,9 @@ def initial(layout: Layout) -> State:
 def deadline(state: State) -> float | None:
     """When the core wants to be stepped with DeadlinePassed."""
     times = [*state.wakes.values()]
+    for group in state.groups.values():
+        for service in group.services.values():
+            times += [one.again_at for one in service.unconfirmed]
     due = book.next_due(state.ledger)
     if due is not None:
         times.append(due)

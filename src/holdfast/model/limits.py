@@ -54,6 +54,8 @@ FIRST_CHOICE_WAIT_S = 2.0
 """At the very first start a service waits that long for the VNFC named first in the descriptor."""
 ORDERS_KNOWN_WAIT_S = 2.0
 """A switchover is refused if agents have not acknowledged the order that it needs within this time."""
+CONFIRM_AGAIN_S = 0.25
+"""Pause before the loss of a standby is recorded again that could not be recorded: its active waits for it."""
 VM_NEWS_WAIT_S = 5.0
 """An HA manager that finds a VM gone asks for its repair itself if it hears nothing of it for this long."""
 UP_MARGIN_S = 20.0

@@ -102,6 +102,9 @@ def _plan_move(turn: Turn, name: ServiceName) -> None:
     move, holder = service.move, service.holder
     if move is None or holder is None or turn.vnfc(holder).doing is not None:
         return
+    services = turn.groups[turn.group_of(holder)].services
+    if any(one.state == "interrupted" for other, one in services.items() if other != name):
+        return  # One after the other: whoever is free can take one, and its former active may take the next.
     choice = choose(turn, name, move.to)
     wrong = move.to is not None and choice.vnfc != move.to
     if service.state != "provided" or choice.vnfc is None or wrong or move.to == holder:

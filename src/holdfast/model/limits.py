@@ -42,6 +42,8 @@ NEWS_KEPT = 256
 """News (of standbys lost or synced) an agent keeps for a manager that has not taken them."""
 BUG_PAUSE_S = 1.0
 """After a core failed on a deadline, that deadline is tried again no sooner."""
+TIME_KEPT_S = 5.0
+"""A manager whose state may go on elsewhere saves how far time has come so often at least."""
 STORE_TIDY_S = 5.0
 """Housekeeping of the store is done at most so often, when nothing else is to do."""
 RESTARTS_AT_ONCE = 5

@@ -331,6 +331,7 @@ class Pump:
             return
         now = self._loop.time()
         for seat in self.seats.values():
+            seat.keep_time()
             if not seat.is_taken:
                 seat.keep()
                 self._pay(seat)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from holdfast.errors import Bug
 from holdfast.model.actions import Action, Decision, PowerAction
 from holdfast.model.events import Event, Observed
-from holdfast.model.limits import MESSAGES_REMEMBERED
+from holdfast.model.limits import MESSAGES_REMEMBERED, TIME_KEPT_S
 from holdfast.model.names import ActionId, Party
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
 from holdfast.runtime.view import View, fold
@@ -88,6 +88,7 @@ class Seat:
         self._shift = then.shift if then.machine == machine else then.at - clock()
         """The times in the state go on from where they were saved, whatever this machine's clock counts from."""
         self._clock: Callable[[], float] = lambda: clock() + self._shift
+        self._kept_at = self._clock()
         self.state = core.under_term(_state_from(saved.parts, fresh) if saved.version else fresh, term)
         self.view = _part(saved.parts, "view", View, View())
         self._heard: dict[Party, list[ActionId]] = _part(saved.parts, "heard", dict[Party, list[ActionId]], {})
@@ -196,9 +197,18 @@ class Seat:
             self.is_taken = False
             return
         self._kept = parts
+        self._kept_at = self._clock()
         if not self.is_taken:
             self.is_taken = True
             self.calm("store")
+
+    def keep_time(self) -> None:
+        """Now and then, though nothing happens: whoever goes on elsewhere takes the last save for now.
+
+        Failures of long ago would be counted together with new ones.
+        """
+        if self._machine and self._clock() >= self._kept_at + TIME_KEPT_S:
+            self.keep()
 
     def alarm(self, kind: str, text: str) -> None:
         """Raise an alarm of the manager itself."""

@@ -72,13 +72,15 @@ class _Gone:
 
     def _given(self, fact: Fact) -> Iterator[Violation]:
         service, name = str(fact.fields.get("service", "")), str(fact.fields.get("vnfc", ""))
+        if fact.verb == "begun":
+            # What was decided and reached nobody, its leader being lost with what the store never had, is nothing.
+            if name not in self._gone:
+                self._holder[service] = name
+            return
         former = self._holder.get(service, name)
         if former != name:
             text = f"{service} is given to {name}, and {former} is not known to be gone ({fact.says()})"
             yield Violation("gone", text, fact.at)
-        if fact.verb == "begun":
-            # What was decided and reached nobody, its leader being lost with what the store never had, is nothing.
-            self._holder[service] = name
 
     # --- what is known
 

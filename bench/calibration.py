@@ -17,8 +17,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from hosts_report import source
-
 from holdfast.errors import UserError
 from holdfast.lab.report.summary import statistics
 
@@ -85,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.markdown is not None:
         page = Template(PAGE.read_text())
         names = " ".join(both)
-        chosen.markdown.write_text(page.substitute(table=text, names=names, source=source(), unsound=unsound(both)))
+        chosen.markdown.write_text(page.substitute(table=text, names=names, unsound=unsound(both)))
     return 0
 
 

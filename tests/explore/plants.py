@@ -34,6 +34,13 @@ class ReleasesFirst(Member):
         return super()._confirm(confirm, now, highest)
 
 
+class Unsealed(Member):
+    """The next voter set is made whether or not the present one is sealed."""
+
+    def is_sealed(self, now: int) -> bool:
+        return True
+
+
 class RoundsUp(Member):
     """Lengths are rounded up, and taken as they stand."""
 

@@ -12,7 +12,7 @@ from holdfast.lab.explore.member import Member
 from holdfast.lab.explore.scope import Scope
 from holdfast.lab.explore.scopes import QUICK, SCOPES
 from holdfast.lab.explore.words import script
-from tests.explore.plants import OneTimer, ReleasesFirst, RoundsUp
+from tests.explore.plants import OneTimer, ReleasesFirst, RoundsUp, Unsealed
 from tests.grants.plants import PLANTS
 
 STATES_MAX = 200_000
@@ -32,7 +32,7 @@ def test_each_scope_begins_with_one_holder_and_nothing_on_its_way(name: str) -> 
     contest = Contest(SCOPES[name])
     begun = contest.start()
     assert contest.judge(begun) is None
-    assert [bool(kernel.owned) for kernel in begun.kernels] == [True, False, False]
+    assert [bool(kernel.owned) for kernel in begun.kernels] == [at == 0 for at in range(SCOPES[name].hosts)]
     assert not begun.mail
     assert len(list(contest.moves(begun))) > 1
 
@@ -67,6 +67,7 @@ FOUND: dict[str, tuple[Scope, type[Grantor], type[Member], int]] = {
     "13": (PLAIN, PLANTS["13"].grantor, Member, 40),
     "14": (PLAIN, Grantor, RoundsUp, 50),
     "16": (PLAIN, PLANTS["16"].grantor, Member, 4),
+    "24": (SCOPES["voter-replaced"], Grantor, Unsealed, 30),
     "17": (PLAIN, PLANTS["17"].grantor, Member, 4),
 }
 """Mistakes by their numbers in `tests/grants`: where each is found, and by how many moves at the most."""

@@ -150,17 +150,16 @@ class Contest:
             if state.budget.twice:
                 again = state._replace(budget=_spent(state.budget, "twice"))
                 yield from self._happens(again, at, Move("receives, and will again,", at, number), self._heard[number])
-        if is_quiet and state.budget.pause and self.scope.may_pause[at]:
+        if is_quiet and self._may_pause(state, at):
             yield Move("stops", at), self._stop(state, at, life=state.lives[at])
-        if is_quiet and state.budget.crash and self.scope.may_crash[at]:
+        if is_quiet and self._may_crash(state, at):
             yield Move("is killed", at), self._kill(state, at)
 
     def _happens(self, state: Whole, at: int, move: Move, event: Event) -> Iterator[tuple[Move, Whole]]:
         """An event, and all that follows from it there; or a part of it, because the process is stopped or ends."""
         now, life = self._clock(state, at), state.lives[at]
         yield move, self._apply(state, at, self.lives.come_of(life, event, now, state.highest), is_stopped=False)
-        may_pause = state.budget.pause and self.scope.may_pause[at]
-        may_crash = state.budget.crash and self.scope.may_crash[at]
+        may_pause, may_crash = self._may_pause(state, at), self._may_crash(state, at)
         if not (may_pause or may_crash):
             return
         for upto, came in enumerate(self.lives.come_to(life, event, now, state.highest)):
@@ -169,6 +168,12 @@ class Contest:
                 yield move._replace(upto=upto), self._stop(so_far, at, came.life)
             if may_crash and (upto == 0 or came.effects):
                 yield Move(f"{move.what}*", at, move.detail, upto), self._kill(so_far, at)
+
+    def _may_pause(self, state: Whole, at: int) -> bool:
+        return state.budget.pause > 0 and self.scope.may_pause[at] and state.step - BEFORE in self.scope.strikes
+
+    def _may_crash(self, state: Whole, at: int) -> bool:
+        return state.budget.crash > 0 and self.scope.may_crash[at] and state.step - BEFORE in self.scope.strikes
 
     def _stop(self, state: Whole, at: int, life: int) -> Whole:
         budget = _spent(state.budget, "pause")
@@ -274,7 +279,7 @@ class Contest:
         if state.cut != NOBODY:
             if state.budget.heal:
                 yield Move("is heard again", state.cut), state._replace(cut=NOBODY, budget=_spent(state.budget, "heal"))
-        elif state.budget.cut:
+        elif state.budget.cut and state.step - BEFORE in self.scope.strikes:
             for at in self.scope.may_cut:
                 mail = tuple(number for number in state.mail if at not in self._way(number))
                 yield Move("is cut off", at), state._replace(cut=at, mail=mail, budget=_spent(state.budget, "cut"))

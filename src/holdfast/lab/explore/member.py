@@ -121,7 +121,8 @@ class Member:
         if told.order is not None:
             grantor.order(told.order, now)
         elif told.voter_set is not None:
-            grantor.set_voter_set(told.voter_set, now)
+            if told.what != "voters, once sealed" or self.is_sealed(now):
+                grantor.set_voter_set(told.voter_set, now)
         elif told.host is not None:
             grantor.found_failed(told.host, now)
         elif told.what == "let go of":
@@ -130,6 +131,10 @@ class Member:
             grantor.seal(S, told.epoch, now)
         else:
             grantor.claim(S, told.epoch, "take" if told.what == "take" else "wait", now)
+
+    def is_sealed(self, now: int) -> bool:
+        """Whether a manager that asks this agent may make the next voter set."""
+        return self.grantor.may_change_voters(now)
 
     def do(self, now: int, highest: int) -> list[Effect]:
         """The next thing that is to be done."""

@@ -54,6 +54,8 @@ class Scope:
     amid: int = 0
     """Commands are told, and hosts cut off, stopped, started and heard again, while no more messages are on their way
     than so many. (A process may also be stopped or killed before each of its steps.)"""
+    strikes: range = range(99)
+    """Steps at which a host may be cut off, or a process stopped or killed."""
     may_pause: tuple[bool, ...] = ALL
     may_crash: tuple[bool, ...] = ALL
     ppm: tuple[int, ...] = SLOW_FIRST

@@ -20,6 +20,10 @@ def _told(voters: VoterSet) -> Tell:
 
 
 FIRST = voter_set(HOSTS, TIGHT)
+OF_ONE = voter_set((H1,), TIGHT)
+BOTH = voter_set((H1, H2), TIGHT, after=OF_ONE)
+OTHER = voter_set((H2,), TIGHT, after=BOTH)
+REPLACED = (Tell("voters", voter_set=BOTH), Tell("voters, once sealed", voter_set=OTHER))
 OF_TWO = voter_set((H1, H3), TIGHT)
 LEFT = _told(voter_set((H1, H2), TIGHT, after=FIRST))
 JOINED = _told(voter_set(HOSTS, TIGHT, after=OF_TWO))
@@ -38,8 +42,8 @@ SCOPES = _by_name(
     ),
     Scope("amid", "no fault; h2 is told to take it in the midst of anything", steps=8, told_until=8, amid=9),
     Scope("cut", "any one host is cut off, and is heard again", steps=8, told_until=4, cut=1, heal=1),
-    Scope("lost", "any two messages are lost", steps=7, told_until=0, lost=2, amid=9),
-    Scope("late", "at any time one message is late, by any time", steps=6, told_until=0, late=1, amid=9),
+    Scope("lost", "any two messages are lost", steps=7, told_until=0, lost=2),
+    Scope("late", "at any time one message is late, by any time", steps=6, told_until=0, late=1),
     Scope(
         "twice",
         "any one message arrives twice, the second time at any time",
@@ -49,35 +53,41 @@ SCOPES = _by_name(
         twice=1,
     ),
     Scope(
-        "pause", "h1 stops once before any of its steps, for any time", 7, told_until=0, pause=1, may_pause=FIRST_ONLY
+        "pause",
+        "h1 stops before any of its steps in two rounds, for any time",
+        steps=7,
+        told_until=0,
+        pause=1,
+        may_pause=FIRST_ONLY,
+        strikes=range(3),
     ),
     Scope(
         "pause-2",
-        "h2 stops once before any of its steps, for any time",
-        7,
+        "h2 stops before any of its steps as it takes over, for any time",
+        steps=8,
         told_until=0,
         pause=1,
         may_pause=SECOND_ONLY,
+        strikes=range(5, 8),
     ),
     Scope(
         "restart",
         "any host ends before any of its steps, and starts again at any time",
-        7,
+        steps=7,
         told_until=0,
         crash=1,
         restart=1,
     ),
     Scope(
         "all-faults",
-        "any host ends and starts again; h1 stops once; h1 may be cut off",
+        "in one round any host ends and h1 stops; both go on, or start again, at any time",
         steps=7,
+        strikes=range(1),
         told_until=0,
         crash=1,
         restart=1,
         pause=1,
-        cut=1,
         may_pause=FIRST_ONLY,
-        may_cut=(0,),
     ),
     Scope(
         "succession",
@@ -113,6 +123,15 @@ SCOPES = _by_name(
         steps=6,
         commands=((JOINED,), (Tell("take", 2), JOINED), (JOINED,)),
         voter_sets=(OF_TWO, JOINED.voter_set or OF_TWO),
+    ),
+    Scope(
+        "voter-replaced",
+        "two hosts; the only voter is h1, then both, then h2; each hears of each step at any time once it may be made",
+        steps=10,
+        told_until=10,
+        commands=(REPLACED, (*REPLACED, Tell("take", 2)), ()),
+        voter_sets=(OF_ONE, BOTH, OTHER),
+        hosts=2,
     ),
 )
 QUICK = ("amid", "succession")

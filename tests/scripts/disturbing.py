@@ -181,6 +181,7 @@ def main() -> int:
     columns = ("stories", "messages", "late", "twice", "same", "otherwise", "wrong")
     rows["all"] = sum(rows.values(), Counter())
     print(f"| use case | {' | '.join(columns)} |")
+    print("|---" * (len(columns) + 1) + "|")
     for name, row in rows.items():
         print(f"| {name} | {' | '.join(str(row[column]) for column in columns)} |")
     print(f"{time.process_time() - began_s:.0f} s of processor time")

@@ -96,7 +96,9 @@ def soak(
 @app.command("explore")
 def explore(
     scopes: Annotated[list[str] | None, typer.Argument(help="scopes; all of them by default")] = None,
-    json: Annotated[Path | None, typer.Option(help="write the results there")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="write the results there (docs/exhaustive.md has the format)")
+    ] = None,
 ) -> None:
     """Go through every way in which the grants of three hosts can go on, within stated bounds; each state once."""
     from holdfast.lab.explore.scopes import chosen

@@ -79,7 +79,7 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What `--json` writes."""
+    """What `--json` writes; docs/exhaustive.md has the format."""
     return {
         "format": FORMAT,
         "scopes": [

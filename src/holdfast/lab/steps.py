@@ -165,6 +165,9 @@ def _wear_out(stage: Stage, step: Step) -> None:
     for _ in range(int(step.words[1])):
         stage.until(f"{name} serving again", lambda: stage.tail.providers.get(service) == name)
         stage.until(f"processes of {name}", lambda: stage.acts.has_processes(name))
+        if measured:
+            # Killed before its client has noticed that it serves, the first answer would be taken for the next end.
+            stage.until(f"an answer of {name}", lambda: stage.probe.is_up(stage.last_fault_at))
         stage.hurt(step, name, lambda: stage.acts.kill_vnfc(name), starts=measured)
         stage.until(f"failure of {name} being noticed", lambda: stage.tail.providers.get(service) is None)
 

@@ -53,6 +53,12 @@ class _Gone:
             yield from self._started(fact)
         elif fact.verb in ("decided", "begun") and fact.kind == "Activate" and not self._is_by_order(fact):
             yield from self._given(fact)
+        elif fact.verb == "sent" and fact.kind == "VmIsolated" and fact.by == VIM:
+            vm = str(fact.fields["vm"])
+            if vm not in self._gone and int(fact.fields["boot"]) == self._begun.get(vm):
+                yield Violation(
+                    "gone", f"VM {vm} is said to be isolated, and is not known to be ({fact.says()})", fact.at
+                )
 
     def _is_by_order(self, fact: Fact) -> bool:
         return str(fact.fields.get("id", "")).startswith(BY_THEMSELVES)
@@ -110,7 +116,7 @@ class _Gone:
             case "heard", "VmFailed" | "VmIsolated":
                 # The VIM's word: proof for what is in the VM, and none for the VIM itself.
                 self._is_gone(*self._in_vm[str(fields["vm"])])
-            case "heard", "HostIsOff":
+            case "heard", "HostIsOff" if fields["by_person"]:
                 self._is_gone(*self._on_host[str(fields["host"])])
             case "seen", "AgentJoined" if "condition" in fields:
                 self._joined(fact.by, fields)

@@ -34,6 +34,7 @@ GIVEN = (
     "vm-gone",
     "host-up",
     "host-fenced",
+    "repair-requested",
     "operator-asked",
 )
 """With one of these reasons a VM or host may be started."""
@@ -101,9 +102,15 @@ def repairs(all_facts: Sequence[Fact], records: Iterable[Record]) -> list[Violat
     return wrong
 
 
-def of_journals(layout: Layout, records: Sequence[Record]) -> list[Violation]:
-    """Whatever journals alone can show: of decisions, of what they rest on, and of their order."""
-    seen = facts(records)
+def of_journals(layout: Layout, records: Sequence[Record], told: Sequence[Fact] | None = None) -> list[Violation]:
+    """Whatever journals alone can show: of decisions, of what they rest on, and of their order.
+
+    Args:
+        layout: what is deployed.
+        records: of all machines.
+        told: the same as facts, where they are known already.
+    """
+    seen = told if told is not None else facts(records)
     found = (
         reasons(records),
         repairs(seen, records),

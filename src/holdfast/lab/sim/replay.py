@@ -22,6 +22,7 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import parties_of
 from holdfast.runtime.manager_process import core_of
 from holdfast.runtime.seat import BUG, Core
+from holdfast.store.journal import GAP
 
 _DECODER: "msgspec.json.Decoder[Record]" = msgspec.json.Decoder(Record)
 _ENCODER = msgspec.json.Encoder()
@@ -45,8 +46,14 @@ class _Reign(NamedTuple):
 
     host: HostName
     term: int
+    began_s: float
+    """By the calendar, which is the same for all."""
+    before_n: int
+    """The last number in the same file before it."""
     first_n: int
     steps: list[_Step]
+    is_torn: bool
+    """Records of it could not be written."""
 
 
 class _State(NamedTuple):
@@ -66,7 +73,7 @@ def decided_otherwise(layout: Layout, journals: Mapping[HostName, RunFolder], at
     found = []
     for party in parties_of(layout):
         reigns = [reign for host, folder in journals.items() for reign in _reigns(host, folder.journal(party))]
-        reigns.sort(key=lambda reign: reign.term)
+        reigns.sort(key=lambda reign: reign.began_s)
         found += [Violation("replay", f"{party}: {text}", at_s) for text in _replayed(core_of(layout, party), reigns)]
     return found
 
@@ -76,6 +83,8 @@ def _replayed(core: Core, reigns: list[_Reign]) -> Iterator[str]:
     for reign in reigns:
         if not reign.steps:
             continue
+        if reign.is_torn or reign.first_n - 1 > max(reign.before_n, *(state.last_n for state in states)):
+            return  # Its forerunner's journal, or its own, lacks what it could not write.
         followed = None
         best: _Otherwise | None = None
         for state in _candidates(states, reign.first_n):
@@ -136,17 +145,19 @@ def _reigns(host: HostName, path: Path) -> Iterator[_Reign]:
     if not path.exists():
         return
     records: list[Record] = []
+    before_n = 0
     for line in path.read_bytes().splitlines():
         if line.strip():
             record = _DECODER.decode(line)
             if isinstance(record, Opened):
-                yield from _reign(host, records)
+                yield from _reign(host, records, before_n)
+                before_n = records[-1].n if records else 0
                 records = []
             records.append(record)
-    yield from _reign(host, records)
+    yield from _reign(host, records, before_n)
 
 
-def _reign(host: HostName, records: list[Record]) -> Iterator[_Reign]:
+def _reign(host: HostName, records: list[Record], before_n: int) -> Iterator[_Reign]:
     term = next((_term(record) for record in records if isinstance(record, Marked) and record.name == "leads"), None)
     if term is None:
         return
@@ -158,12 +169,17 @@ def _reign(host: HostName, records: list[Record]) -> Iterator[_Reign]:
             decided.setdefault(record.on, []).append(_ENCODER.encode(decision))
         elif isinstance(record, Marked) and record.name == BUG and isinstance(records[place - 1], Seen):
             bugs.add(records[place - 1].n)
+    is_torn = any(isinstance(record, Marked) and record.name == GAP for record in records)
     steps = [
         _Step(record.n, record.at, record.event, decided.get(record.n, []), record.n in bugs)
         for record in records
         if isinstance(record, Seen)
     ]
-    yield _Reign(host, term, records[0].n, steps)
+    yield _Reign(host, term, _wall(records[0]), before_n, records[0].n, steps, is_torn)
+
+
+def _wall(record: Record) -> float:
+    return record.wall if isinstance(record, Opened) else 0.0
 
 
 def _term(record: Marked) -> int:

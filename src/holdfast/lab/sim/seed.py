@@ -18,6 +18,7 @@ from holdfast.drivers.ports import mac_of, port_name
 from holdfast.lab.drawn import LOAD_MS
 from holdfast.lab.judges import whole
 from holdfast.lab.judges.facts import Fact, facts
+from holdfast.lab.judges.leading import blamed, given_once, one_leader
 from holdfast.lab.judges.owners import by_name
 from holdfast.lab.judges.words import Struck, Violation
 from holdfast.lab.sim.client import SimProbe
@@ -215,6 +216,8 @@ class SeedRun:
         seen = self._seen()
         self.violations += whole.open_at_the_end(seen, now_s)
         self.violations += whole.redundancy(self.layout, seen, now_s)
+        for service in (name for name in self.layout.services if not self.tail.providers.get(name)):
+            self._violated("noted", f"no manager has noted that {service} is provided")
 
     def _judge(self) -> None:
         self.tail.read()
@@ -233,11 +236,16 @@ class SeedRun:
                     self.violations.append(Violation("updates", text, result.sent_at[first]))
                 elif not result.verified and not self.violations:
                     self._violated("service", f"{name}: not every acknowledged update could be read back")
-        self.violations += whole.of_journals(self.layout, self.tail.records)
+        self.violations += whole.of_journals(self.layout, self.tail.records, self._seen())
         journals = {node.name: node.folder for node in self.world.nodes.values()}
         self.violations += decided_otherwise(self.layout, journals, self.timeline.now_ns / NS)
+        self.violations += one_leader(self.tail.by_file.values())
+        struck = _struck(self.nemesis.done)
+        if all(fault.kind != "restore-store" for fault in struck):  # Who leads then may not know the last numbers.
+            self.violations += given_once(self.tail.by_file.values())[: whole.TOLD_MAX]
+        self.violations += blamed(self.layout, self._seen(), struck)[: whole.TOLD_MAX]
         moves = [(at_ns / NS, address, host) for at_ns, address, host in self.tap.moves]
-        self.violations += whole.moved_for_nothing(self.layout, moves, _struck(self.nemesis.done))
+        self.violations += whole.moved_for_nothing(self.layout, moves, struck)
         for trouble in self.world.site.troubles[:3]:
             self.violations.append(Violation("bug", f"{trouble.process}: {trouble.text}", trouble.at_ns / NS))
 

@@ -33,15 +33,13 @@ def main() -> int:
     seeds = range(int(limits[1]), int(limits[2]) + 1)
     results = _known(options.json)
     for defect in defects:
-        if defect.plant is None:
-            continue
         found = results[defect.name] = find(defect, seeds, options.findings)
         print(_line(found), flush=True)
         if options.json is not None:
             options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     if options.markdown is not None:
         options.markdown.write_text(page(results, seeds.stop - 1, options.findings))
-    asked = [results[defect.name] for defect in defects if defect.plant is not None]
+    asked = [results[defect.name] for defect in defects if not defect.hidden]
     return 0 if all(one.is_found and not one.unclean for one in asked) else 1
 
 
@@ -53,7 +51,7 @@ def _known(path: Path | None) -> dict[str, Found]:
 
 
 def _line(found: Found) -> str:
-    cost = "by its script" if found.by_script else f"after {found.waits} seeds" if found.waits else f"in {found.seeds}"
+    cost = f"after {found.waits} seeds" if found.waits else f"in {found.seeds}"
     seen = f"seen {cost} by {found.judges}, also {found.also}" if found.is_found else f"NOT SEEN {cost}"
     unclean = "".join(f"\n    not clean without it: {text}" for text in found.unclean)
     return f"{found.defect}: {seen} ({found.processor_s:.0f} s)\n    {found.says}{unclean}"

@@ -1,11 +1,11 @@
 """All planted mistakes, by name."""
 
+from tests.plants.known import KNOWN
 from tests.plants.own_managers import MANAGERS
+from tests.plants.own_runtime import RUNTIME
 from tests.plants.planting import Defect
 
-OWN: tuple[Defect, ...] = MANAGERS
-KNOWN: tuple[Defect, ...] = ()
-"""The 27 of the grants, by their numbers."""
+OWN: tuple[Defect, ...] = (*MANAGERS, *RUNTIME)
 ALL: dict[str, Defect] = {defect.name: defect for defect in (*OWN, *KNOWN)}
 
 

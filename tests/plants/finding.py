@@ -6,17 +6,19 @@ clean without it.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from holdfast.lab.judges.words import Violation
 from holdfast.lab.sim.draw import Plan, draw
 from holdfast.lab.sim.script import load
 from holdfast.lab.sim.seed import run_seed
 from tests.plants.planting import Defect, planted
+from tests.plants.season import draw_season
 
 SCRIPTS = Path(__file__).parent / "scripts"
 FINDINGS = 5
@@ -34,7 +36,6 @@ class Found(Struct):
     waits: list[int] = field(default_factory=list)
     """Seeds from one finding to the next."""
     seeds: int = 0
-    by_script: bool = False
     unclean: list[str] = field(default_factory=list)
     """Runs that a judge does not like without the defect either."""
     says: str = ""
@@ -58,34 +59,37 @@ def violations(plan: Plan, defect: Defect | None = None) -> list[Violation]:
         return run_seed(plan).violations
 
 
-def plan_of(defect: Defect) -> Plan:
-    return load(SCRIPTS / f"{defect.script}.yaml")[0]
+def plan_of(defect: Defect, seed: int) -> Plan:
+    """Its written run, under this chance; a drawn run where there is none."""
+    if defect.by_season:
+        return draw_season(seed)
+    if not defect.script:
+        return draw(seed)
+    return replace(load(SCRIPTS / f"{defect.script}.yaml")[0], seed=seed)
 
 
 def find(defect: Defect, seeds: Sequence[int], findings: int = FINDINGS) -> Found:
-    """Run until it was found so often, or the seeds are used up; by its script, if it is rare."""
+    """Run until it was found so often, or the seeds are used up; its script where it is rare, else drawn runs."""
     began = time.process_time()
     found = Found(defect.name)
-    if defect.is_rare:
-        found.by_script = True
-        found.seeds = 1
-        _take(found, defect, plan_of(defect), defect.script)
-    else:
-        _draw(found, defect, seeds, findings)
-    found.processor_s = time.process_time() - began
-    return found
-
-
-def _draw(found: Found, defect: Defect, seeds: Iterable[int], findings: int) -> None:
     since = 0
     for seed in seeds:
         found.seeds += 1
         since += 1
-        if _take(found, defect, draw(seed), f"seed {seed}"):
+        plan = _drawn(defect, seed)
+        if _take(found, defect, plan, f"seed {seed}"):
             found.waits.append(since)
             since = 0
         if len(found.waits) >= findings:
-            return
+            break
+    found.processor_s = time.process_time() - began
+    return found
+
+
+def _drawn(defect: Defect, seed: int) -> Plan:
+    if defect.hidden:
+        return draw_season(seed)
+    return plan_of(defect, seed) if defect.is_rare or defect.by_season else draw(seed)
 
 
 def _take(found: Found, defect: Defect, plan: Plan, name: str) -> bool:

@@ -320,6 +320,7 @@ MANAGERS: tuple[Defect, ...] = (
         "core/ha_planning",
         active_restarted,
         ("left-alone",),
+        script="standby-cut-off",
     ),
     Defect("epoch-not-raised", "one epoch is given out twice", "core/ha_turn", epoch_not_raised, ("service", "moved")),
     Defect(

@@ -19,6 +19,11 @@ class Ground:
     def __init__(self) -> None:
         self._before: list[tuple[Any, str, Any, bool]] = []
 
+    @property
+    def changed(self) -> int:
+        """How many names have another value now."""
+        return len(self._before)
+
     def change(self, owner: Any, name: str, value: Any) -> None:
         """Another value for an attribute of a module or class."""
         is_own = name in vars(owner)
@@ -59,15 +64,17 @@ class Defect:
     says: str
     where: str
     """The module that is wrong then."""
-    plant: Callable[[Ground], None] | None = None
-    judges: tuple[str, ...] = ()
+    plant: Callable[[Ground], None]
+    judges: tuple[str, ...]
     """Of which at least one has to see it."""
     script: str = ""
     """A written run in `scripts/` that shows it."""
     is_rare: bool = False
     """Drawn runs show it too rarely, so its figure is that of the script."""
-    nowhere: str = ""
-    """Why it cannot be made in this code."""
+    by_season: bool = False
+    """Drawn in the grants' season (`season.py`)."""
+    hidden: str = ""
+    """Why nothing of it is to be seen in the simulated world, although it can be planted."""
     first: int = 40
     """A drawn run is wrong within so many seeds (asked by the test where there is no script)."""
 
@@ -77,8 +84,7 @@ def planted(defect: Defect) -> Iterator[None]:
     """The mistake is in the product meanwhile."""
     ground = Ground()
     try:
-        if defect.plant is not None:
-            defect.plant(ground)
+        defect.plant(ground)
         yield
     finally:
         ground.put_back()

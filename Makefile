@@ -1,9 +1,10 @@
 # Two commands matter: `make demo` (nine failures, live) and `make test`. Both set everything up first.
-.PHONY: demo test lint setup unit live soak format clean
+.PHONY: demo test lint setup unit live soak seeds format clean
 
 H := .venv/bin
 SECONDS ?= 600
 SEED ?= 1
+SEEDS ?= 1..500
 
 demo: setup
 	$(H)/holdfast lab run uc1 uc2 uc3 uc4 uc5 uc6 uc7 uc8 uc9 --charts
@@ -28,6 +29,10 @@ live: setup
 # Random faults of every kind on five live hosts, for so many seconds: docs/soak.md
 soak: setup
 	$(H)/holdfast lab soak --seconds $(SECONDS) --seed $(SEED)
+
+# Drawn deployments under drawn faults, simulated: docs/simulation.md
+seeds: setup
+	$(H)/holdfast lab sim --seeds $(SEEDS)
 
 format: setup
 	$(H)/ruff format src tests

@@ -1,0 +1,45 @@
+"""Drawn runs as `holdfast lab sim` makes them: in processes of their own, judged, and the same in every process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from holdfast.lab.sim.draw import draw
+from holdfast.lab.sim.seed import LEAST_MS, run_seed
+
+SEEDS = (2, 5)
+
+
+def _run(number: int, workers: int, folder: Path) -> dict[str, Any]:
+    """What the command tells, without how fast this machine is."""
+    told = folder / f"{number}.json"
+    command = ["lab", "sim", "--seeds", f"{SEEDS[0]}..{SEEDS[1]}", "--workers", str(workers), "--json", str(told)]
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", *command, "--keep", str(folder / "kept")],
+        env=os.environ | {"PYTHONHASHSEED": str(number)},
+        capture_output=True,
+        check=False,
+    )
+    assert told.exists(), done.stderr
+    found: dict[str, Any] = json.loads(told.read_text())
+    del found["seeds_a_minute_and_core"]
+    return found
+
+
+def test_drawn_runs_are_the_same_in_every_process(tmp_path: Path) -> None:
+    first, second = _run(1, 1, tmp_path), _run(2, 2, tmp_path)
+    assert first == second
+    assert first["run"] == 4
+    assert first["events"] > 4 * 1000
+
+
+def test_a_drawn_run_leaves_the_same_journal_each_time(tmp_path: Path) -> None:
+    outcomes = [run_seed(draw(7), tmp_path / name) for name in ("once", "again")]
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0].simulated_ms >= LEAST_MS
+    once, again = ((tmp_path / name / "journal.jsonl").read_bytes() for name in ("once", "again"))
+    assert once == again
+    assert len(once.splitlines()) > 100

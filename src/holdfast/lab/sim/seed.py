@@ -20,6 +20,7 @@ from holdfast.lab.judges import whole
 from holdfast.lab.judges.facts import Fact, facts
 from holdfast.lab.judges.leading import blamed, given_once, one_leader
 from holdfast.lab.judges.owners import by_name
+from holdfast.lab.judges.promised import within_level
 from holdfast.lab.judges.words import Struck, Violation
 from holdfast.lab.sim.client import SimProbe
 from holdfast.lab.sim.draw import Plan
@@ -229,6 +230,10 @@ class SeedRun:
             result = probe.result()
             for begin, _end, text in by_name(result)[:3]:
                 self.violations.append(Violation("owners", f"{name}: {text}", begin))
+            if len(self.nemesis.done) == 1:
+                (fault,) = _struck(self.nemesis.done)
+                outage = result.outage(fault.at_s)
+                self.violations += within_level(self.layout, self.addresses[address], outage, fault)
             if self._keeps_state(self.addresses[address]):
                 if result.lost_updates:
                     first = result.lost_updates[0]

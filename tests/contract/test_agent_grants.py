@@ -51,11 +51,13 @@ class HotFake:
         self.orders: tuple[StandingOrder, ...] = ()
         """What an earlier agent has handed on."""
         self.follows: list[words.Follow] = []
+        self.asked = 0
 
     def look(self) -> None:
         self.link.accept()
         while (command := self.link.read()) is not None:
             if isinstance(command, AskStanding):
+                self.asked += 1
                 self.link.tell(Standing(0, self.peers, False, False, 0))
             elif isinstance(command, ToRider) and isinstance(words.command_in(command.body), words.Greet):
                 for order in self.orders:
@@ -237,5 +239,22 @@ def test_a_hot_process_that_ends_at_its_start_is_quoted(tmp_path: Path) -> None:
             await held.open(StandingTakeOver(H1, {}, held, never, lambda _: None, lambda *_: None, lambda _: None))
         assert told.value.message.startswith("the hot process cannot start: ")
         assert told.value.hint.startswith("the address must be one of this host's own")
+
+    run(story())
+
+
+def test_who_is_not_heard_and_has_not_failed_is_told_also_on_the_only_network(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with grants_at(tmp_path) as (_, fake, emitted):
+            fake.stands(H2, "suspected", silent_ms=1900, life=5)
+            fake.stands(H3, "failed", silent_ms=9000, life=6)
+            await until(lambda: fake.asked > 1, "it is looked again")
+            assert emitted == []
+            fake.stands(H2, "degraded", silent_ms=2100, life=5)
+            await until(lambda: emitted, "it is told")
+            assert emitted == [NetworkSilent(H2, H1, "first", "nothing for 2.1 s")]
+            fake.stands(H2, "failed", silent_ms=4000, life=5)
+            await until(lambda: len(emitted) > 1, "that it has failed is told otherwise")
+            assert emitted[1:] == [NetworkHeard(H2, H1, "first")]
 
     run(story())

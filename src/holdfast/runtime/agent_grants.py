@@ -7,6 +7,8 @@ which nothing is heard within the limit is given up, so that it cannot be held b
 """
 
 import asyncio
+import itertools
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -43,6 +45,10 @@ from holdfast.runtime.hot_words import (
 START_LIMIT_S = 10.0
 CLAIM_LIMIT_S = 5.0
 HOT_END_LIMIT_S = 3.0
+ASKED_MAX = 8
+"""More who wait for an answer mean that some were dropped on their way."""
+LOOK_EVERY = 4
+"""With each fourth sign of life it is looked who is not heard, though it has not failed."""
 
 
 class HeldGrants:
@@ -63,7 +69,7 @@ class HeldGrants:
         self._orders: dict[ServiceName, StandingOrder] = {}
         self._followed: dict[ServiceName, asyncio.Future[None]] = {}
         self._alive: asyncio.Task[None] | None = None
-        self._asked: list[Callable[[tuple[Silence, ...]], None]] = []
+        self._asked: deque[Callable[[tuple[Silence, ...]], None]] = deque()
         """Who waits for the answer which hosts are silent."""
         self._incarnation = 0
         self._voters = AgentVoters(
@@ -170,8 +176,10 @@ class HeldGrants:
             return  # It is gone already.
 
     async def _stay_alive(self) -> None:
-        while True:
+        for number in itertools.count():
             self._tell(words.Alive())
+            if number % LOOK_EVERY == 0:
+                self.ask_silent(lambda _: None)
             await asyncio.sleep(words.ALIVE_EVERY_S)
 
     # --- what the agent wants
@@ -235,8 +243,7 @@ class HeldGrants:
             answer(())
             return
         self._asked.append(answer)
-        if len(self._asked) == 1:
-            self._send(packed(AskStanding()))
+        self._send(packed(AskStanding()))
 
     @property
     def voters(self) -> VoterSet | None:
@@ -259,14 +266,16 @@ class HeldGrants:
             self._heard(words.news_in(heard.body))
         elif self._hosts is not None:
             if isinstance(heard, Standing):
-                self._answer_silent(self._hosts.stands(heard))
+                self._answer_silent(self._hosts.stands(heard), everybody=len(self._asked) > ASKED_MAX)
             elif isinstance(heard, Noticed):
                 self._hosts.noticed(heard)
 
-    def _answer_silent(self, found: tuple[Silence, ...]) -> None:
-        asked, self._asked = self._asked, []
-        for answer in asked:
-            answer(found)
+    def _answer_silent(self, found: tuple[Silence, ...], *, everybody: bool) -> None:
+        """Each by what was said after it had asked; everybody, if answers were dropped on their way."""
+        while self._asked:
+            self._asked.popleft()(found)
+            if not everybody:
+                return
 
     def _heard(self, news: words.GrantNews) -> None:
         self._voters.heard(news)
@@ -327,7 +336,7 @@ class HeldGrants:
         for followed in self._followed.values():
             if not followed.done():
                 followed.set_result(None)
-        self._answer_silent(())
+        self._answer_silent((), everybody=True)
         if self._told is not None:
             self._told.grants_gone()
 

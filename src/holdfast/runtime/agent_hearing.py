@@ -5,12 +5,25 @@ Out:  hosts that fail and return, networks that are lost and back, hosts that ar
 Always: what was dropped on its way from the hot process is made up for by the next `Standing`, which follows it.
 """
 
-from holdfast.core.suspicion_words import NetworkChanged, Noticed, PeerChanged, PeerHeard, in_ms, patience
+from collections.abc import Iterable
+
+from holdfast.core.suspicion_words import (
+    NetworkChanged,
+    NetworkName,
+    Noticed,
+    PeerChanged,
+    PeerHeard,
+    PeerState,
+    in_ms,
+    patience,
+)
 from holdfast.model.events import HostFailed, NetworkSilent, Silence
 from holdfast.model.granting import Profile
 from holdfast.model.names import HostName
 from holdfast.runtime.exclusivity import Told
 from holdfast.runtime.hot_words import Standing
+
+DEAF_AFTER_NS = 2_000_000_000
 
 
 class HostsHeard:
@@ -19,11 +32,13 @@ class HostsHeard:
     def __init__(self, me: HostName, lengths: Profile, told: Told) -> None:
         self._me = me
         self._told = told
-        self._patient_ns = patience(lengths.heartbeat_ns).suspected_after_ns
+        patient = patience(lengths.heartbeat_ns)
+        self._patient_ns = patient.suspected_after_ns
+        self._deaf_after_ns = max(DEAF_AFTER_NS, 4 * patient.failed_after_ns)
         self._unheard: set[HostName] = set()
         """Suspected or failed, and nothing has come of them since."""
         self._lost: set[tuple[HostName, str]] = set()
-        """Networks on which a host is not heard that is heard on another one."""
+        """Networks on which a host is not heard, and has not failed: it is heard on another one, or by others."""
 
     def noticed(self, noticed: Noticed) -> None:
         match noticed:
@@ -61,7 +76,7 @@ class HostsHeard:
                 self._heard(name)
             elif peer.level in ("suspected", "failed"):
                 self._unheard.add(name)
-        lost = {(name, network): peer for name, peer in standing.peers.items() for network in peer.lost}
+        lost = {(name, network): peer for name, peer in standing.peers.items() for network in self._lost_to(peer)}
         for name, network in self._lost - set(lost):
             self._network_changed(name, network, False, 0)
         for (name, network), peer in lost.items():
@@ -80,8 +95,17 @@ class HostsHeard:
         return tuple(
             NetworkSilent(name, self._me, network, _silence(peer.silent_ns[network]))
             for name, peer in standing.peers.items()
-            for network in peer.lost
+            for network in self._lost_to(peer)
         )
+
+    def _lost_to(self, peer: PeerState) -> Iterable[NetworkName]:
+        """Networks on which nothing gets through from it, for longer than it takes to find that a host has failed.
+
+        Not heard on any, it may be well: its heartbeats do not get through to here, or nobody is left to agree.
+        """
+        if peer.level != "failed" and min(peer.silent_ns.values()) >= self._deaf_after_ns:
+            return peer.silent_ns
+        return peer.lost
 
 
 def _silence(silent_ns: int) -> str:

@@ -260,3 +260,16 @@ def test_a_port_that_cannot_be_guarded_is_said(hot: Hot) -> None:
     hot.window.refused = {"guard"}
     hot.tell(words.GuardPort("hf-vm1"))
     assert hot.news() == [words.PortGuarded("hf-vm1", "the kernel does not guard")]
+
+
+def test_a_claim_that_is_refused_takes_nothing_from_the_one_that_is_held(hot: Hot) -> None:
+    """Losses of standbys are confirmed by claims under ever higher epochs; an older one may come late."""
+    hot.hold(S, 5)
+    hot.tell(words.Claim(S, 4))
+    (refused,) = hot.news()
+    assert isinstance(refused, words.NotHeld)
+    assert (refused.epoch, refused.how) == (4, "refused")
+    hot.tell(words.Claim(S, 6))
+    hot.beat(2)
+    assert words.HeldNow(S, 6) in hot.news()
+    assert hot.answers()

@@ -210,7 +210,8 @@ class GrantRider:
         news = words.news_of(output)
         if isinstance(news, words.HeldNow):
             self._held[news.service] = news.epoch
-        elif isinstance(news, words.NotHeld):
+        elif isinstance(news, words.NotHeld) and (news.how != "refused" or self._held.get(news.service) == news.epoch):
+            # A claim that is refused says nothing about another one that is held.
             self._held.pop(news.service, None)
         if news is not None:
             self._tell(news)

@@ -10,7 +10,7 @@ store has it. How the words travel is in `runtime/reach.py`.
 import asyncio
 import heapq
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
@@ -48,6 +48,8 @@ from holdfast.model.names import ActionId, HostName, Party
 from holdfast.runtime.seat import Seat
 from holdfast.store.port import Superseded
 
+HELD_BACK_PAUSE_S = 0.02
+"""How soon it is looked again whether a deadline counts."""
 Answered = Callable[[tuple[Decision, ...]], None]
 SetPower = Callable[[FenceLevels, Literal["on", "off"]], Awaitable[str]]
 """Answers who has confirmed it."""
@@ -95,6 +97,8 @@ class Pump:
         self._alarm_clocks: dict[Party, tuple[float, asyncio.TimerHandle]] = {}
         self._owed: dict[Party, list[tuple[int, Callable[[], None]]]] = defaultdict(list)
         """What may be said only when the store has the state it follows from, with that state's version."""
+        self._held_back: Counter[Party] = Counter()
+        """How many actions are among it."""
         self._sent: dict[ActionId, tuple[float, float]] = {}
         """Messages on their way: when sent last, and when to send again."""
         self._powering: dict[ActionId, tuple[HostName, asyncio.Task[None]]] = {}
@@ -234,6 +238,7 @@ class Pump:
             self._switch(seat, action)
         elif (host := self.host_of(action)) is not None:
             if self._is_for_the_store_first(action) and not seat.is_kept(seat.version):
+                self._held_back[seat.party] += 1
                 self._owed[seat.party].append((seat.version, partial(self._to_agent, seat, host, action)))
                 return
             self._reach.agent(seat, host, action)
@@ -247,6 +252,7 @@ class Pump:
         return isinstance(action, ConfirmLoss | StandingOrder | SetVoters)
 
     def _to_agent(self, seat: Seat, host: HostName, action: Action) -> None:
+        self._held_back[seat.party] -= 1
         if isinstance(action, Activate) and action not in seat.outstanding():
             return  # While it waited for the store things have come otherwise.
         self._reach.agent(seat, host, action)
@@ -312,6 +318,10 @@ class Pump:
     def _on_clock(self, seat: Seat, due: float) -> None:
         if seat.deadline != due:
             return
+        if self._held_back[seat.party] or not self._may_decide():
+            # Nobody has been asked yet for what waits for the store; and an answer may be there that waits for us.
+            self._pause_clock(seat, HELD_BACK_PAUSE_S)
+            return
         self.push(seat, DeadlinePassed(), due, lambda _: self._after_deadline(seat, due))
 
     def _after_deadline(self, seat: Seat, due: float) -> None:
@@ -321,9 +331,9 @@ class Pump:
         if seat.deadline == due:
             self._pause_clock(seat)
 
-    def _pause_clock(self, seat: Seat) -> None:
+    def _pause_clock(self, seat: Seat, pause_s: float = BUG_PAUSE_S) -> None:
         self._alarm_clocks.pop(seat.party, None)
-        self._set_clock(seat, self._loop.time() + BUG_PAUSE_S)
+        self._set_clock(seat, self._loop.time() + pause_s)
 
     def _on_repeat(self) -> None:
         self._repeat = self._loop.call_later(MESSAGE_REPEAT_S, self._on_repeat)

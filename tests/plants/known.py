@@ -326,15 +326,9 @@ KNOWN: tuple[Defect, ...] = (
         "13",
         "no margin for clocks",
         R,
-        "clocks here are wrong by 100 ppm at most: a promise of 2 s is double for 0.4 ms; nobody takes over so soon",
+        "the window keeps a thousandth of what is left as a margin of its own, and clocks here differ by less",
     ),
-    unseen(
-        "14",
-        "kernel lengths rounded up",
-        H,
-        "a tick is 4 ms, and a successor, which asks with each heartbeat (10 ms and more), begins later than that",
-        lambda ground: rider(ground, RoundsUp),
-    ),
+    of_riders("14", "kernel lengths rounded up", RoundsUp, "successor-waits"),
     Defect(
         "15",
         "one epoch for two, voters compare epochs",

@@ -72,17 +72,32 @@ def cannot_be_told(turn: Turn, name: ServiceName) -> Reasons:
 
 
 def order_known(turn: Turn, order: StandingOrder) -> None:
-    """That host follows no older order any more, and has not followed one, or would have said so before."""
+    """That host follows no older order any more, and has not followed one, or would have said so before.
+
+    But for what it held before it was lost itself: nobody there remembers whether an heir that is gone had taken over.
+    """
     service = turn.service(order.service)
     if order.number != service.ordered.number:
         return
-    heirs = tuple(
-        one for one in service.heirs if turn.layout.vnfcs[one.vnfc].host != order.host or one in order.successors
-    )
+
+    def may_still_have(one: Successor) -> bool:
+        return turn.layout.vnfcs[one.vnfc].host != order.host or one in order.successors or _is_forgotten(turn, one)
+
+    heirs = tuple(one for one in service.heirs if may_still_have(one))
     if heirs != service.heirs:
         turn.put_service(order.service, replace(service, heirs=heirs))
     if heirs != service.heirs or service.move is not None:
         turn.touch(turn.layout.services[order.service].group)
+
+
+def _is_forgotten(turn: Turn, heir: Successor) -> bool:
+    """Whether it may have taken over and acknowledged updates before it ended, with all who knew of that.
+
+    While there is an active, a seal rules it out; its state, when it is started again, tells.
+    """
+    now = turn.vnfc(heir.vnfc)
+    lives = now.phase == "ready" and now.run == heir.run
+    return turn.wanted(turn.group_of(heir.vnfc)).state == "internal" and not lives
 
 
 def sealed(turn: Turn, name: ServiceName, epoch: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from holdfast.core.ha_state import ServiceNow, VnfcNow
 from holdfast.core.ha_turn import Reasons, Turn
+from holdfast.model.actions import Successor
 from holdfast.model.events import Position
 from holdfast.model.limits import PROMOTIONS_TRIED_MAX
 from holdfast.model.names import GroupName, ServiceName, VnfcName
@@ -84,9 +85,18 @@ def _is_unmet(turn: Turn, name: VnfcName) -> bool:
 
 
 def _heirs_without(turn: Turn, service: ServiceNow, vnfc: VnfcName) -> tuple[VnfcName, ...]:
-    """Those that may have taken the service over by an order, and acknowledged what this one does not have."""
-    run = turn.vnfc(vnfc).run
-    return tuple(one.vnfc for one in service.heirs if (one.vnfc, one.run) != (vnfc, run) and vnfc not in one.in_sync)
+    """Those that may have taken the service over by an order, and acknowledged what this one does not have.
+
+    One that was started again since, and has told its position, has what it acknowledged then: positions tell.
+    """
+
+    def has_told(one: Successor) -> bool:
+        now = turn.vnfc(one.vnfc)
+        return now.run > one.run and is_known(now)
+
+    return tuple(
+        one.vnfc for one in service.heirs if one.vnfc != vnfc and vnfc not in one.in_sync and not has_told(one)
+    )
 
 
 def _able(turn: Turn, group: GroupName, name: ServiceName) -> tuple[list[VnfcName], Reasons]:

@@ -22,7 +22,7 @@ from holdfast.runtime.hot_clock import Alarm, now_ns
 from holdfast.runtime.hot_lateness import LatenessCounter
 from holdfast.runtime.hot_link import HotLink, connected
 from holdfast.runtime.hot_process import read_settings
-from holdfast.runtime.hot_sockets import HotSockets
+from holdfast.runtime.hot_sockets import DATAGRAM_BYTES_MAX, HotSockets
 from holdfast.runtime.hot_words import (
     LINK_QUEUE_MAX,
     PACKET_BYTES_MAX,
@@ -170,6 +170,17 @@ def test_a_datagram_that_the_own_kernel_does_not_take_is_counted_for_its_network
         assert sockets.unsent_by_name() == {"lan": 1}
         assert sockets.sent == 0
         assert list(sockets.received(0)) == []
+
+
+def test_the_longest_letter_arrives_whole() -> None:
+    settings = settings_with()
+    with closing(HotSockets(settings.networks, settings.peers)) as sockets:
+        (link,) = sockets.sockets
+        assert isinstance(link, socket.socket)
+        longest = bytes(range(256)) * (DATAGRAM_BYTES_MAX // 256)
+        link.sendto(longest, link.getsockname())
+        select.select([link], [], [], 5.0)
+        assert list(sockets.received(0)) == [longest]
 
 
 def test_an_address_that_is_not_this_hosts_is_refused_with_a_hint() -> None:

@@ -16,8 +16,10 @@ from holdfast.model.granting import AGENTS_MAX
 from holdfast.model.names import HostName
 from holdfast.runtime.hot_words import HotNetwork, HotPeer
 from holdfast.runtime.sockets import bind_before_it_is_there
+from holdfast.wire.peer import BODY_BYTES_MAX
 
-DATAGRAM_BYTES_MAX = 2048
+DATAGRAM_BYTES_MAX = BODY_BYTES_MAX + 2048
+"""The largest letter with its heartbeat and seal. The kernel cuts what is longer, and what is cut is not believed."""
 DRAINED_MAX = 1024
 """Datagrams taken from one socket in a round: more than can gather while the process stands still for seconds."""
 _BUFFER_BYTES = 1 << 20

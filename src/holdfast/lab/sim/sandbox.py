@@ -91,7 +91,8 @@ class SimInit:
         self.process.wake()
 
     def _serve(self) -> None:
-        while self._requests and self.process.is_alive:
+        # One that was killed runs no line any more, though it is gone only after all that is in its sandbox.
+        while self._requests and self.process.is_alive and not self.is_dying:
             self._requests.popleft()()
 
     def spawn(

@@ -146,6 +146,8 @@ class Campaign:
                 await self._attempt(wish)
                 continue
             if isinstance(wish, Ask):
+                if self._asking is not None:
+                    self._asking.cancel()  # Of an older renewal; its answer would be no news any more.
                 self._asking = self._loop.create_task(self._ask(), name="leadership question")
                 continue
             try:

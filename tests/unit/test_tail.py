@@ -4,9 +4,9 @@ from pathlib import Path
 
 from holdfast.lab.tail import JournalTail
 from holdfast.model.actions import CloseIncident, OpenIncident
-from holdfast.model.names import HA, IncidentId
+from holdfast.model.names import HA, VIM, IncidentId
 from holdfast.model.reasons import Reason
-from holdfast.model.records import Decided
+from holdfast.model.records import Decided, Marked
 from holdfast.store.journal import Journal
 from tests.unit.judged_runs import good_run
 
@@ -36,3 +36,26 @@ def test_what_is_forgotten_is_no_more_than_what_is_over(tmp_path: Path) -> None:
     tail.read()
     tail.forget()
     assert (tail.records, tail.closed, set(tail.opened), set(tail.by)) == ([], set(), {"ha#99"}, {"ha#99"})
+
+
+def test_who_leads_is_told_by_the_newest_term_whoever_speaks_last(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "ha.jsonl", HA)
+    tail = JournalTail(tmp_path, FOUND.layout)
+    said = []
+    for n, (name, detail) in enumerate(
+        [
+            ("leads", "term 3"),
+            ("lapsed", "term 3: the leadership could not be renewed"),
+            ("leads-on", "term 3 goes on"),
+            ("followed", "term 3: does not reach the agent of h4, which others hear: gives way"),
+            ("leads", "term 4"),
+            ("followed", "term 3: h2 leads the managers"),
+        ],
+        start=1,
+    ):
+        journal.write([Marked(float(n), HA, n, name, HA, detail)])
+        tail.read()
+        said.append(tail.leaderless())
+    journal.close()
+    assert said == [[], [HA], [], [HA], [], []]
+    assert VIM not in tail.leads

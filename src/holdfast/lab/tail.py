@@ -13,7 +13,7 @@ from holdfast.model.actions import Activate, CloseIncident, NoteService, NoteVot
 from holdfast.model.events import Received, StandbySynced
 from holdfast.model.layout import Layout
 from holdfast.model.names import HostName, IncidentId, Party, ServiceName, VnfcName
-from holdfast.model.records import CARRIES, Decided, Marked, Record, Seen, carried_in
+from holdfast.model.records import CARRIES, LEADERSHIP, Decided, Marked, Record, Seen, carried_in, term_in
 
 
 @dataclass
@@ -31,6 +31,8 @@ class JournalTail:
     """Standbys that the (present) active has reported as up to date, by active."""
     voters: tuple[HostName, ...] = ()
     """Members of the last voter set that was sealed."""
+    leads: dict[Party, tuple[int, bool]] = field(default_factory=dict)
+    """The newest term of each party's manager, and whether it leads on under it; of managers on several hosts."""
     unreadable: int = 0
     """Lines whose writer was killed in the middle of them."""
     _offsets: dict[Path, int] = field(default_factory=dict)
@@ -78,6 +80,10 @@ class JournalTail:
                 # What an earlier leader opened and the store never had is nobody's any more.
                 carried = carried_in(detail)
                 self.closed |= {one for one in self.opened if f"incident:{one}" not in carried and self.by[one] == by}
+            case Marked(name=name, by=by, detail=detail) if name in LEADERSHIP:
+                # A leader that was stopped may say only after its follower's first word that it leads no more.
+                if (term := term_in(detail)) >= self.leads.get(by, (0, False))[0]:
+                    self.leads[by] = term, LEADERSHIP[name]
             case Decided(action=NoteVoters(voters=voters, state="sealed")):
                 self.voters = voters.members
             case Decided(action=Activate(vnfc=vnfc)):
@@ -109,6 +115,10 @@ class JournalTail:
                 if active is None or not set(group.vnfcs) - {active} <= self.synced.get(active, set()):
                     return False
         return True
+
+    def leaderless(self) -> list[Party]:
+        """Parties whose manager leads no more: what it has noted last may be out of date."""
+        return [party for party, (_, leads) in self.leads.items() if not leads]
 
     def repaired(self, since: float) -> bool:
         """Whether something was opened since then and everything opened is closed."""

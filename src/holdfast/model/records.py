@@ -94,4 +94,20 @@ def carried_in(detail: str) -> frozenset[str]:
     return frozenset(detail.split())
 
 
+LEADERSHIP = {"leads": True, "leads-on": True, "lapsed": False, "followed": False}
+"""Names of the marks with which a manager says that it leads, or does not; each names the term in its detail."""
+
+
+def term_in(detail: str) -> int:
+    """The term that such a mark is about: `term NUMBER` is how its detail begins.
+
+    Raises:
+        ValueError: it does not.
+    """
+    word, _, rest = detail.partition(" ")
+    if word != "term":
+        raise ValueError(f"{detail!r} does not begin with the term that it is about")
+    return int(rest.partition(" ")[0].removesuffix(":"))
+
+
 Record = Opened | Seen | Decided | Begun | Ended | Marked

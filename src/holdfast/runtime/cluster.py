@@ -220,11 +220,11 @@ class Reign:
         if self._pump is None or self.ended.done():
             return
         if standing.term != self._term:
-            self._superseded(Superseded(f"term {self._term} is over: {_who(standing)} leads the managers"))
+            self._superseded(Superseded(f"{_who(standing)} leads the managers"))
         elif standing.is_lapsed:
-            self._mark("lapsed", "the leadership could not be renewed: nothing is decided until it is")
+            self._mark("lapsed", ": the leadership could not be renewed, so nothing is decided until it is")
         else:
-            self._mark("leads-on", f"term {self._term} goes on")
+            self._mark("leads-on", " goes on")
             self._pump.go_on()
 
     def _tell_late(self, text: str | None) -> None:
@@ -249,7 +249,7 @@ class Reign:
 
     def _superseded(self, error: Superseded | UserError) -> None:
         if not self.ended.done():
-            self._mark("followed", error.message)
+            self._mark("followed", f": {error.message}")
             self.ended.set_exception(error)
 
     def _pump_ended(self, ended: "asyncio.Future[None]") -> None:
@@ -259,7 +259,7 @@ class Reign:
 
     def _mark(self, name: str, detail: str) -> None:
         for seat in self._seats:
-            seat.mark(name, str(seat.party), detail)
+            seat.mark(name, str(seat.party), f"term {self._term}{detail}")
 
     async def end(self) -> None:
         """Hand over in an orderly way: stop deciding, write what waits, resign. Raises what ended the leadership."""

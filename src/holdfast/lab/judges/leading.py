@@ -10,10 +10,9 @@ from holdfast.lab.judges.facts import Fact
 from holdfast.lab.judges.words import Struck, Violation
 from holdfast.model.layout import Layout
 from holdfast.model.names import VnfcName
-from holdfast.model.records import Decided, Marked, Record
+from holdfast.model.records import Decided, Marked, Record, term_in
 
 AGENTS = "agent:"
-TERM = "term "
 STOPS = frozenset(
     {"kill-vnfc", "freeze-vnfc", "cleanup-hangs", "kill-vm", "freeze-vm", "host-off", "freeze-host", "fence-lies"}
 )
@@ -41,7 +40,7 @@ def one_leader(journals: Iterable[Sequence[Record]]) -> list[Violation]:
     for records in journals:
         for record in records:
             if isinstance(record, Marked) and record.name == "leads":
-                reigns.append(_Reign(record.by, int(record.detail.removeprefix(TERM)), record.at))
+                reigns.append(_Reign(record.by, term_in(record.detail), record.at))
             elif isinstance(record, Decided) and reigns and reigns[-1].party == record.by:
                 reigns[-1].last_s, reigns[-1].last = record.at, f"{type(record.action).__name__} (record {record.n})"
     wrong = []

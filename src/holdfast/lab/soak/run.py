@@ -98,7 +98,8 @@ class Stretch:
         self.world.open()
         self.tail = JournalTail(self.world.folder.root / "journal", self.layout)
         self._settle()
-        self._ground = LiveGround(self.world, LiveActs(self.world, self._no_second()))
+        self._acts = LiveActs(self.world, self._no_second())
+        self._ground = LiveGround(self.world, self._acts)
         start = self._plan.out / START
         # That of an earlier deployment tells nothing of this one.
         shutil.rmtree(start, ignore_errors=True)
@@ -208,6 +209,9 @@ class Stretch:
         self.tail.read()
         missing = [f"{name} is not answered" for name in clients.silent()]
         missing += [f"{name} is off" for name in self.layout.hosts if not self.world.is_on(name)]
+        # What managers have noted tells how things are only while there are some.
+        missing += [f"nobody leads {party}" for party in self.tail.leaderless()]
+        missing += ["no manager process leads"] if not self._acts.has_leader() else []
         missing += [f"{name} is not provided" for name in self.layout.services if not self.tail.providers.get(name)]
         if missing or not set(self.tail.opened) <= self.tail.closed:
             return missing or [f"incident {name} is open" for name in set(self.tail.opened) - self.tail.closed]

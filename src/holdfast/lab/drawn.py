@@ -72,6 +72,12 @@ RARE: tuple[FaultKind, ...] = (
     FaultKind("slow-machine", 2, "host", (300, 2500)),
     # Not drawn, for scripts alone: what begins meanwhile fails until it is given up, and waits for a person then.
     FaultKind("disk-read-only", 0, "host", (100, 1500)),
+    # For scripts as well: they say between which hosts, and when it ends, or go to the very limit of what is assumed.
+    FaultKind("lock-host", 0, "host", (300, 2500)),
+    FaultKind("messages-late", 0, "host", (100, 3000)),
+    FaultKind("messages-again", 0, "host", (100, 3000)),
+    FaultKind("clock-slow", 0, "host", (300, 2500)),
+    FaultKind("clock-fast", 0, "host", (300, 2500)),
 )
 """Of the simulated world alone: what a person does (or has done) meanwhile, and what a lab host cannot suffer."""
 BY_NAME = {kind.name: kind for kind in (*KINDS, *RARE)}

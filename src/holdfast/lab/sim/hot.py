@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from holdfast.lab.sim.host import SimHost
+from holdfast.lab.sim.late import Late
 from holdfast.lab.sim.loop import SimLoop
 from holdfast.lab.sim.net import Net
 from holdfast.lab.sim.process import Process
@@ -120,6 +121,17 @@ class Ether:
         self.net_of = net_of
         self.host_of = host_of
         self.sockets: dict[tuple[str, int], SimUdp] = {}
+        self.late: list[Late] = []
+        """Slow ways that some datagrams take now."""
+
+    def send_late(self, net: Net, sender: str, receiver: str, address: tuple[str, int], datagram: bytes) -> bool:
+        """Send it the slow ways that there are for it; whether it goes the usual way, too."""
+        is_prompt = True
+        for late in self.late:
+            if late.concerns(sender, receiver):
+                net.timeline.after(late.wait_ns(), net.send, sender, receiver, self.arrived, address, datagram)
+                is_prompt = is_prompt and late.is_copied
+        return is_prompt
 
     def arrived(self, address: tuple[str, int], datagram: bytes) -> None:
         there = self.sockets.get(address)
@@ -140,7 +152,9 @@ class SimUdp(Ready):
 
     def sendto(self, datagram: bytes, address: tuple[str, int], /) -> int:
         ether = self._ether
-        self._net.send(self._host, ether.host_of(address[0]), ether.arrived, address, datagram)
+        receiver = ether.host_of(address[0])
+        if not ether.late or ether.send_late(self._net, self._host, receiver, address, datagram):
+            self._net.send(self._host, receiver, ether.arrived, address, datagram)
         return len(datagram)
 
     def recv_into(self, buffer: bytearray, /) -> int:

@@ -25,7 +25,7 @@ class Net:
 
     def __init__(self, timeline: Timeline, name: str) -> None:
         self.name = name
-        self._timeline = timeline
+        self.timeline = timeline
         self._random = timeline.random
         self._cut: dict[tuple[str, str], int] = {}
         self._off: set[str] = set()
@@ -73,9 +73,9 @@ class Net:
             return
         if self.loss and self._random() < self.loss:
             return
-        self._timeline.after(self.travel(), self._arrive, sender, receiver, arrived, args)
+        self.timeline.after(self.travel(), self._arrive, sender, receiver, arrived, args)
         if self.doubling and self._random() < self.doubling:
-            self._timeline.after(self.travel() * 2, self._arrive, sender, receiver, arrived, args)
+            self.timeline.after(self.travel() * 2, self._arrive, sender, receiver, arrived, args)
 
     def _arrive(self, sender: str, receiver: str, arrived: Callable[..., None], args: tuple[Any, ...]) -> None:
         if self.passes(sender, receiver):

@@ -1,5 +1,7 @@
 """Rare faults of drawn runs: what a person does meanwhile, a restored store, a machine that is slow or cannot write.
 
+And those that scripts alone have: messages that are late by seconds, clocks that are as wrong as they may be.
+
 In:   a planned fault, the nemesis that carries it out. Out: whom it struck, and how it is taken back.
 """
 
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.lab.acts import FaultFailed
 from holdfast.lab.drawn import PlannedFault
+from holdfast.lab.sim.late import Late
 from holdfast.lab.sim.talk import say
 from holdfast.model.layout import in_charge
 from holdfast.model.names import VIM, HostName, Party, VnfName
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 COMMAND_LIMIT_S = 2.0
 SLOW = 8
 """The kernel and new programs take so many times as long."""
+MS = 1_000_000
+PPM_ALLOWED = 1000
+"""By so much a clock may be wrong, as far as grants are concerned (docs/grants.md)."""
 Undo = Callable[[], None]
 Deed = Callable[["Nemesis", PlannedFault], tuple[str, Undo]]
 
@@ -126,6 +132,46 @@ def _read_only(nemesis: "Nemesis", fault: PlannedFault) -> tuple[str, Undo]:
     return host.name, undo
 
 
+def _lock_host(nemesis: "Nemesis", fault: PlannedFault) -> tuple[str, Undo]:
+    """A person says of a host that is off, and that managers have missed, that it stays so; and that it is back."""
+    name = nemesis.host(fault.place)
+    if nemesis.world.is_on(name):
+        raise FaultFailed(f"{name} is on")
+    _say(nemesis, VIM, AskLock(name))
+    return name, lambda: _unlock(nemesis, name)
+
+
+def _messages_slow(*, is_copied: bool) -> Deed:
+    """What the agent of a host sends, to another one or to all, takes as long as this lasts, or any time less."""
+
+    def deed(nemesis: "Nemesis", fault: PlannedFault) -> tuple[str, Undo]:
+        name, timeline = nemesis.host(fault.place), nemesis.world.timeline
+        late = Late(timeline, name, fault.other, timeline.now_ns + fault.lasts_ms * MS, is_copied=is_copied)
+        ways = nemesis.world.site.ether.late
+        ways.append(late)
+        return f"{name}>{fault.other}" if fault.other else name, lambda: ways.remove(late)
+
+    return deed
+
+
+def _clock_runs(ppm: int) -> Deed:
+    """Both clocks of a machine are wrong, so that it cannot see that by itself."""
+
+    def deed(nemesis: "Nemesis", fault: PlannedFault) -> tuple[str, Undo]:
+        host = nemesis.node(fault.place).host
+        before = [(clock, clock.ppm) for clock in (host.raw, host.monotonic)]
+        for clock, _ in before:
+            clock.bend(ppm)
+
+        def undo() -> None:
+            for clock, honest_ppm in before:
+                clock.bend(honest_ppm)
+
+        return host.name, undo
+
+    return deed
+
+
 RARE_DEEDS: dict[str, Deed] = {
     "end-agent": _end_agent,
     "switch-over": _switch_over,
@@ -133,4 +179,9 @@ RARE_DEEDS: dict[str, Deed] = {
     "restore-store": _restore_store,
     "slow-machine": _slow_machine,
     "disk-read-only": _read_only,
+    "lock-host": _lock_host,
+    "messages-late": _messages_slow(is_copied=False),
+    "messages-again": _messages_slow(is_copied=True),
+    "clock-slow": _clock_runs(-PPM_ALLOWED),
+    "clock-fast": _clock_runs(PPM_ALLOWED),
 }

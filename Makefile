@@ -1,10 +1,11 @@
 # Two commands matter: `make demo` (nine failures, live) and `make test`. Both set everything up first.
-.PHONY: demo test lint setup unit live soak seeds format clean
+.PHONY: demo test lint setup unit live soak seeds bench format clean
 
 H := .venv/bin
 SECONDS ?= 600
 SEED ?= 1
 SEEDS ?= 1..500
+REPEAT ?= 20
 
 demo: setup
 	$(H)/holdfast lab run uc1 uc2 uc3 uc4 uc5 uc6 uc7 uc8 uc9 --charts
@@ -33,6 +34,10 @@ soak: setup
 # Drawn deployments under drawn faults, simulated: docs/simulation.md
 seeds: setup
 	$(H)/holdfast lab sim --seeds $(SEEDS)
+
+# Holdfast beside keepalived, about two hours; what is in bench.json is not measured again: docs/performance.md
+bench: setup
+	$(H)/holdfast bench failover --repeat $(REPEAT) --json bench.json --markdown bench.md
 
 format: setup
 	$(H)/ruff format src tests

@@ -41,18 +41,23 @@ for group in (describe, running, status, why, operate, locking, tune):
     group.register(app)
 
 
-def _with_lab() -> None:
-    """The lab is a group of commands of its own, loaded when it is asked for."""
-    if "lab" in sys.argv[1:2] or not sys.argv[1:] or sys.argv[1:2] == ["--help"]:
+def _with_groups() -> None:
+    """Lab and bench are groups of commands of their own, loaded when they are asked for."""
+    asked = sys.argv[1:2]
+    if asked in ([], ["--help"], ["lab"]):
         from holdfast.cli import lab
 
         app.add_typer(lab.app, name="lab")
+    if asked in ([], ["--help"], ["bench"]):
+        from holdfast.cli import bench
+
+        app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
     """Run the command line; end the process with its exit status."""
     try:
-        _with_lab()
+        _with_groups()
         app(prog_name="holdfast")
     except HoldfastError as error:
         _say(error.message, error.hint)

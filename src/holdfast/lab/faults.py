@@ -83,6 +83,11 @@ def below(first: int) -> list[int]:
     return found
 
 
+def words_of(pid: int) -> list[bytes]:
+    """How it was called; nothing for one that has ended."""
+    return _read(pid, "cmdline").split(b"\0")
+
+
 def agent_processes(host: str, *, with_hot: bool) -> list[int]:
     """The agent of a host (with its hot process, which holds the grants), but nothing that they look after."""
     modules = (b"holdfast.runtime.agent_process", *((b"holdfast.runtime.hot_main",) if with_hot else ()))
@@ -140,12 +145,12 @@ def manager_processes(which: str) -> list[int]:
 
 
 def _matching(fits: Callable[[list[bytes]], bool]) -> list[int]:
-    return [pid for pid in _pids() if fits(_read(pid, "cmdline").split(b"\0"))]
+    return [pid for pid in _pids() if fits(words_of(pid))]
 
 
 def _first_processes() -> Iterator[tuple[int, dict[str, Any]]]:
     for pid in _pids():
-        words = _read(pid, "cmdline").split(b"\0")
+        words = words_of(pid)
         if not any(word.endswith(b"guest/init.py") for word in words):
             continue
         inner = [line for line in _read(pid, "status").splitlines() if line.startswith(b"NSpid:")]

@@ -25,6 +25,7 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MS_NOSUID = 2
@@ -50,6 +51,38 @@ def run_in_nest(main: Callable[[], int], meanwhile: Callable[[Callable[[], bool]
         # A process of its own unshares, so that the caller's own namespaces stay as they are.
         _leave(lambda: _keep_nest(main, rootless, uid, gid))
     return _wait_passing_signals(child, meanwhile)
+
+
+def run_with_own_mounts(main: Callable[[], int]) -> int:
+    """Run `main` in a child that has nothing but mounts (and a /run) of its own; return its exit status.
+
+    For what works only in the machine's first namespaces. What `main` starts has to be bound to it by the kernel.
+
+    Errors: MachineLacks where that is not allowed.
+    """
+    if os.geteuid() != 0:
+        raise MachineLacks("mounts of one's own are for root", "run as root")
+    child = os.fork()
+    if child == 0:
+        _leave(lambda: _keep_mounts(main))
+    return _wait_passing_signals(child)
+
+
+def _keep_mounts(main: Callable[[], int]) -> int:
+    _die_with_parent()
+    if _libc.unshare(CLONE_NEWNS) != 0:
+        raise MachineLacks(f"mounts of one's own cannot be made: {os.strerror(ctypes.get_errno())}", "run as root")
+    _mount("none", "/", "", MS_REC | MS_PRIVATE)
+    _mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV)
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    signal.signal(signal.SIGINT, lambda *_: _interrupt())
+    return main()
+
+
+def bind(source: Path, target: Path) -> None:
+    """Show `source` at `target` (which is made, as a file), for those who have these mounts."""
+    target.touch()
+    _mount(str(source), str(target), "", MS_BIND)
 
 
 def _keep_nest(main: Callable[[], int], rootless: bool, uid: int, gid: int) -> int:

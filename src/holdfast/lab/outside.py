@@ -23,14 +23,21 @@ COMMAND_LIMIT_S = 5.0
 class Outside:
     """All of them, by name."""
 
-    def __init__(self, base: Path, netlink: Netlink, bridge: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, base: Path, netlink: Netlink, bridge: str, environment: Mapping[str, str], *, bound: bool = False
+    ) -> None:
+        """
+        Args:
+            bound: the kernel ends machines and programs with this process. In a nest they end with the nest.
+        """
+        self._bound = bound
         self._base, self._netlink, self._bridge = base, netlink, bridge
         self._environment = dict(environment)
         self._machines: dict[str, Sandbox] = {}
 
     def join(self, name: str, addresses: Sequence[str]) -> None:
         """One more machine, with these addresses."""
-        machine = Sandbox.start(name, self._base / name, namespaces=("net", "mnt"))
+        machine = Sandbox.start(name, self._base / name, namespaces=("net", "mnt"), bound=self._bound)
         self._machines[name] = machine
         namespace = machine.netns_fd
         try:
@@ -50,7 +57,8 @@ class Outside:
         machine = self._machines.get(name)
         if machine is None:
             raise WorldError(f"there is no client {name} here")
-        return ["nsenter", f"--net=/proc/{machine.pid}/ns/net", "--"]
+        tie = ["setpriv", "--pdeathsig", "KILL"] if self._bound else []
+        return [*tie, "nsenter", f"--net=/proc/{machine.pid}/ns/net", "--"]
 
     def mislead(self, name: str, address: str, mac: str) -> None:
         """Have the machine take `mac` for the owner of the address, as if it had been told so just now."""

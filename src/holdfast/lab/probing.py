@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from holdfast.errors import WorldError
+from holdfast.lab.outside import Outside
 from holdfast.lab.scenario import Client
 from holdfast.lab.world import CLIENT, LiveWorld
 from holdfast.model.layout import Service
@@ -57,8 +59,14 @@ class StatusLines:
         os.close(self._pipe)
 
 
+class Asked(Protocol):
+    """Whatever has clients outside that can ask it."""
+
+    outside: Outside
+
+
 class Probing:
-    def __init__(self, world: LiveWorld, service: Service, client: Client, out: Path) -> None:
+    def __init__(self, world: Asked, service: Service, client: Client, out: Path) -> None:
         address = service.address.partition("/")[0]
         self.probe_file = out / "probe.bin"
         self.owners_file = out / "owners.bin"
@@ -88,6 +96,10 @@ class Probing:
     def wait_ready(self) -> float:
         """Wait for the probe's first good answer; returns the time."""
         return wait_ready(self._probe, "probe")
+
+    def silent_s(self) -> float:
+        """For how long the service has not been answering; 0 while it does."""
+        return self._status.silent_s()
 
     def is_up(self, since: float) -> bool:
         """Whether the service answers now; if it was asked about a fault, only once it has noticed an end of it.

@@ -1,0 +1,61 @@
+"""`holdfast bench …`: Holdfast beside its peers, measured in one call."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Measure Holdfast and its peers side by side.")
+
+
+@app.callback()
+def group() -> None:
+    """Measure Holdfast and its peers side by side."""
+
+
+@app.command("failover")
+def failover(
+    systems: Annotated[str, typer.Option(help="with commas, of those that `--systems list` shows")] = "all",
+    cases: Annotated[str, typer.Option(help="with commas, of those that `--cases list` shows")] = "all",
+    repeat: Annotated[int, typer.Option(min=0, max=1000, help="how often each case is measured")] = 20,
+    json: Annotated[
+        Path | None, typer.Option(help="results (docs/performance.md has the format); trials in it count already")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="write the table there")] = None,
+    idle_seconds: Annotated[float, typer.Option(min=10, help="length of the case in which nothing fails")] = 60.0,
+    out: Annotated[Path, typer.Option(help="where each trial leaves its folder")] = Path("runs/bench"),
+) -> None:
+    """Crash, hang, host off, switchover, return, and nothing at all on busy cores: what does the client lose?"""
+    from holdfast.lab.bench.campaign import SYSTEMS, BenchPlan
+    from holdfast.lab.bench.cases import CASES
+    from holdfast.lab.bench.show import run_and_show
+    from holdfast.lab.bench.table import says
+
+    chosen_systems = _chosen("--systems", systems, {name: says(name) for name in SYSTEMS})
+    chosen_cases = _chosen("--cases", cases, CASES)
+    for file in (json, markdown):
+        _check_writable(file)
+    plan = BenchPlan(chosen_systems, chosen_cases, repeat, out.absolute(), idle_seconds)
+    raise typer.Exit(run_and_show(plan, json, markdown))
+
+
+def _chosen(option: str, text: str, known: dict[str, str]) -> list[str]:
+    from holdfast.errors import UserError
+
+    if text == "list":
+        for name, says in known.items():
+            typer.echo(f"{name:18} {says}")
+        raise typer.Exit
+    names = list(known) if text == "all" else list(dict.fromkeys(text.split(",")))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"{option} has {', '.join(unknown)}", f"expected some of {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def _check_writable(file: Path | None) -> None:
+    from holdfast.errors import UserError
+
+    if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK) and not file.is_dir()):
+        raise UserError(f"{file} cannot be written", "give a file in a folder that is there and yours")

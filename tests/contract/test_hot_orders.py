@@ -5,6 +5,7 @@ from pathlib import Path
 from holdfast.model.granting import PROFILES, Succession, voter_set
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
+from holdfast.runtime.hot_clock import KERNEL_CLOCKS
 from holdfast.runtime.hot_grants import GrantRider
 
 DNS = ServiceName("dns")
@@ -14,11 +15,11 @@ VOTERS = voter_set(HOSTS, PROFILES["fast"])
 
 def rider(folder: Path) -> GrantRider:
     settings = words.GrantSettings(HOSTS[0], PROFILES["fast"], HOSTS, (), {DNS: ""}, "hf_test", str(folder / "voters"))
-    return GrantRider(settings, 77, None, 1)
+    return GrantRider(settings, 77, None, KERNEL_CLOCKS.raw_ns())
 
 
 def heard(one: GrantRider, command: words.GrantCommand) -> list[words.GrantNews]:
-    one.told(words.packed(command), 2)
+    one.told(words.packed(command), KERNEL_CLOCKS.raw_ns())
     return [words.news_in(body) for body in one.news()]
 
 

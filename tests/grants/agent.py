@@ -14,6 +14,7 @@ from holdfast.model.granting import (
     Close,
     CloseAll,
     Disown,
+    Doubt,
     Heard,
     Held,
     Output,
@@ -47,7 +48,8 @@ class Agent:
         self._is_idle = False
         self._label = "begin"
         self._round = 0
-        self.grantor = world.grantor(host.name, self.incarnation, world.profile, self.voter_set(), self.clock())
+        wait = (world.asks_ns,) if world.asks_ns else ()
+        self.grantor = world.grantor(host.name, self.incarnation, world.profile, self.voter_set(), self.clock(), *wait)
         self._steps = self._live()
         self.is_dead = False
         self.woken_ns = 0
@@ -67,7 +69,7 @@ class Agent:
 
     def floors(self) -> dict[ServiceName, int]:
         """What it reads from the store at its start."""
-        return dict(self.world.judge.epochs)
+        return {} if self.world.asks_ns else dict(self.world.judge.epochs)
 
     def clock(self) -> int:
         return self.host.clock.at(self.world.true_ns)
@@ -202,6 +204,8 @@ class Agent:
                 yield from self.arm(output)
         elif isinstance(output, Held | Regained):
             self.kernel.note(output.service, output.epoch, true.true_ns)
+        elif isinstance(output, Doubt) and "may come back" in output.reason:
+            true.doubts.append(true.true_ns)
         elif isinstance(output, Persist):
             yield "write"
             self.grantor.set_floors(self.floors(), self.clock())

@@ -83,6 +83,15 @@ SEASONS: dict[str, Weather] = {
         every_ms=(2, 20),
         acts={"claim": 3, "order": 3, "cut": 4, "one way": 6, "heal": 3, "off": 1, "fence": 1},
     ),
+    "forgotten": Weather(
+        lost=0.02,
+        late=0.02,
+        doubled=0.02,
+        again=0.0,
+        pause=0.0,
+        every_ms=(8, 40),
+        acts={"claim": 5, "cut": 5, "heal": 4, "restart": 5},
+    ),
     "voters": Weather(
         pause=0.006, acts={"order": 4, "claim": 5, "release": 2, "voters": 12, "restart": 4, "cut": 2, "heal": 3}
     ),
@@ -102,6 +111,7 @@ class Chance:
         grantor: type[Grantor] = Grantor,
         agent: type[Agent] = Agent,
         habits: frozenset[str] = frozenset(),
+        asks_ns: int = 0,
     ) -> None:
         """Get ready.
 
@@ -115,6 +125,7 @@ class Chance:
             grantor: may have a mistake planted.
             agent: the same.
             habits: bad ones of the manager: "same epoch", "resumes", "several members", "unsealed".
+            asks_ns: the store knows nothing of epochs, and voters that start ask the others for so long.
         """
         self.habits = habits
         self.is_calm = False
@@ -125,7 +136,7 @@ class Chance:
         rho = profile.rho_ppm
         ppm = {name: self.dice.choice((-rho, 0, rho)) for name in names}
         members = names[:voters] if voters else names
-        self.world = World(names, profile, ppm=ppm, members=members, grantor=grantor, agent=agent)
+        self.world = World(names, profile, ppm=ppm, members=members, grantor=grantor, agent=agent, asks_ns=asks_ns)
         self.epoch = 0
         self.revision = 0
         self.next_set: VoterSet | None = None

@@ -47,6 +47,20 @@ class ShortSilence(Voter):
         return self.voter_set.length_ns
 
 
+class AsksNobody(Voter):
+    def __init__(self, host: HostName, voter_set: VoterSet, now: int, epochs_wait_ns: int = 0) -> None:
+        super().__init__(host, voter_set, now)
+
+
+class AsksTooEarly(Grantor):
+    def _remember(self, now: int) -> None:
+        if now < self.voter.quarantine_end_ns and now >= self._recall_ns:
+            self._recall_ns = now + self.profile.heartbeat_ns
+            for host, question in self.voter.recall.questions():
+                self._send(host, question, now)
+        super()._remember(now)
+
+
 class NoFloors(Agent):
     def floors(self) -> dict[ServiceName, int]:
         return {}
@@ -336,4 +350,6 @@ PLANTS: dict[str, Plant] = {
     "25": Plant("voter set not on disk", agent=NothingOnDisk),
     "26": Plant("floors forgotten", agent=NoFloors),
     "27": Plant("renewed without a claim", _with_rounds(WithoutClaim)),
+    "28": Plant("a voter that starts asks nobody for epochs", _with_voter(AsksNobody)),
+    "28b": Plant("it asks for epochs while promises of its former life run", AsksTooEarly),
 }

@@ -70,7 +70,8 @@ class Story:
     def make(self, words: list[str]) -> list[str]:
         """`world HOST… [profile NAME] [voters HOST,…] [witness HOST] [slow HOST,…] [fast HOST,…]`: all start.
 
-        With `detects yes` at the end there are heartbeats too, and what they find failed, so does the Grantor.
+        With `detects yes` at the end there are heartbeats too, and what they find failed, so does the Grantor. With
+        `asks MS` the store knows nothing of epochs, and voters that start ask the others for so long.
         """
         names = [word for word in words if word.startswith("h") and word[1:].isdigit()]
         hosts = []
@@ -90,6 +91,7 @@ class Story:
             witnesses=tuple(filter(None, (options.get("witness"),))),
             grantor=self.plant.grantor,
             agent=self.plant.agent,
+            asks_ns=int(options.get("asks", "0")) * MS,
         )
         self.world.step_ns = lambda _host, label: self.side_ns if label == "side" else STEP_NS
         self.world.settle()

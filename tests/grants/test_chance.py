@@ -20,8 +20,11 @@ FIRST = int(os.environ.get("HOLDFAST_GRANT_FIRST", "0"))
 SEEDS_OF_A_SEASON = 100
 SEEDS_OF_A_MISTAKE = 300
 SEEDS_OF_A_CALM = 12
+ASKS_NS = 300 * MS
+"""Where the store knows nothing of epochs: a voter that has heard from too few by then votes, and says so."""
 PAIRS_AMONG = 12
 
+LONG_RUNS_MS = {"voters": 400, "forgotten": 1000}
 FOUND_IN = {
     "1": "restarts",
     "2": "voters",
@@ -42,6 +45,7 @@ FOUND_IN = {
     "22": "cuts",
     "23": "voters",
     "27": "storm",
+    "28": "forgotten",
 }
 """In which season a mistake is found soonest. The others hardly come by chance; their stories show them."""
 
@@ -51,17 +55,24 @@ def made(season: str, seed: int, plant: Plant = RIGHT, services: int = 1) -> Cha
     return Chance(
         seed,
         SEASONS[season],
-        hosts=5 if is_voters else 3,
+        hosts=5 if is_voters or season == "forgotten" else 3,
         voters=3 if is_voters else 0,
         services=services,
         grantor=plant.grantor,
         agent=plant.agent,
         habits=plant.habits,
+        asks_ns=ASKS_NS if season == "forgotten" else 0,
     )
 
 
 def run(season: str, seed: int, plant: Plant = RIGHT, services: int = 1) -> World:
-    return made(season, seed, plant, services).run(400 if season == "voters" else 250)
+    return made(season, seed, plant, services).run(LONG_RUNS_MS.get(season, 250))
+
+
+def unforeseen(world: World) -> list[str]:
+    """What is wrong; but for older epochs after a voter has said that they may come back."""
+    said_ns = min(world.doubts, default=world.true_ns)
+    return [one for one in world.judge.wrong if "under epoch" not in one or float(one.split()[0]) < said_ns / MS]
 
 
 @pytest.mark.timeout(3600)
@@ -70,7 +81,8 @@ def test_two_hosts_never_answer_whatever_happens(season: str) -> None:
     changes = 0
     for seed in range(FIRST, FIRST + SEEDS_OF_A_SEASON * RUNS):
         world = run(season, seed, services=1 + seed % 2)
-        assert not world.judge.wrong, f"seed {seed}: {world.judge.wrong[0]}"
+        wrong = unforeseen(world)
+        assert not wrong, f"seed {seed}: {wrong[0]}"
         changes += world.judge.changes
     assert changes > SEEDS_OF_A_SEASON * RUNS // 8, "hardly anything happened, so nothing was shown"
 
@@ -92,7 +104,7 @@ def test_when_all_is_well_again_a_service_can_be_held_again(season: str) -> None
         # Others may have had orders to take it, and a higher claim in time; but somebody has it.
         answering = [host.name for host in world.hosts.values() if host.kernel.answers(SERVICES[0], world.true_ns)]
         assert len(answering) == 1, f"seed {seed}: {place.name} was to have it, and {answering} have"
-        assert not world.judge.wrong
+        assert not unforeseen(world)
 
 
 @pytest.mark.timeout(3600)
@@ -113,7 +125,7 @@ def test_no_two_things_that_go_otherwise_lead_to_two(scene: type) -> None:
 def test_the_judge_finds_the_mistake(mistake: str) -> None:
     plant = PLANTS[mistake]
     seasons = sorted(SEASONS, key=lambda season: season != FOUND_IN[mistake])
-    found = any(run(season, seed, plant).judge.wrong for season in seasons for seed in range(SEEDS_OF_A_MISTAKE))
+    found = any(unforeseen(run(season, seed, plant)) for season in seasons for seed in range(SEEDS_OF_A_MISTAKE))
     assert found, f"{plant.says}: not found in {SEEDS_OF_A_MISTAKE} runs of each season"
 
 

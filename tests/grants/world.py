@@ -65,8 +65,17 @@ class World:
         members: tuple[str, ...] = (),
         grantor: type[Grantor] = Grantor,
         agent: type[Agent] = Agent,
+        asks_ns: int = 0,
     ) -> None:
+        """
+        Args:
+            asks_ns: voters that start wait so long to hear from the others which epochs are over, and the store knows
+                nothing of epochs; 0: the store knows every epoch at once, and nobody asks.
+        """
         self.profile = profile
+        self.asks_ns = asks_ns
+        self.doubts: list[int] = []
+        """When a voter has said that it votes without knowing enough of epochs."""
         self.grantor = grantor
         self.agent_type = agent
         self.true_ns = 0

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from holdfast.core import ha_standing, vim_intake, vim_voters
 from holdfast.core.grant_members import Members
+from holdfast.core.grant_recall import Recall
 from holdfast.core.grant_voter import Voter
 from holdfast.core.grants import Grantor
 from holdfast.core.ha_turn import Turn
@@ -263,7 +264,8 @@ def floors_forgotten(ground: Ground) -> None:
 
     ground.change(Voter, "set_floors", set_floors)
     ground.change(Voter, "_learn", lambda self, changes: None)
-    ground.change(Voter, "silent_until_ns", property(lambda self: self.quarantine_end_ns))
+    ground.change(Voter, "recalls", lambda self, heard, answer, now: None)
+    ground.change(Recall, "is_sure", property(lambda self: True))
 
 
 STEP_NS = 1500 * MS

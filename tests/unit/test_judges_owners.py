@@ -5,9 +5,12 @@ from array import array
 import pytest
 
 from holdfast.lab.judges.asked import OwnerAnswer, OwnersRun
-from holdfast.lab.judges.owners import by_mac, by_name, judge_owners
+from holdfast.lab.judges.owners import by_mac, by_name, foreseen, judge_owners
 from holdfast.lab.judges.probed import ProbeRun
 from holdfast.lab.owner_words import claim, question
+from holdfast.model.granting import IN_DOUBT, OLDER_MAY_COME_BACK
+from holdfast.model.names import Party
+from holdfast.model.records import Marked
 
 OLD, NEW = "02:00:00:00:00:01", "02:00:00:00:00:02"
 EVERY = 0.005
@@ -157,3 +160,21 @@ def test_a_neighbour_advertisement_is_understood() -> None:
     assert claim("fd77::100", frame) == (OLD, "answer")
     unasked = frame[:58] + bytes([0x20]) + frame[59:]
     assert claim("fd77::100", unasked) == (OLD, "announcement")
+
+
+def doubt(at: float, detail: str = OLDER_MAY_COME_BACK) -> Marked:
+    return Marked(at, Party("agent:h1"), 1, IN_DOUBT, "h1", f"1 of 3 remember which epochs are over: {detail}")
+
+
+def test_an_older_epoch_that_comes_back_is_excused_by_a_doubt_between_the_two_and_by_nothing_else() -> None:
+    found = by_name(named((0.1, 0.101, "a", 1), (1.0, 1.001, "b", 2), (2.0, 2.001, "a", 1)))
+    assert [proof.is_older for proof in found] == [True]
+    assert foreseen(found, [doubt(1.5)]) == found
+    for told in ([], [doubt(0.9)], [doubt(2.1)], [doubt(1.5, "its clock")]):
+        assert foreseen(found, told) == []
+
+
+def test_two_owners_under_one_epoch_are_never_excused() -> None:
+    found = by_name(named((0.1, 0.101, "a", 1), (1.0, 1.001, "b", 1), (2.0, 2.001, "a", 1)))
+    assert found
+    assert foreseen(found, [doubt(1.5)]) == []

@@ -15,7 +15,9 @@ from holdfast.model.granting import (
     REFUSALS_MAX,
     Ack,
     Ask,
+    AskEpochs,
     Change,
+    EpochsAre,
     Fenced,
     GrantMessage,
     Heard,
@@ -39,6 +41,8 @@ MESSAGES: tuple[GrantMessage, ...] = (
     Release(((S, 9),)),
     Fenced(H2, LIFE, "fenced by ipmi at 12:00"),
     VoterSetIs(voter_set((H1, H2), DEFAULT)),
+    AskEpochs(ServiceName("dns")),
+    EpochsAre(ServiceName("dns"), ((ServiceName("ntp"), 1000003), (ServiceName("web"), 2)), "whole", more=True),
 )
 FRAME_BYTES = 1500
 AROUND_BYTES = 28 + 58 + 16 + 200

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 
 from holdfast.errors import WorldError
-from holdfast.model.granting import EPOCHS_WAIT_NS, FAST, MS, SECOND, Ask, Change, Heard, SendTo, VoterSetIs, voter_set
+from holdfast.model.granting import (
+    EPOCHS_WAIT_NS,
+    FAST,
+    MS,
+    SECOND,
+    Ask,
+    Change,
+    EpochsAre,
+    Heard,
+    SendTo,
+    VoterSetIs,
+    voter_set,
+)
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import agent_voters, voter_file
 from holdfast.runtime import hot_grant_words as words
@@ -115,7 +127,8 @@ def test_epochs_are_floors_and_told_again_before_a_voter_set_is_gone_by(hot: Hot
     assert voter.floors((S, T)) == {S: 5, T: 2}
     assert voter.knows_floors
     later = raw_clock_ns() + EPOCHS_WAIT_NS * 2
-    assert [one for one in _beats(hot, later) if isinstance(one, words.Said)] == []
+    said = [one.detail for one in _beats(hot, later) if isinstance(one, words.Said)]
+    assert said == ["0 of 1 remember which epochs are over, b not heard: an older epoch may come back"]
 
 
 def _beats(hot: Hot, now: int) -> list[words.GrantNews]:
@@ -135,15 +148,22 @@ def test_a_voter_that_does_not_know_the_epochs_is_silent_for_longer_and_then_say
     assert answers(hot, start + EPOCHS_WAIT_NS * 2)
     said = [one for one in _beats(hot, start + EPOCHS_WAIT_NS * 2) if isinstance(one, words.Said)]
     assert [one.detail for one in said] == [
-        "votes without knowing the epochs of the store: an older epoch may come back"
+        "0 of 2 remember which epochs are over, b, c not heard: an older epoch may come back",
+        "votes without knowing the epochs of the store: an older epoch may come back",
     ]
 
 
-def test_one_that_is_told_votes_as_soon_as_its_silence_is_over(hot: Hot) -> None:
+def test_one_that_is_told_by_all_votes_as_soon_as_its_silence_is_over(hot: Hot) -> None:
     hot.tell(words.TakeEpochs(1, {}))
     start = raw_clock_ns()
-    assert not answers(hot, start)
-    assert answers(hot, start + FAST.length_ns)
+    silence_over = start + FAST.length_ns
+    assert not answers(hot, silence_over)
+    _beats(hot, silence_over)
+    for other in (B, C):
+        told = SendTo(A, EpochsAre(ServiceName(""), (), "none"), 1, 0, incarnation=1)
+        hot.rider.received(other, 7, packed([told]), silence_over)
+    assert answers(hot, silence_over)
+    assert [one for one in hot.news() if isinstance(one, words.Said)] == []
 
 
 def test_where_nobody_has_epochs_to_tell_none_are_waited_for(tmp_path: Path) -> None:

@@ -10,16 +10,20 @@ One end for all that an agent is promised; only a promise whose epoch somebody h
 
 from collections.abc import Iterable, Mapping
 
+from holdfast.core.grant_recall import Recall, page
 from holdfast.core.grant_seats import AgentLife, Claim, Record, Seat, refusal
 from holdfast.model.granting import (
     AGENTS_MAX,
     LIVES_MAX,
     NUMBERS_MAX,
+    RECALL_WAIT_NS,
     REFUSALS_MAX,
     SEATS_MAX,
     Ack,
     Ask,
+    AskEpochs,
     Change,
+    EpochsAre,
     Heard,
     Nak,
     NakReason,
@@ -39,8 +43,11 @@ class Voter:
         self.host = host
         self.voter_set = voter_set
         self.quarantine_end_ns = now + self.silence_ns()
-        self._epochs_by_ns = now + epochs_wait_ns
-        """Until then it is worth waiting for somebody who knows which epochs are over."""
+        self._epochs_by_ns = now
+        """Until then it is worth waiting for those who know which epochs are over."""
+        if epochs_wait_ns:
+            self._epochs_by_ns = max(now + epochs_wait_ns, self.quarantine_end_ns + RECALL_WAIT_NS)
+        self.recall = Recall(host, voter_set, is_needed=bool(epochs_wait_ns))
         self.knows_floors = False
         self.is_doubting = False
         """The clock cannot be relied on."""
@@ -53,7 +60,12 @@ class Voter:
 
     @property
     def silent_until_ns(self) -> int:
-        return self.quarantine_end_ns if self.knows_floors else max(self.quarantine_end_ns, self._epochs_by_ns)
+        return self.quarantine_end_ns if self._knows_enough else max(self.quarantine_end_ns, self._epochs_by_ns)
+
+    @property
+    def _knows_enough(self) -> bool:
+        recall = self.recall
+        return recall.is_over or recall.is_sure or (self.knows_floors and recall.is_complete)
 
     def silence_ns(self) -> int:
         """How long this voter is silent after its start: memory of what it promised before is gone."""
@@ -63,6 +75,7 @@ class Voter:
         """Go by another voter set, which is on disk."""
         is_new = self.host not in self.voter_set.members and self.host in voter_set.members
         self.voter_set = voter_set
+        self.recall.adopt(voter_set)
         if is_new and not knows_floors:
             # It has never promised anything; but it does not know yet which epochs are sealed.
             self.quarantine_end_ns = max(self.quarantine_end_ns, now + voter_set.length_max_ns)
@@ -73,6 +86,21 @@ class Voter:
         for service, epoch in floors.items():
             self._raise_floor(service, self._seat(service), epoch, None)
         self._answer_touched(now, None)
+
+    def recalls(self, heard: Heard, answer: EpochsAre, now: int) -> AskEpochs | None:
+        """What another voter remembers, before the first promise here; what to ask it next."""
+        if self.recall.is_over:
+            return None
+        for service, epoch in answer.epochs:
+            if service in self._seats or len(self._seats) < SEATS_MAX:
+                self._raise_floor(service, self._seat(service), epoch, None)
+        self._answer_touched(now, None)
+        return self.recall.heard(heard.sender, heard.incarnation, answer)
+
+    def remembers(self, heard: Heard, asked: AskEpochs) -> EpochsAre:
+        """For a voter that has started."""
+        floors = {service: seat.floor for service, seat in self._seats.items() if seat.floor}
+        return page(floors, asked, self.recall.memory_for(heard.sender, heard.incarnation))
 
     def floors(self, services: Iterable[ServiceName]) -> dict[ServiceName, int]:
         """Below which number claims are refused here, of each that was ever heard of."""

@@ -21,15 +21,18 @@ from holdfast.core.grant_instructions import Instructions
 from holdfast.core.grant_members import Members, ill_made
 from holdfast.core.grant_releases import Releases
 from holdfast.core.grant_rounds import Rounds
-from holdfast.core.grant_voter import Voter
+from holdfast.core.grant_voter import FAR_NS, Voter
 from holdfast.core.suspicion_words import PeerChanged
 from holdfast.errors import UserError
 from holdfast.model.granting import (
+    OLDER_MAY_COME_BACK,
     ROUNDS_APART_NS,
     Ack,
     Arm,
     Ask,
+    AskEpochs,
     Doubt,
+    EpochsAre,
     Fenced,
     GrantMessage,
     Heard,
@@ -73,7 +76,7 @@ class Grantor:
             profile: lengths; that of the promises stands in the voter set.
             voter_set: as it is on this host's disk.
             now: the clock.
-            epochs_wait_ns: for how long the voter is silent at least if it is not told the epochs (`set_floors`).
+            epochs_wait_ns: for how long the voter waits to be told the epochs (`set_floors`, and by other voters).
         """
         wrong = ill_made(voter_set)
         if wrong is not None:
@@ -95,6 +98,7 @@ class Grantor:
             self.members, self.claims, self.rounds, self.holder, self.candidate, self._out
         )
         self._releases = Releases(self.members, self.rounds, self.candidate)
+        self._recall_ns = now
         self._next_round_ns = now
         self._round_ns = now - ROUNDS_APART_NS
         self._needed_version = 0
@@ -116,6 +120,7 @@ class Grantor:
             self.holder.deadline_ns(),
             self.candidate.deadline_ns(),
             self.voter.next_expiry_ns(),
+            self._recall_deadline_ns(),
         )
 
     def tick(self, now: int) -> None:
@@ -126,6 +131,7 @@ class Grantor:
             heartbeat = self.profile.heartbeat_ns
             self._next_round_ns = max(self._next_round_ns + heartbeat, now + heartbeat // 2)
             self._round(now)
+        self._remember(now)
         self._say_floors(now)
         self._finish(now)
 
@@ -165,6 +171,12 @@ class Grantor:
                 self.candidate.released(service, epoch, now)
         elif isinstance(message, Fenced):
             self.voter.fenced((message.host, message.incarnation), now)
+        elif isinstance(message, AskEpochs):
+            self._send(heard.sender, self.voter.remembers(heard, message), now, heard.incarnation)
+        elif isinstance(message, EpochsAre):
+            following = self.voter.recalls(heard, message, now) if self.is_for_me(heard) else None
+            if following is not None:
+                self._send(heard.sender, following, now)
         else:
             self._adopt(message.voter_set)
 
@@ -392,6 +404,7 @@ class Grantor:
 
     def _finish(self, now: int) -> None:
         """Whatever has happened: answer those who wait, take what is due, send releases, move the keys."""
+        self._remember(now)
         while True:
             self.voter.expire(now)
             if self.voter.pushed:
@@ -455,7 +468,30 @@ class Grantor:
             self._instructions.follow_on(entry.service)
         self._instructions.wants_round = True
 
+    def _remember(self, now: int) -> None:
+        """After a start: ask the others which epochs are over, and vote when enough have told, or time is up."""
+        voter = self.voter
+        if voter.recall.is_over or now < voter.quarantine_end_ns:
+            return
+        if now < voter.silent_until_ns:
+            if now >= self._recall_ns:
+                self._recall_ns = now + self.profile.heartbeat_ns
+                for host, question in voter.recall.questions():
+                    self._send(host, question, now)
+            return
+        if voter.recall.is_sure:
+            self._needs_floors = False
+        doubt = voter.recall.end()
+        if doubt is not None:
+            self._out.append(Doubt(doubt))
+
+    def _recall_deadline_ns(self) -> int:
+        voter = self.voter
+        if voter.recall.is_over:
+            return FAR_NS
+        return min(max(voter.quarantine_end_ns, self._recall_ns), voter.silent_until_ns)
+
     def _say_floors(self, now: int) -> None:
         if self._needs_floors and now >= self.voter.silent_until_ns and self.members.proposed is None:
             self._needs_floors = False
-            self._out.append(Doubt("votes without knowing the epochs of the store: an older epoch may come back"))
+            self._out.append(Doubt(f"votes without knowing the epochs of the store: {OLDER_MAY_COME_BACK}"))

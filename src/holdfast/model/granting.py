@@ -15,6 +15,8 @@ PPM = 1_000_000
 
 CHANGES_BYTES_MAX = 1100
 """Bytes of changes of the claim set in one ASK: with head and MAC it stays below what an Ethernet frame carries."""
+EPOCHS_BYTES_MAX = 1100
+"""Bytes of epochs in one answer to a voter that has started; it asks for the rest."""
 REFUSALS_MAX = 32
 """Refused claims named in one ACK; what cannot be named is not covered by it."""
 NUMBERS_MAX = 240
@@ -32,8 +34,14 @@ SEATS_MAX = 4096
 SENT_MAX = 512
 """Sent ASKs whose answers still count."""
 VOTERS_MAX = 15
+IN_DOUBT = "grants-in-doubt"
+"""Name of the mark with which an agent notes what its grants cannot be sure of."""
+OLDER_MAY_COME_BACK = "an older epoch may come back"
+"""How such a mark ends when a voter has forgotten epochs, and votes though too few others have told it of them."""
 EPOCHS_WAIT_NS = 3 * SECOND
-"""A voter that has started, and whose silence is over, waits so long at most to hear which epochs are over."""
+"""A voter that has started waits so long at most, from its start, to hear which epochs are over."""
+RECALL_WAIT_NS = SECOND
+"""And so long at least after its silence, where promises are long."""
 ROUNDS_APART_NS = 200 * US
 """Rounds outside the heartbeat are begun no closer, so that a burst of claims makes few of them."""
 
@@ -221,7 +229,28 @@ class VoterSetIs(Struct, frozen=True, array_like=True, tag=6):
     voter_set: VoterSet
 
 
-GrantMessage = Ask | Ack | Nak | Release | Fenced | VoterSetIs
+Memory = Literal["none", "whole", "anew"]
+"""none: of a voter that has started, and does not vote yet. whole: what it promised, it remembers, or has asked for.
+anew: the same; and when it began to vote, all had started anew, the one that asks too: nothing of before lives on."""
+
+
+class AskEpochs(Struct, frozen=True, array_like=True, tag=7):
+    """This voter has started and has forgotten what it promised: which epochs are over, of services after this one?"""
+
+    after: ServiceName
+
+
+class EpochsAre(Struct, frozen=True, array_like=True, tag=8):
+    """Services and the numbers below which claims are refused here, in the order of their names."""
+
+    after: ServiceName
+    epochs: tuple[tuple[ServiceName, int], ...]
+    memory: Memory
+    more: bool = False
+    """There are more services after the last one."""
+
+
+GrantMessage = Ask | Ack | Nak | Release | Fenced | VoterSetIs | AskEpochs | EpochsAre
 
 
 class Heard(Struct, frozen=True):

@@ -17,6 +17,7 @@ from holdfast.drivers.window_order import Outcome
 from holdfast.errors import PeerError, WorldError
 from holdfast.model.granting import (
     EPOCHS_WAIT_NS,
+    IN_DOUBT,
     Arm,
     Close,
     CloseAll,
@@ -68,10 +69,9 @@ class GrantRider:
         self._alive_ns = now_ns
         self._clocks_ns = now_ns
         path = Path(settings.voter_set_file)
-        first = voter_set(settings.members, settings.profile, witnesses=settings.witnesses)
-        self.grantor = Grantor(
-            settings.me, incarnation, settings.profile, voters_at_start(path, first), now_ns, EPOCHS_WAIT_NS
-        )
+        voters = voters_at_start(path, voter_set(settings.members, settings.profile, witnesses=settings.witnesses))
+        wait_ns = EPOCHS_WAIT_NS if settings.learns_epochs else 0
+        self.grantor = Grantor(settings.me, incarnation, settings.profile, voters, now_ns, wait_ns)
         if not settings.learns_epochs:
             self.grantor.set_floors({}, now_ns)
         self._voters = HotVoters(settings.me, path, self.grantor, clocks, self._tell)
@@ -103,7 +103,7 @@ class GrantRider:
         """Authentic, and yet not to be read: another version. Said once, since it comes with every heartbeat."""
         if peer not in self._unread:
             self._unread.add(peer)
-            self._tell(words.Said("grants-in-doubt", peer, error.message))
+            self._tell(words.Said(IN_DOUBT, peer, error.message))
 
     def noticed(self, noticed: Noticed, now_ns: int) -> None:
         if isinstance(noticed, PeerChanged):
@@ -202,7 +202,7 @@ class GrantRider:
             case Persist():
                 self._voters.persist(output.voter_set, self._clocks.raw_ns(), self._alive_ns)
             case Doubt():
-                self._tell(words.Said("grants-in-doubt", self._settings.me, output.reason))
+                self._tell(words.Said(IN_DOUBT, self._settings.me, output.reason))
             case _:
                 self._know(output)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holdfast.core.grants import Grantor
 from holdfast.errors import WorldError
-from holdfast.model.granting import MS, SECOND, VoterSet
+from holdfast.model.granting import IN_DOUBT, MS, SECOND, VoterSet
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime import voter_file
@@ -83,7 +83,7 @@ class HotVoters:
             voter_file.keep(self._path, voters, is_patient=False)
         except WorldError as error:
             self._write_at_ns = now_ns + WRITE_AGAIN_NS
-            self._tell(words.Said("grants-in-doubt", self._me, error.message))
+            self._tell(words.Said(IN_DOUBT, self._me, error.message))
             return
         self._on_disk = voters
         self._go_by_what_is_written()

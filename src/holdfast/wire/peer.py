@@ -12,7 +12,18 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.errors import PeerError
-from holdfast.model.granting import Ack, Ask, Fenced, Heard, Nak, Release, SendTo, VoterSetIs
+from holdfast.model.granting import (
+    Ack,
+    Ask,
+    AskEpochs,
+    EpochsAre,
+    Fenced,
+    Heard,
+    Nak,
+    Release,
+    SendTo,
+    VoterSetIs,
+)
 from holdfast.model.names import HostName
 
 VERSION = 1
@@ -28,7 +39,7 @@ class Letter(Struct, frozen=True, array_like=True):
     """The version that the sender has on disk: saying it acknowledges it."""
     clock_ns: int
     to_incarnation: int
-    message: Ask | Ack | Nak | Release | Fenced | VoterSetIs
+    message: Ask | Ack | Nak | Release | Fenced | VoterSetIs | AskEpochs | EpochsAre
 
 
 class Body(Struct, frozen=True, array_like=True):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from holdfast.lab.judges.asked import OwnersRun
 from holdfast.lab.judges.probed import ProbeRun
+from holdfast.model.granting import IN_DOUBT, OLDER_MAY_COME_BACK
+from holdfast.model.records import Marked, Record
 
 ANSWER_AGE_MAX_S = 0.010
 """How old a question may be that an answer is taken for, when its sender has left some unanswered."""
@@ -26,6 +28,8 @@ class TwoOwners(NamedTuple):
     begin: float
     end: float
     text: str
+    is_older: bool = False
+    """The old one has the lower epoch of the two: it may have answered again, and not all the while."""
 
 
 class Judged(NamedTuple):
@@ -49,7 +53,7 @@ def judge_owners(owners: Sequence[OwnersRun], probes: Sequence[ProbeRun]) -> Jud
 def covered(spans: Iterable[TwoOwners]) -> float:
     """How many seconds the spans cover, overlaps counted once."""
     total, reached = 0.0, float("-inf")
-    for begin, end, _ in sorted(spans):
+    for begin, end, *_ in sorted(spans):
         if end > reached:
             total += end - max(begin, reached)
             reached = end
@@ -152,8 +156,23 @@ def by_name(probe: ProbeRun) -> list[TwoOwners]:
         begin = min(newer, default=old_sent)
         if old_sent > begin:
             text = f"{old[0]} (epoch {old[1]}) answered a request sent after a newer owner had answered"
-            proofs.append(TwoOwners(begin, old_sent, text))
+            numbered = [who for who, at in first.items() if at == begin and who[1] > old[1] >= 0]
+            proofs.append(TwoOwners(begin, old_sent, text, is_older=bool(numbered)))
     return proofs
+
+
+def foreseen(proofs: Iterable[TwoOwners], records: Iterable[Record]) -> list[TwoOwners]:
+    """Older epochs that have come back after a voter had said, in the meantime, that one may.
+
+    It had forgotten which epochs are over, and of those that remember it could reach too few. Nothing else excuses
+    them: not what a voter has said before the newer one answered, and never two at once.
+    """
+    said = [
+        record.at
+        for record in records
+        if isinstance(record, Marked) and record.name == IN_DOUBT and record.detail.endswith(OLDER_MAY_COME_BACK)
+    ]
+    return [one for one in proofs if one.is_older and any(one.begin <= at <= one.end for at in said)]
 
 
 def _is_newer(who: tuple[str, int], old: tuple[str, int], first: dict[tuple[str, int], float]) -> bool:

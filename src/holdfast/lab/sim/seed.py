@@ -19,7 +19,7 @@ from holdfast.lab.drawn import LOAD_MS
 from holdfast.lab.judges import whole
 from holdfast.lab.judges.facts import Fact, facts
 from holdfast.lab.judges.leading import blamed, given_once, one_leader
-from holdfast.lab.judges.owners import by_name
+from holdfast.lab.judges.owners import by_name, foreseen
 from holdfast.lab.judges.promised import within_level
 from holdfast.lab.judges.words import Struck, Violation
 from holdfast.lab.sim.client import SimProbe
@@ -228,8 +228,10 @@ class SeedRun:
         for address, probe in self.probes.items():
             name = self.addresses[address].name
             result = probe.result()
-            for begin, _end, text in by_name(result)[:3]:
-                self.violations.append(Violation("owners", f"{name}: {text}", begin))
+            proofs = by_name(result)
+            excused = foreseen(proofs, self.tail.records)
+            for proof in [one for one in proofs if one not in excused][:3]:
+                self.violations.append(Violation("owners", f"{name}: {proof.text}", proof.begin))
             if len(self.nemesis.done) == 1:
                 (fault,) = _struck(self.nemesis.done)
                 outage = result.outage(fault.at_s)

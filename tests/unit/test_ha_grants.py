@@ -335,6 +335,17 @@ def test_an_heir_whose_host_a_person_has_given_up_is_waited_for_no_longer() -> N
     assert [action.vnfc for action in actions if isinstance(action, Activate)] == [ONE]
 
 
+def test_an_heir_that_starts_again_tells_by_what_it_holds_whether_it_can_have_taken_over() -> None:
+    for is_later, heirs in ((0, []), (1, [TWO])):
+        core, _ = provided()
+        isolation = only(core.see(VnfcFailed(TWO, 1, "killed", ""), now=1.0), IsolateVnfc)
+        started = core.done(isolation)
+        assert [action.vnfc for action in started if isinstance(action, StartVnfc)] == [TWO]
+        reserved = core.state.groups[GROUP].services[SERVICE].heirs[0].epoch
+        core.see(VnfcReady(TWO, 2, Position(reserved - 1 + is_later, 5)), now=1.1)
+        assert [one.vnfc for one in core.state.groups[GROUP].services[SERVICE].heirs] == heirs
+
+
 def test_an_heir_on_another_host_is_waited_for_all_the_same() -> None:
     core = both_failed()
     ready_again(core)

@@ -22,7 +22,7 @@ from holdfast.core.ha_incidents import (
     provided,
 )
 from holdfast.core.ha_memory import correct_in_sync, life_of_vm, taken_for_what_it_is, took_over
-from holdfast.core.ha_standing import order_known, sealed
+from holdfast.core.ha_standing import order_known, sealed, started_again
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
 from holdfast.core.ha_turn import Turn
@@ -155,6 +155,7 @@ def _ready(turn: Turn, name: VnfcName, run: int, position: Position | None) -> N
     turn.put(name, replace(now, phase="ready", doing=None, position=position, ready=ready))
     if position is not None:
         _know_epoch(turn, name, position.epoch)
+        started_again(turn, name, run, position)
     if is_first_start(turn, turn.group_of(name)):
         turn.wakes[name] = turn.now + FIRST_CHOICE_WAIT_S
 

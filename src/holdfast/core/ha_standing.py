@@ -12,6 +12,7 @@ from holdfast.core.ha_state import OrderNow, ServiceNow
 from holdfast.core.ha_successor import choose, epoch_floor
 from holdfast.core.ha_turn import Reasons, Turn
 from holdfast.model.actions import StandingOrder, Successor
+from holdfast.model.events import Position
 from holdfast.model.layout import grant_suffices
 from holdfast.model.names import GroupName, HostName, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
@@ -98,6 +99,21 @@ def _is_forgotten(turn: Turn, heir: Successor) -> bool:
     now = turn.vnfc(heir.vnfc)
     lives = now.phase == "ready" and now.run == heir.run
     return turn.wanted(turn.group_of(heir.vnfc)).state == "internal" and not lives
+
+
+def started_again(turn: Turn, name: VnfcName, run: int, position: Position) -> None:
+    """What it holds as it starts: nothing of an epoch means that it has acknowledged nothing under it, and never will.
+
+    It is asked now: what it holds later, when it has followed an active, says nothing of what it held before.
+    """
+
+    def is_over(one: Successor) -> bool:
+        return one.vnfc == name and one.run < run and position.epoch < one.epoch
+
+    for key, service in turn.groups[turn.group_of(name)].services.items():
+        heirs = tuple(one for one in service.heirs if not is_over(one))
+        if heirs != service.heirs:
+            turn.put_service(key, replace(turn.service(key), heirs=heirs))
 
 
 def sealed(turn: Turn, name: ServiceName, epoch: int) -> None:

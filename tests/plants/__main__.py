@@ -39,7 +39,7 @@ def main() -> int:
             options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     if options.markdown is not None:
         options.markdown.write_text(page(results, seeds.stop - 1, options.findings))
-    asked = [results[defect.name] for defect in defects if not defect.hidden]
+    asked = [results[defect.name] for defect in defects]
     return 0 if all(one.is_found and not one.unclean for one in asked) else 1
 
 
@@ -54,7 +54,8 @@ def _line(found: Found) -> str:
     cost = f"after {found.waits} seeds" if found.waits else f"in {found.seeds}"
     seen = f"seen {cost} by {found.judges}, also {found.also}" if found.is_found else f"NOT SEEN {cost}"
     unclean = "".join(f"\n    not clean without it: {text}" for text in found.unclean)
-    return f"{found.defect}: {seen} ({found.processor_s:.0f} s)\n    {found.says}{unclean}"
+    alone = f"; alone wrong: {found.alone}" if found.alone else ""
+    return f"{found.defect}: {seen}{alone} ({found.processor_s:.0f} s)\n    {found.says}{unclean}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ clean without it.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import median_low
 
@@ -17,7 +17,7 @@ from holdfast.lab.judges.words import Violation
 from holdfast.lab.sim.draw import Plan, draw
 from holdfast.lab.sim.script import load
 from holdfast.lab.sim.seed import run_seed
-from tests.plants.planting import Defect, planted
+from tests.plants.planting import BOTH, Defect, Part, planted
 from tests.plants.season import draw_season
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -36,6 +36,8 @@ class Found(Struct):
     waits: list[int] = field(default_factory=list)
     """Seeds from one finding to the next."""
     seeds: int = 0
+    alone: dict[Part, dict[str, int]] = field(default_factory=dict)
+    """Who sees something, in how many of the runs in which it was found, if it is one of the two alone."""
     unclean: list[str] = field(default_factory=list)
     """Runs that a judge does not like without the defect either."""
     says: str = ""
@@ -51,11 +53,11 @@ class Found(Struct):
         return median_low(self.waits)
 
 
-def violations(plan: Plan, defect: Defect | None = None) -> list[Violation]:
+def violations(plan: Plan, defect: Defect | None = None, parts: Collection[Part] = BOTH) -> list[Violation]:
     """What the judges say of one run."""
     if defect is None:
         return run_seed(plan).violations
-    with planted(defect):
+    with planted(defect, parts):
         return run_seed(plan).violations
 
 
@@ -87,8 +89,6 @@ def find(defect: Defect, seeds: Sequence[int], findings: int = FINDINGS) -> Foun
 
 
 def _drawn(defect: Defect, seed: int) -> Plan:
-    if defect.hidden:
-        return draw_season(seed)
     return plan_of(defect, seed) if defect.is_rare or defect.by_season else draw(seed)
 
 
@@ -106,4 +106,7 @@ def _take(found: Found, defect: Defect, plan: Plan, name: str) -> bool:
     first = min(wrong, key=lambda one: one.at_s)
     found.judges = dict((Counter(found.judges) + Counter([first.judge])).most_common())
     found.also = dict((Counter(found.also) + Counter({one.judge for one in wrong})).most_common())
+    for part in BOTH if defect.guards else ():
+        seen = Counter({one.judge for one in violations(plan, defect, (part,))})
+        found.alone[part] = dict(Counter(found.alone.get(part, {})) + seen)
     return True

@@ -25,7 +25,8 @@ from holdfast.runtime.hot_grants import GrantRider
 from holdfast.runtime.hot_voters import HotVoters
 from tests.grants import plants
 from tests.grants.plants import PLANTS
-from tests.plants.planting import Defect, Ground
+from tests.plants.late import SESSIONS, resumed
+from tests.plants.planting import Defect, Ground, Guard
 
 TICK_NS = 4 * MS
 """Of a kernel with 250 ticks a second, as most have."""
@@ -202,9 +203,13 @@ class AnyMembers(Members):
         return None
 
 
-def several_members(ground: Ground) -> None:
-    """Whoever is not there is left out at once, all of them, and voters go by any set that they are told."""
+def any_members(ground: Ground) -> None:
+    """Voters go by any set that they are told."""
     ground.everywhere(Members, AnyMembers)
+
+
+def several_members(ground: Ground) -> None:
+    """Whoever is not there is left out at once, all of them."""
     right = vim_voters._make
 
     def make(draft: Draft, now: VotersNow, change: Any, off: Any) -> None:
@@ -289,12 +294,7 @@ def wall_clock(ground: Ground) -> None:
 
 
 OWNERS = ("owners",)
-V, R, H, G = "core/grant_voter", "core/grant_rounds", "runtime/hot_grants", "core/grants"
-SHORT = "no packet of this world is under way for longer than 6 ms"
-ONE_BY_ONE = (
-    "a set of voters changes here when a host is confirmed off, and who remains keeps its promises in memory; a holder "
-    "with a majority of the old set and none of the new one does not come about"
-)
+V, R, H, G, M = "core/grant_voter", "core/grant_rounds", "runtime/hot_grants", "core/grants", "core/vim_voters"
 
 
 def of_riders(number: str, says: str, made: type[GrantRider], script: str, judges: tuple[str, ...] = OWNERS) -> Defect:
@@ -307,8 +307,20 @@ def of_grantors(
     return Defect(number, says, where, grantor_of(number), judges, script=script, is_rare=is_rare)
 
 
-def unseen(number: str, says: str, where: str, why: str, plant: Callable[[Ground], None] | None = None) -> Defect:
-    return Defect(number, says, where, plant or grantor_of(number), OWNERS, hidden=why)
+def of_scripts(
+    number: str,
+    says: str,
+    where: str,
+    script: str,
+    plant: Callable[[Ground], None] | None = None,
+    guards: tuple[Guard, ...] = (),
+) -> Defect:
+    """Drawn runs do not come to it."""
+    return Defect(number, says, where, plant or grantor_of(number), OWNERS, script=script, is_rare=True, guards=guards)
+
+
+TELL_LIVES_APART = Guard("voters, which tell lives of a host apart", V, grantor_of("21"))
+ONE_BY_ONE = Guard("voters, which go by no set that differs by more than one", "core/grant_members", any_members)
 
 
 KNOWN: tuple[Defect, ...] = (
@@ -317,19 +329,14 @@ KNOWN: tuple[Defect, ...] = (
     of_riders("3", "one timer, checked after", OneTimerChecked, "holder-frozen"),
     of_grantors("4", "timed from the reply", G, "holder-cut-and-starved", is_rare=True),
     Defect("5", "resent under the same number", R, grantor_of("5"), OWNERS, by_season=True),
-    unseen("6", "a release ends any promise", V, f"{SHORT}: a release is never so late that its host holds again"),
+    of_scripts("6", "a release ends any promise", V, "moved-twice-with-late-messages", guards=(SESSIONS,)),
     of_riders("7", "release before the kernel is closed", ReleasesFirst, "agent-killed-again-and-again"),
     of_riders("8", "an arming goes through after the release", ArmsOnTheSide, "agent-killed-again-and-again"),
     of_grantors("9", "a minority renews", R, "holder-cut"),
     of_grantors("10", "rounds mixed", R, "holder-cut"),
     of_grantors("11", "replies counted instead of voters", R, "holder-cut"),
     of_grantors("12", "a refusal counts as a promise", R, "holder-cut"),
-    unseen(
-        "13",
-        "no margin for clocks",
-        R,
-        "the window keeps a thousandth of what is left as a margin of its own, and clocks here differ by less",
-    ),
+    of_scripts("13", "no margin for clocks", R, "clocks-apart"),
     of_riders("14", "kernel lengths rounded up", RoundsUp, "successor-waits"),
     Defect(
         "15",
@@ -343,27 +350,21 @@ KNOWN: tuple[Defect, ...] = (
     of_grantors("17", "the end is in the asker's clock", V, "holder-cut", ("owners", "moved", "service")),
     Defect("18", "the loop's cached time", H, cached_time, OWNERS, script="holder-lost", is_rare=True),
     Defect("19", "the wall clock", "runtime/hot_clock", wall_clock, OWNERS, script="clocks-set", is_rare=True),
-    unseen(
-        "20",
-        "a reply to a former life counts",
-        G,
-        f"{SHORT}, and a process takes 150 ms to start; sessions of datagrams end with a life, too",
-    ),
-    unseen(
+    of_scripts("20", "a reply to a former life counts", G, "former-life-answered", guards=(SESSIONS,)),
+    of_scripts(
         "21",
         "an epoch resumed after a restart",
-        V,
-        f"every start gets another epoch from the managers, so there is none to resume; {SHORT}",
+        "core/ha_planning",
+        "release-from-before-the-restart",
+        resumed,
+        (TELL_LIVES_APART, SESSIONS),
     ),
     Defect("22", "fenced, unconfirmed", "core/vim_intake", unconfirmed, ("gone",), script="fence-hangs", is_rare=True),
-    unseen("23", "several members replaced at once", "core/vim_voters", ONE_BY_ONE, several_members),
-    unseen("24", "steps not sealed", "core/vim_voters", ONE_BY_ONE, unsealed),
-    unseen("25", "voter set not on disk", "runtime/hot_voters", ONE_BY_ONE, not_on_disk),
-    Defect("26", "floors forgotten", V, floors_forgotten, OWNERS, script="floors-lost", is_rare=True),
-    unseen(
-        "27",
-        "renewed without a claim",
-        R,
-        "a voter that restarts is told all claims within 0.2 ms of its first answer, so nothing rests on that answer",
+    of_scripts(
+        "23", "several members replaced at once", M, "cut-in-two-when-voters-come", several_members, (ONE_BY_ONE,)
     ),
+    of_scripts("24", "steps not sealed", M, "cut-in-two-when-voters-come", unsealed),
+    of_scripts("25", "voter set not on disk", "runtime/hot_voters", "voters-left-out-start-again", not_on_disk),
+    Defect("26", "floors forgotten", V, floors_forgotten, OWNERS, script="floors-lost", is_rare=True),
+    of_scripts("27", "renewed without a claim", R, "voter-restarts-and-holder-cut"),
 )

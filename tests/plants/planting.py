@@ -5,10 +5,10 @@ Always: nothing in the product knows of it; a name that other modules have impor
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 Thing = TypeVar("Thing")
 
@@ -18,11 +18,6 @@ class Ground:
 
     def __init__(self) -> None:
         self._before: list[tuple[Any, str, Any, bool]] = []
-
-    @property
-    def changed(self) -> int:
-        """How many names have another value now."""
-        return len(self._before)
 
     def change(self, owner: Any, name: str, value: Any) -> None:
         """Another value for an attribute of a module or class."""
@@ -57,6 +52,16 @@ class Ground:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """Something right that stands behind a mistake, so that it does no harm alone."""
+
+    says: str
+    where: str
+    plant: Callable[[Ground], None]
+    """Takes it out."""
+
+
+@dataclass(frozen=True)
 class Defect:
     """A mistake, and how it is made."""
 
@@ -73,18 +78,25 @@ class Defect:
     """Drawn runs show it too rarely, so its figure is that of the script."""
     by_season: bool = False
     """Drawn in the grants' season (`season.py`)."""
-    hidden: str = ""
-    """Why nothing of it is to be seen in the simulated world, although it can be planted."""
+    guards: tuple[Guard, ...] = ()
+    """Taken out by the same plant."""
     first: int = 40
     """A drawn run is wrong within so many seeds (asked by the test where there is no script)."""
 
 
+Part = Literal["mistake", "guards"]
+BOTH: tuple[Part, ...] = ("mistake", "guards")
+
+
 @contextmanager
-def planted(defect: Defect) -> Iterator[None]:
-    """The mistake is in the product meanwhile."""
+def planted(defect: Defect, parts: Collection[Part] = BOTH) -> Iterator[None]:
+    """The mistake is in the product meanwhile, and what stands behind it is not; or one of the two alone."""
     ground = Ground()
     try:
-        defect.plant(ground)
+        if "mistake" in parts:
+            defect.plant(ground)
+        for guard in defect.guards if "guards" in parts else ():
+            guard.plant(ground)
         yield
     finally:
         ground.put_back()

@@ -4,13 +4,10 @@ import pytest
 
 from tests.plants.defects import ALL, chosen
 from tests.plants.finding import plan_of, violations
-from tests.plants.planting import Defect, Ground
-
-SEEN = [defect for defect in ALL.values() if not defect.hidden]
-HIDDEN = [defect for defect in ALL.values() if defect.hidden]
+from tests.plants.planting import BOTH, Defect, Ground
 
 
-@pytest.mark.parametrize("defect", SEEN, ids=lambda defect: defect.name)
+@pytest.mark.parametrize("defect", ALL.values(), ids=lambda defect: defect.name)
 def test_a_judge_sees_it(defect: Defect) -> None:
     for seed in range(1, defect.first + 1):
         plan = plan_of(defect, seed)
@@ -21,13 +18,15 @@ def test_a_judge_sees_it(defect: Defect) -> None:
     pytest.fail(f"{' and '.join(defect.judges)} did not see that {defect.says}")
 
 
-@pytest.mark.parametrize("defect", HIDDEN, ids=lambda defect: defect.name)
-def test_what_is_not_seen_is_planted_all_the_same(defect: Defect) -> None:
-    ground = Ground()
-    defect.plant(ground)
-    changed = ground.changed
-    ground.put_back()
-    assert changed > 0
+GUARDED = [defect for defect in ALL.values() if defect.guards]
+
+
+@pytest.mark.parametrize("defect", GUARDED, ids=lambda defect: defect.name)
+def test_neither_the_mistake_nor_a_missing_guard_does_harm_alone(defect: Defect) -> None:
+    plan = plan_of(defect, 1)
+    for part in BOTH:
+        seen = {violation.judge for violation in violations(plan, defect, [part])}
+        assert not seen & set(defect.judges)
 
 
 def test_everything_is_put_back() -> None:

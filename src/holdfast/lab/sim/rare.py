@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from holdfast.lab.acts import FaultFailed
 from holdfast.lab.drawn import PlannedFault
 from holdfast.lab.sim.late import Late
-from holdfast.lab.sim.talk import say
+from holdfast.lab.sim.talk import Asker, say
 from holdfast.model.layout import in_charge
 from holdfast.model.names import VIM, HostName, Party, VnfName
 from holdfast.wire.link_messages import AskLock, AskSwitchover, AskUnlock, Question
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COMMAND_LIMIT_S = 2.0
 SLOW = 8
 """The kernel and new programs take so many times as long."""
-MS = 1_000_000
+MS, SECOND = 1_000_000, 1_000_000_000
 PPM_ALLOWED = 1000
 """By so much a clock may be wrong, as far as grants are concerned (docs/grants.md)."""
 Undo = Callable[[], None]
@@ -33,11 +33,11 @@ def _nothing() -> None:
     return
 
 
-def _say(nemesis: "Nemesis", party: Party, question: Question) -> None:
+def _say(nemesis: "Nemesis", party: Party, question: Question) -> Asker:
     node = nemesis.acts.leader
     if node is None:
         raise FaultFailed("no manager leads that could be told")
-    say(nemesis.world.site, node, party, question, COMMAND_LIMIT_S)
+    return say(nemesis.world.site, node, party, question, COMMAND_LIMIT_S)
 
 
 def _end_agent(nemesis: "Nemesis", fault: PlannedFault) -> tuple[str, Undo]:
@@ -138,7 +138,22 @@ def _lock_host(nemesis: "Nemesis", fault: PlannedFault) -> tuple[str, Undo]:
     if nemesis.world.is_on(name):
         raise FaultFailed(f"{name} is on")
     _say(nemesis, VIM, AskLock(name))
-    return name, lambda: _unlock(nemesis, name)
+    return name, lambda: _unlock_until_answered(nemesis, name)
+
+
+def _unlock_until_answered(nemesis: "Nemesis", host: HostName) -> None:
+    """A manager that hears it may lose the leadership before that is in the store: then nobody answers."""
+    site = nemesis.world.site
+    try:
+        told: Asker | None = _say(nemesis, VIM, AskUnlock(host))
+    except FaultFailed:
+        told = None
+
+    def again() -> None:
+        if told is None or told.answer is None:
+            _unlock_until_answered(nemesis, host)
+
+    site.after(round(COMMAND_LIMIT_S * SECOND), again)
 
 
 def _messages_slow(*, is_copied: bool) -> Deed:

@@ -24,7 +24,7 @@ STATUS_LIMIT_S = 0.5
 LOOK_AGAIN_NS = 10_000_000
 
 
-class _Asker:
+class Asker:
     """The owner of an operator's link."""
 
     def __init__(self, question: Question) -> None:
@@ -42,18 +42,19 @@ class _Asker:
         """An answer that has not come by now comes by the next link."""
 
 
-def say(site: Site, node: Node | Controller, party: Party, question: Question, limit_s: float) -> None:
-    """The same, of somebody who does not wait for the answer; it ends after the limit."""
-    process, _, loop = _typed(site, node, party, question)
+def say(site: Site, node: Node | Controller, party: Party, question: Question, limit_s: float) -> Asker:
+    """A command of somebody who does not wait for the answer, but may look for it later; it ends after the limit."""
+    process, asker, loop = _typed(site, node, party, question)
     node.loops.append(loop)
     site.after(round(limit_s * NS), process.end)
+    return asker
 
 
-def _typed(site: Site, node: Node | Controller, party: Party, question: Question) -> tuple[Process, _Asker, SimLoop]:
+def _typed(site: Site, node: Node | Controller, party: Party, question: Question) -> tuple[Process, Asker, SimLoop]:
     process = node.host.spawn("holdfast")
     loop = loop_of(process, site.went_wrong)
     streams = SimStreams(site.exchange, process, loop, node.name)
-    asker = _Asker(question)
+    asker = Asker(question)
     links: list[KeptLink] = []
 
     def begin() -> None:

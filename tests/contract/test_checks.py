@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.detect import checks
 from holdfast.detect.checks import Asking, Listener, Target, ask_once, keep_asking, until_well, words
 from holdfast.errors import WorldError
 from holdfast.model.layout import Check
+from holdfast.model.processor import ProcessorUse
 from holdfast.runtime.sockets import Endpoint
 from holdfast.runtime.streams import SOCKETS, Streams
 from tests.contract.places import Simulated
@@ -26,10 +28,11 @@ class Heard:
         self.missed: list[tuple[int, str]] = []
         self.failed: list[str] = []
         self.doubts: list[float] = []
+        self.starved: list[float] = []
         self.news = asyncio.Event()
 
     def listener(self) -> Listener:
-        return Listener(self._missed, self._failed, self._doubted)
+        return Listener(self._missed, self._failed, self._doubted, lambda _check, share: self.starved.append(share))
 
     def _missed(self, _check: Check, misses: int, trouble: str) -> None:
         self.missed.append((misses, trouble))
@@ -47,6 +50,7 @@ def target(
     run: Callable[[tuple[str, ...], float], Awaitable[int]] | None = None,
     ask: Callable[[float], Awaitable[None]] | None = None,
     streams: Streams = SOCKETS,
+    processor: Callable[[], ProcessorUse | None] = lambda: None,
 ) -> Target:
     async def well(*_arguments: object) -> int:
         return 0
@@ -57,7 +61,7 @@ def target(
     async def call(address: str, port: int, made: Callable[[], Asking], limit_s: float) -> Asking:
         return await streams.call(Endpoint(address, port), made, limit_s)
 
-    return Target("127.0.0.1", run or well, ask or answers, call)
+    return Target("127.0.0.1", run or well, ask or answers, call, processor)
 
 
 class Server(asyncio.Protocol):
@@ -176,6 +180,49 @@ def test_rounds_for_which_our_own_loop_was_late_are_not_counted() -> None:
     asyncio.run(scenario())
     assert heard.doubts[0] > 0.01
     assert len(heard.failed) == 1  # only the round that we were in time for
+
+
+async def _never(_limit_s: float) -> None:
+    await asyncio.Event().wait()
+
+
+def _asked(uses: list[ProcessorUse], misses: int = 3) -> Heard:
+    """What is heard of one that never answers, and stands like this with the processor, round by round."""
+    heard = Heard()
+    at = chain(uses, repeat(uses[-1]))
+    check = Check(kind="protocol", every_s=0.005, limit_s=0.005, misses=misses)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            await keep_asking(check, target(ask=_never, processor=lambda: next(at)), heard.listener())
+
+    asyncio.run(scenario())
+    return heard
+
+
+def test_rounds_in_which_it_was_not_let_run_are_not_counted() -> None:
+    stands, waits = ProcessorUse(1.0, 0.0, is_ready=False), ProcessorUse(1.0, 0.0, is_ready=True)
+    heard = _asked([waits, waits, waits, stands])
+    assert len(heard.starved) == 3
+    assert min(heard.starved) > 0.9
+    assert len(heard.failed) == 1
+
+
+def test_one_that_runs_for_ever_and_answers_nobody_has_failed() -> None:
+    heard = _asked([ProcessorUse(float(n), 0.0, is_ready=True) for n in range(10)])
+    assert (len(heard.starved), len(heard.failed)) == (1, 1)  # Only of the first round nobody knows what it did.
+
+
+def test_one_that_is_stopped_has_failed_as_soon_as_ever() -> None:
+    heard = _asked([ProcessorUse(1.0, 0.5, is_ready=False)])
+    assert (heard.starved, [misses for misses, _ in heard.missed]) == ([], [1, 2, 3])
+
+
+def test_one_that_is_never_let_run_has_failed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "STARVED_LIMIT_S", 0.1)
+    heard = _asked([ProcessorUse(1.0, 0.0, is_ready=True)])
+    assert len(heard.starved) > 3
+    assert len(heard.failed) == 1
 
 
 def block_the_loop(seconds: float) -> None:

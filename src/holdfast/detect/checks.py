@@ -1,8 +1,8 @@
 """Checks: asking a VNFC again and again whether it is well (hangs leave the process alive).
 
 In: a check of the descriptor and a target to ask. Out: one word per news: a miss, a failure after `misses` misses in a
-row, or doubt in ourselves. What always holds: a round for which our own event loop was late is no evidence against
-anybody, and is not counted.
+row, or doubt. What always holds: a round for which our own event loop was late is no evidence against anybody, and
+neither is one in which the VNFC was not let run by its host, unless that lasts; such rounds are not counted.
 """
 
 import asyncio
@@ -11,10 +11,15 @@ from dataclasses import dataclass
 
 from holdfast.errors import HoldfastError
 from holdfast.model.layout import Check
+from holdfast.model.processor import ProcessorUse, waited_share
 
 STATUS_LINE_BYTES_MAX = 4096
 READY_POLL_S = 0.005
 """Pause between two attempts while a VNFC is starting."""
+STARVED_SHARE = 0.5
+"""Not let run for so much of the time, it could not answer."""
+STARVED_LIMIT_S = 2.0
+"""After so long without an answer it does not matter any more why."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Target:
     """Asks over the component protocol; raises the same when the component is unwell or silent."""
     call: "Callable[[str, int, Callable[[], Asking], float], Awaitable[Asking]]"
     """Connects to an address and port within a limit, with what rides on the connection; OSError when it cannot."""
+    processor: Callable[[], ProcessorUse | None] = lambda: None
+    """What it has had of the processor, if that is known."""
 
 
 class Asking(asyncio.Protocol):
@@ -73,6 +80,8 @@ class Listener:
     failed: Callable[[Check, str], None]
     doubted: Callable[[Check, float], None]
     """We were late ourselves, by so many seconds; the round was not counted."""
+    starved: Callable[[Check, float], None]
+    """It was not let run for this share of the time; the round was not counted."""
 
 
 class NotWell(Exception):
@@ -146,10 +155,32 @@ async def until_well(check: Check, target: Target, answered: Callable[[Check, st
         await asyncio.sleep(READY_POLL_S)
 
 
+class Starving:
+    """Whether a VNFC that does not answer is let run at all; looked at only when an answer is missed."""
+
+    def __init__(self, processor: Callable[[], ProcessorUse | None], now: float) -> None:
+        self._processor = processor
+        self._answered_at = now
+        self._before: ProcessorUse | None = None
+        self._looked_at = now
+
+    def answered(self, now: float) -> None:
+        self._answered_at = self._looked_at = now
+        self._before = None
+
+    def share(self, now: float) -> float:
+        """For which part of the time since the last look it was ready and not let run; 0 when that lasts too long."""
+        use = self._processor()
+        share = waited_share(self._before, use, now - self._looked_at)
+        self._before, self._looked_at = use, now
+        return share if now - self._answered_at < STARVED_LIMIT_S else 0.0
+
+
 async def keep_asking(check: Check, target: Target, listener: Listener) -> None:
     """Ask every `every_s` until it has failed."""
     loop = asyncio.get_running_loop()
     misses = 0
+    starving = Starving(target.processor, loop.time())
     planned = loop.time() + check.every_s
     while True:
         await asyncio.sleep(max(0.0, planned - loop.time()))
@@ -160,9 +191,12 @@ async def keep_asking(check: Check, target: Target, listener: Listener) -> None:
         planned = max(planned + check.every_s, ended)
         if trouble is None:
             misses = 0
+            starving.answered(ended)
         elif lateness > check.every_s / 2:
             listener.doubted(check, lateness)
             planned = ended + check.every_s
+        elif (share := starving.share(ended)) >= STARVED_SHARE:
+            listener.starved(check, share)
         else:
             misses += 1
             listener.missed(check, misses, trouble)

@@ -11,7 +11,9 @@ import signal
 from collections.abc import Callable
 
 from holdfast.drivers import sandbox
+from holdfast.drivers.processor import processor_use
 from holdfast.errors import WorldError
+from holdfast.model.processor import ProcessorUse
 
 
 class Pidfd:
@@ -35,6 +37,10 @@ class Pidfd:
     @property
     def exit_status(self) -> int | None:
         return sandbox.exit_status(self.number)
+
+    @property
+    def processor(self) -> ProcessorUse | None:
+        return processor_use(self.pid)
 
     @property
     def pid(self) -> int:

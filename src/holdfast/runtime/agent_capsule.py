@@ -14,6 +14,7 @@ from holdfast.drivers.files import fill_in
 from holdfast.drivers.process import Surroundings
 from holdfast.errors import WorldError
 from holdfast.model.layout import Component, Operation
+from holdfast.model.processor import ProcessorUse, together
 from holdfast.runtime import premises
 from holdfast.runtime.agent_setting import Setting
 from holdfast.runtime.agent_vm import VmOnHost
@@ -74,6 +75,10 @@ class Capsule:
     @property
     def roots(self) -> list[int]:
         return list(self._roots)
+
+    def processor(self) -> ProcessorUse | None:
+        """What its roots have had of the processor, together."""
+        return together(use for handle in self._roots.values() if (use := handle.processor) is not None)
 
     def holds(self, pid: int) -> bool:
         """Whether the process of this number (as we see it) lives in here."""

@@ -26,6 +26,7 @@ from holdfast.model.events import (
 )
 from holdfast.model.layout import Check, Layout, Operation, Service, Vnfc
 from holdfast.model.names import Role, ServiceName, VnfcName
+from holdfast.model.processor import ProcessorUse
 from holdfast.runtime.agent_capsule import Capsule, end_left
 from holdfast.runtime.agent_components import Session
 from holdfast.runtime.agent_network import HostNetwork, Mark
@@ -213,12 +214,15 @@ class VnfcOnHost:
         async def call(address: str, port: int, made: Callable[[], checks.Asking], limit_s: float) -> checks.Asking:
             return await self._premises.streams.call(Endpoint(address, port), made, limit_s)
 
-        return checks.Target(self.setting.values["own_address"], run, ask, call)
+        def processor() -> ProcessorUse | None:
+            return self._capsule.processor() if self._capsule is not None else None
+
+        return checks.Target(self.setting.values["own_address"], run, ask, call, processor)
 
     # --- while it runs
 
     def _start_checks(self) -> None:
-        listener = checks.Listener(self._missed, self._check_failed, self._doubted)
+        listener = checks.Listener(self._missed, self._check_failed, self._doubted, self._starved)
         target = self._target()
         for check in self.component.checks:
             if check.kind != "process":
@@ -233,6 +237,10 @@ class VnfcOnHost:
 
     def _doubted(self, check: Check, late_s: float) -> None:
         self._mark("late-ourselves", self.vnfc.name, f"{checks.words(check)} not counted: {late_s * 1000:.0f} ms late")
+
+    def _starved(self, check: Check, share: float) -> None:
+        about = f"{checks.words(check)} not counted: it was not let run for {share:.0%} of the time"
+        self._mark("starved", self.vnfc.name, about)
 
     def _root_ended(self, root: int) -> None:
         report = asyncio.create_task(self._report_end(self.run, root))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from holdfast.drivers.process import ASK_LIMIT_S, STATUS_LIMIT_S, Surroundings
 from holdfast.errors import WorldError
 from holdfast.model.layout import OcfAgent
+from holdfast.model.processor import ProcessorUse
 from holdfast.runtime.streams import Streams
 
 
@@ -31,6 +32,10 @@ class Handle(Protocol):
     @property
     def exit_status(self) -> int | None:
         """Its wait status when it has ended, as long as its parent has not taken it; then its keeper tells."""
+
+    @property
+    def processor(self) -> ProcessorUse | None:
+        """What it has had of the processor; None where that cannot be known."""
 
     def kill(self) -> None:
         """SIGKILL; harmless when it is gone already."""

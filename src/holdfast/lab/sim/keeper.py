@@ -16,6 +16,7 @@ from holdfast.lab.sim.network import Namespace
 from holdfast.lab.sim.process import Process
 from holdfast.lab.sim.sandbox import Child, SimInit
 from holdfast.lab.sim.streams import LOCAL_NS
+from holdfast.model.processor import ProcessorUse
 
 ENCLOSE_NS = (3_000_000, 8_000_000)
 Answer = TypeVar("Answer")
@@ -50,6 +51,11 @@ class SimHandle:
     @property
     def exit_status(self) -> int | None:
         """Not to be seen here: the first process takes it in the same instant, and tells."""
+        return None
+
+    @property
+    def processor(self) -> ProcessorUse | None:
+        """Nobody counts here what a process has had of the processor."""
         return None
 
     def kill(self) -> None:

@@ -15,6 +15,13 @@ class OneTimer(Member):
         return [Confirm("armed", key.arm)]
 
 
+class OneTimerChecked(OneTimer):
+    """The same; afterwards it is looked at once how long that took."""
+
+    def looking(self, key: Key) -> list[Do]:
+        return [key._replace(step="look", name="key B")]
+
+
 class ReleasesFirst(Member):
     """The release goes out, and then the kernel is closed."""
 

@@ -12,7 +12,7 @@ from holdfast.lab.explore.member import Member
 from holdfast.lab.explore.scope import Scope
 from holdfast.lab.explore.scopes import QUICK, SCOPES
 from holdfast.lab.explore.words import script
-from tests.explore.plants import OneTimer, ReleasesFirst, RoundsUp, Unsealed
+from tests.explore.plants import OneTimer, OneTimerChecked, ReleasesFirst, RoundsUp, Unsealed
 from tests.grants.plants import PLANTS
 
 STATES_MAX = 200_000
@@ -59,6 +59,10 @@ PLAIN = SCOPES["amid"]
 FOUND: dict[str, tuple[Scope, type[Grantor], type[Member], int]] = {
     "1": (replace(SCOPES["restart"], may_crash=(False, False, True)), PLANTS["1"].grantor, Member, 30),
     "2": (SCOPES["pause"], Grantor, OneTimer, 40),
+    "3": (SCOPES["pause-twice"], Grantor, OneTimerChecked, 40),
+    "4": (SCOPES["late-cut"], PLANTS["4"].grantor, Member, 30),
+    "5": (SCOPES["late-cut"], PLANTS["5"].grantor, Member, 30),
+    "6": (SCOPES["again-late"], PLANTS["6"].grantor, Member, 14),
     "7": (replace(SCOPES["hand-over"], pause=1), Grantor, ReleasesFirst, 40),
     "9": (SCOPES["cut"], PLANTS["9"].grantor, Member, 30),
     "10": (replace(SCOPES["lost"], lost=1), PLANTS["10"].grantor, Member, 40),
@@ -66,11 +70,18 @@ FOUND: dict[str, tuple[Scope, type[Grantor], type[Member], int]] = {
     "12": (PLAIN, PLANTS["12"].grantor, Member, 4),
     "13": (PLAIN, PLANTS["13"].grantor, Member, 40),
     "14": (PLAIN, Grantor, RoundsUp, 50),
+    "15": (SCOPES["same-epoch"], PLANTS["15"].grantor, Member, 4),
     "16": (PLAIN, PLANTS["16"].grantor, Member, 4),
     "24": (SCOPES["voter-replaced"], Grantor, Unsealed, 30),
     "17": (PLAIN, PLANTS["17"].grantor, Member, 4),
+    "27": (SCOPES["voter-restarts"], PLANTS["27"].grantor, Member, 60),
 }
 """Mistakes by their numbers in `tests/grants`: where each is found, and by how many moves at the most."""
+
+
+def test_a_renewal_without_a_claim_is_found_at_once_where_one_takes_again_what_it_let_go() -> None:
+    explored = explore(Contest(SCOPES["again"], PLANTS["27"].grantor), STATES_MAX)
+    assert explored.wrong == "h1 holds epoch 3: recorded by 0 voters"
 
 
 @pytest.mark.parametrize("mistake", FOUND)

@@ -10,7 +10,7 @@ from holdfast.model.names import VnfcName
 
 H1, H2, H3 = HOSTS
 NOTHING: tuple[tuple[Tell, ...], ...] = ((), (), ())
-FIRST_ONLY, SECOND_ONLY = (True, False, False), (False, True, False)
+FIRST_ONLY, SECOND_ONLY, THIRD_ONLY = (True, False, False), (False, True, False), (False, False, True)
 ORDER = Tell("order", order=Succession(S, 1, H1, 1, (Successor(VnfcName("v2"), H2, 201, 2),)))
 ORDERED = {4: ((0, Tell("take", 1)),), 5: tuple((at, ORDER) for at in range(3))}
 
@@ -41,9 +41,40 @@ SCOPES = _by_name(
         commands=((Tell("let go of"), Tell("take", 3)), (Tell("take", 2),), ()),
     ),
     Scope("amid", "no fault; h2 is told to take it in the midst of anything", steps=8, told_until=8, amid=9),
+    Scope(
+        "again",
+        "no fault; h1 is told to let go and to take it again in the midst of anything",
+        steps=2,
+        commands=((Tell("let go of"), Tell("take", 3)), (), ()),
+        amid=9,
+    ),
+    Scope(
+        "again-late",
+        "h1 is told to let go and to take it again; at any time one message is late, by any time",
+        steps=2,
+        commands=((Tell("let go of"), Tell("take", 3)), (), ()),
+        told_until=1,
+        late=1,
+    ),
+    Scope(
+        "same-epoch",
+        "no fault; h2 is told to take it under the epoch of h1, in the midst of anything",
+        steps=2,
+        commands=((), (Tell("take", 1),), ()),
+        amid=9,
+    ),
     Scope("cut", "any one host is cut off, and is heard again", steps=8, told_until=4, cut=1, heal=1),
     Scope("lost", "any two messages are lost", steps=7, told_until=0, lost=2),
     Scope("late", "at any time one message is late, by any time", steps=6, told_until=0, late=1),
+    Scope(
+        "late-cut",
+        "at any time one message is late, by any time, and h1 is cut off",
+        steps=7,
+        told_until=1,
+        late=1,
+        cut=1,
+        may_cut=(0,),
+    ),
     Scope(
         "twice",
         "any one message arrives twice, the second time at any time",
@@ -62,6 +93,15 @@ SCOPES = _by_name(
         strikes=range(3),
     ),
     Scope(
+        "pause-twice",
+        "h1 stops twice before any of its steps in one round, for any time",
+        steps=7,
+        told_until=0,
+        pause=2,
+        may_pause=FIRST_ONLY,
+        strikes=range(2),
+    ),
+    Scope(
         "pause-2",
         "h2 stops before any of its steps as it takes over, for any time",
         steps=8,
@@ -77,6 +117,17 @@ SCOPES = _by_name(
         told_until=0,
         crash=1,
         restart=1,
+    ),
+    Scope(
+        "voter-restarts",
+        "h3 ends at the first step, starts again at any time, and votes again; h2 is told in the midst of anything",
+        steps=11,
+        told_until=6,
+        amid=2,
+        crash=1,
+        restart=1,
+        may_crash=THIRD_ONLY,
+        strikes=range(1),
     ),
     Scope(
         "all-faults",

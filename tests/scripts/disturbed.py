@@ -32,15 +32,21 @@ from holdfast.model.names import ActionId, Party
 from tests.scripts.harness import EVENTS_MAX, Stage
 from tests.scripts.world import News
 
+RESTS_MAX = 6
+"""As often things come to rest, and time goes on, before what is overdue arrives at last."""
+AT_LAST = 1000
+"""It arrives when the story is over."""
+
 
 @dataclass(frozen=True)
 class Disturbance:
     """Of the message with that number, counted from the start of the story."""
 
     number: int
-    how: Literal["late", "twice"]
+    how: Literal["late", "overdue", "twice"]
     past: int = 0
-    """late: it lets so many messages from other links pass. twice: so many pass before it comes again."""
+    """late: it lets so many messages from other links pass. twice: so many pass before it comes again. overdue: so
+    often things come to rest, and time goes on, before it comes."""
 
     def __str__(self) -> str:
         return f"message {self.number} {self.how}, past {self.past}"
@@ -69,6 +75,7 @@ class DisturbedStage(Stage):
         self._kept_for: Party | None = None
         self._kept_link: tuple[Party, str] | None = None
         self._to_pass = 0
+        self._rests_left = 0
         self.was_disturbed = False
 
     def let_out(self, party: Party, action: Action) -> None:
@@ -100,8 +107,9 @@ class DisturbedStage(Stage):
     def settle(self) -> None:
         for _ in range(EVENTS_MAX):
             if not self.queue:
-                if not self._kept:
+                if not self._kept or self._rests_left:
                     self._rests += 1
+                    self._rests_left -= self._rests_left > 0
                     return
                 self._hand_over_kept()
             party, event = self.queue.popleft()
@@ -129,22 +137,36 @@ class DisturbedStage(Stage):
         self.was_disturbed = True
         if disturbance.how == "twice":
             self._step(party, event)
-        self._kept, self._kept_for, self._to_pass = [(party, event)], party, disturbance.past
+        self._kept, self._kept_for = [(party, event)], party
+        if disturbance.how == "overdue":
+            self._kept_link, self._rests_left = (party, link), disturbance.past
+            return
+        self._to_pass = disturbance.past
         if disturbance.how == "late":
             self._kept_link = (party, link)
         elif not disturbance.past:
             self._hand_over_kept()
 
     def _passes(self, party: Party) -> None:
-        if self._kept and party == self._kept_for:
+        if self._kept and party == self._kept_for and not self._rests_left:
             self._to_pass -= 1
             if not self._to_pass:
                 self._hand_over_kept()
+
+    def let_through(self) -> None:
+        """What is still kept is handed over."""
+        self._rests_left = 0
+        self.settle()
 
     def _hand_over_kept(self) -> None:
         """In their order, before anything else."""
         kept, self._kept, self._kept_link = self._kept, [], None
         self.queue.extendleft(reversed(kept))
+
+
+def overdue(rest: int, last: int) -> list[int]:
+    """How often things are to come to rest before what was on its way at this rest of a story arrives."""
+    return [*range(1, min(RESTS_MAX, last - rest) + 1), AT_LAST]
 
 
 def disturbances(handed: list[Handed]) -> list[Disturbance]:
@@ -157,6 +179,7 @@ def disturbances(handed: list[Handed]) -> list[Disturbance]:
         same = [other for other in handed[number + 1 :] if other.to == one.to and other.rest == one.rest]
         later = sum(other.link != one.link for other in same)
         found += [Disturbance(number, "late", past) for past in range(1, later + 1)]
+        found += [Disturbance(number, "overdue", rests) for rests in overdue(one.rest, handed[-1].rest)]
         if isinstance(one.event, AgentLost):
             continue  # A link ends once, and each manager sees that by itself.
         found.append(Disturbance(number, "twice"))

@@ -114,6 +114,8 @@ class World:
         self.hanging: dict[ActionId, Action] = {}
         self.acknowledged: dict[str, int] = {}
         """Updates of a group whose loss would be noticed by a client."""
+        self.epochs: dict[tuple[HostName, ServiceName], int] = {}
+        """The highest epoch of each service under which each host was told of a role."""
         self.orders: dict[tuple[HostName, ServiceName], StandingOrder] = {}
         """The newest order that the agent of each host knows."""
         self.two_owners: list[str] = []
@@ -173,6 +175,8 @@ class World:
         return self.layout.vnfcs[action.vnfc].host
 
     def _impossible(self, action: Action) -> ActionFailed | None:
+        if isinstance(action, StartVm) and action.boot < self.vms[action.vm].boot:
+            return ActionFailed(action.id, f"boot {self.vms[action.vm].boot} was begun since")
         if not isinstance(action, VnfcAction):
             return None
         vm = self.layout.vnfcs[action.vnfc].vm
@@ -183,8 +187,13 @@ class World:
             return ActionFailed(action.id, "the VM has begun another life", vm_gone=True)
         if isinstance(action, StartVnfc) and action.run < vnfc.run:
             return ActionFailed(action.id, f"run {vnfc.run} was started since")
-        if isinstance(action, Activate | StandBy | Quiesce) and (vnfc.condition != "ready" or vnfc.run != action.run):
-            return ActionFailed(action.id, f"run {action.run} is not ready")
+        if isinstance(action, Activate | StandBy | Quiesce):
+            seen = (self.layout.vnfcs[action.vnfc].host, action.service)
+            if action.epoch < self.epochs.get(seen, 0):
+                return ActionFailed(action.id, f"older epoch: {action.epoch}, which is at {self.epochs[seen]}")
+            self.epochs[seen] = action.epoch
+            if vnfc.condition != "ready" or vnfc.run != action.run:
+                return ActionFailed(action.id, f"run {action.run} is not ready")
         return None
 
     def _do(self, action: Action) -> list[News]:
@@ -214,11 +223,10 @@ class World:
                 if known is None or known.number < action.number:
                     self.orders[action.host, action.service] = action
             case StartVm():
-                vm = self.vms[action.vm]
-                vm.boot, vm.is_up = action.boot, True
-                return [(VIM, VmBooted(action.vm, action.boot))]
+                return self._boot(action)
             case IsolateVm():
-                return self.end_vm(action.vm, by="the VIM", to_vim=False)
+                if self.vms[action.vm].boot <= action.boot:  # A later life is none of its business.
+                    return self.end_vm(action.vm, by="the VIM", to_vim=False)
             case FenceHost():
                 return self.power_off(action.host)
             case StartHost():
@@ -242,14 +250,27 @@ class World:
                 return [(self._in_charge(first.vnfc), taken)]
         return []
 
+    def _boot(self, action: StartVm) -> list[News]:
+        vm = self.vms[action.vm]
+        ended = [] if vm.boot == action.boot else self.end_vm(action.vm, by="its next life", to_vim=False)
+        vm.boot, vm.is_up = action.boot, True
+        return [*ended, (VIM, VmBooted(action.vm, action.boot))]
+
     def _start(self, action: StartVnfc) -> list[News]:
         vnfc = self.vnfcs[action.vnfc]
+        if vnfc.condition == "ready" and vnfc.run == action.run:  # It ran already, and says so.
+            return [
+                (self._in_charge(action.vnfc), VnfcReady(action.vnfc, action.run, self._told_position(action.vnfc)))
+            ]
         assert vnfc.condition in ("absent", "failed"), f"{action.vnfc} is started while it runs"
         vnfc.run, vnfc.condition, vnfc.epoch, vnfc.is_hung = action.run, "ready", action.epoch, False
         vnfc.services = (action.service,) if action.service is not None else ()
-        holds_state = self.layout.groups[self.layout.vnfcs[action.vnfc].group].state == "internal"
-        ready = VnfcReady(action.vnfc, action.run, vnfc.disk if holds_state else None, 0.1)
+        ready = VnfcReady(action.vnfc, action.run, self._told_position(action.vnfc), 0.1)
         return [(self._in_charge(action.vnfc), ready)]
+
+    def _told_position(self, name: VnfcName) -> Position | None:
+        holds_state = self.layout.groups[self.layout.vnfcs[name].group].state == "internal"
+        return self.vnfcs[name].disk if holds_state else None
 
     def _stand_by(self, action: StandBy) -> list[News]:
         vnfc, active = self.vnfcs[action.vnfc], self.vnfcs[action.active]
@@ -310,9 +331,12 @@ class World:
         return news
 
     def write(self, group: str, updates: int) -> None:
-        """The active of the group takes updates, and acknowledges them when all it has to wait for have them."""
+        """The active of the group, if there is one, takes updates, and acknowledges what all it waits for have."""
         members = {name: self.vnfcs[name] for name in self.layout.vnfcs if self.layout.vnfcs[name].group == group}
-        active = next(vnfc for vnfc in members.values() if vnfc.role == "active" and vnfc.condition == "ready")
+        actives = (vnfc for vnfc in members.values() if vnfc.role == "active" and vnfc.condition == "ready")
+        active = next(actives, None)
+        if active is None:
+            return
         active.disk = Position(active.epoch, active.disk.sequence + updates)
         followers = {name for name, vnfc in members.items() if vnfc.synced and vnfc.condition == "ready"}
         for name in followers:

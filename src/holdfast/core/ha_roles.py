@@ -182,7 +182,7 @@ def plan_holding(turn: Turn, group: GroupName) -> None:
             reasons = choose(turn, name).reasons
             if service.state != "waiting" or reasons[0].code != "no-successor":
                 turn.refuse("take-over", name, (*why_free(turn, service), *reasons), turn.incident_of(name))
-            if service.state != "waiting":
+            if service.state != "waiting" or service.last is not None:
                 _hold(turn, name, (*why_free(turn, service), *reasons))
 
 

@@ -184,10 +184,20 @@ def _call_off(draft: Draft, host: HostName, why: Reasons = ()) -> None:
     _host_is_here(draft, host)
     draft.change_host(host, incident=None, is_urgent=False, only_away=False, unisolated=(), fence_alarmed=False)
     for vm in draft.region.vms_on.get(host, ()):
-        if draft.vm(vm).phase == "failed" and draft.vm(vm).repair is None:
-            draft.change(vm, phase="up")
+        _goes_on(draft, vm, reasons)
     if life.seen_vms is not None:
         _reconcile_all(draft, host, life.seen_vms)
+
+
+def _goes_on(draft: Draft, vm: VmName, reasons: Reasons) -> None:
+    """It was to end with its host. One that was being started then may be up or not: it is ended, and started anew."""
+    life = draft.vm(vm)
+    if life.phase != "failed" or life.repair is not None:
+        return
+    if life.announced == life.boot:
+        draft.change(vm, phase="up")
+    else:
+        draft.change(vm, why=reasons)
 
 
 # VMs, as an agent sees them when it joins.
@@ -286,6 +296,11 @@ def start_failed(draft: Draft, vm: VmName, why: str) -> None:
 
 def host_is_off(draft: Draft, host: HostName, detail: str) -> None:
     """Its fence device has confirmed it; it is to come on again."""
+    life = draft.host(host)
+    if life.life not in (0, life.fenced_life):
+        # It was heard in another life since: nobody knows whether it went off before that life began, or after.
+        draft.change_host(host, phase="condemned", is_urgent=True, why=(*life.why, draft.reason("host-up", host)))
+        return
     ended_with_host(draft, host, draft.reason("host-fenced", host, detail))
     switch_on(draft, host)
 

@@ -43,7 +43,7 @@ def _switch_off_when_allowed(draft: Draft, host: HostName) -> None:
     allowed = tuple(reason for repair in repairs for reason in repair.allowed)
     fence = FenceHost(draft.desk.number(), host)
     draft.desk.order(fence, life.why + allowed, life.incident, power_limit(draft, host))
-    draft.change_host(host, phase="fencing")
+    draft.change_host(host, phase="fencing", fenced_life=life.life)
 
 
 def _plan_vm(draft: Draft, vm: VmName) -> None:

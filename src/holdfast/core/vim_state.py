@@ -81,6 +81,8 @@ class HostLife(Struct, frozen=True):
     """What its agent saw when it joined though the host is to be switched off, should that be called off."""
     repairs: Counter = Counter()
     """How often it was switched off because errors pointed to it."""
+    fenced_life: int = 0
+    """The newest life that was heard of when it was last told to be switched off."""
     off: Reason | None = None
     """Confirmed off, by its device or by a person; till its agent joins."""
     off_since: float = 0.0

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from holdfast.model.actions import StartVm
+from holdfast.model.actions import FenceHost, StartVm
 from holdfast.model.events import HostFailed, HostReturned, ManagerStarted
 from holdfast.model.layout import Grants, Host, Layout
 from holdfast.model.names import VIM, HostName, StateKind
@@ -100,3 +100,42 @@ def test_a_host_whose_agent_nobody_has_started_is_missed_until_it_joins() -> Non
     world.join(witness.name)
     world.settle()
     assert world.alarms() == set()
+
+
+def being_fenced(*, is_off: bool) -> World:
+    """h1 is silent, its device has been told, and has not answered; then another manager begins."""
+    world = begun(World(granted(one_vm(fence=True))))
+    world.broken["FenceHost:h1"] = "hangs"
+    if is_off:
+        world.turn_off(H1)
+    else:
+        world.lose(H1)
+    world.observe(VIM, HostFailed(H1, HostName("h2"), "silent for 45 ms"))
+    world.settle()
+    assert world.acts(FenceHost) == ["vim: FenceHost h1"]
+    world.broken.clear()
+    world.restart(VIM)
+    world.settle()
+    assert world.acts(FenceHost) == ["vim: FenceHost h1"]
+    return world
+
+
+def test_another_manager_does_not_have_a_host_switched_off_that_is_heard_again() -> None:
+    world = being_fenced(is_off=False)
+    world.wait(20.0)
+    assert world.acts(FenceHost) == ["vim: FenceHost h1"]
+    ended(world)
+
+
+def test_another_manager_has_a_host_switched_off_as_soon_as_it_hears_that_it_is_still_silent() -> None:
+    world = being_fenced(is_off=True)
+    world.observe(VIM, HostFailed(H1, HostName("h2"), "silent for 2 s"))
+    world.settle()
+    assert world.acts(FenceHost) == ["vim: FenceHost h1"] * 2
+
+
+def test_another_manager_has_it_switched_off_if_nobody_says_anything_of_it() -> None:
+    world = being_fenced(is_off=True)
+    world.wait(1.1)
+    assert world.acts(FenceHost) == ["vim: FenceHost h1"] * 2
+    ended(world)

@@ -9,7 +9,7 @@ from holdfast.core.ledger import UNANSWERED_S, Reasons
 from holdfast.core.vim_draft import NO_INCIDENT, Draft
 from holdfast.core.vim_repair import RETRY_S, begin_repair, condemn, fault_in_vm, start_failed_again, try_again
 from holdfast.core.vim_voters import OFF_FOR_LONG_S, helps_to_be_off, voters_told
-from holdfast.model.actions import IsolateVm, RaiseAlarm, Refuse, StartHost, StartVm
+from holdfast.model.actions import FenceHost, IsolateVm, RaiseAlarm, Refuse, StartHost, StartVm
 from holdfast.model.events import AgentJoined, HostFailed, VmFact
 from holdfast.model.layout import grant_suffices
 from holdfast.model.messages import HostIsOff, VmIsolated
@@ -18,6 +18,9 @@ from holdfast.model.reasons import Reason
 
 AGENT_AWAY_LIMIT_S = 5.0
 """An agent that dies is started again well within this; longer means that its host has failed."""
+
+LOOK_ANEW_S = 1.0
+"""Agents that are there have joined a new manager well within this, and have told it whom they do not hear."""
 
 UNMET_LIMIT_S = 30.0
 """At the very first start agents and managers are started by hand, one host after the other."""
@@ -87,12 +90,35 @@ def host_failed(draft: Draft, event: HostFailed) -> None:
         return
     draft.change_host(host, is_silent=True, life=event.life or draft.host(host).life)
     _is_away(draft, host)
+    if _is_looked_at_anew(draft, host):
+        draft.timers.pop(f"fence:{host}", None)
+        draft.change_host(host, phase="condemned", is_urgent=True)
     if draft.host(host).phase != "away" or not _needs_to_be_off(draft, host):
         return
     silent = draft.reason("host-failed", host, f"found by {event.by}" + (f": {event.detail}" if event.detail else ""))
     if draft.has_fence(host):
         draft.timers.pop(f"away:{host}", None)
         condemn(draft, host, "it is silent", (silent,), is_urgent=True, only_away=True)
+
+
+def look_anew(draft: Draft, host: HostName) -> None:
+    """A manager begins, and another one was having the host switched off because it was silent.
+
+    It may be back: then nothing is against it any more, and to say the same to its device once more would switch off a
+    host that is well. Its agent, or those of others that do not hear it, say so within a moment.
+    """
+    life = draft.host(host)
+    if life.phase != "fencing" or not life.only_away:
+        return
+    draft.desk.drop(lambda action: isinstance(action, FenceHost) and action.host == host)
+    draft.change_host(host, phase="fence-failed")
+    draft.timers[f"fence:{host}"] = draft.now + LOOK_ANEW_S
+
+
+def _is_looked_at_anew(draft: Draft, host: HostName) -> bool:
+    """Not one whose device was asked in vain: that is asked again in a while."""
+    life = draft.host(host)
+    return life.phase == "fence-failed" and life.only_away and not life.fence_alarmed
 
 
 def host_returned(draft: Draft, host: HostName) -> None:

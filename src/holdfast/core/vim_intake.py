@@ -16,6 +16,7 @@ from holdfast.core.vim_hosts import (
     host_failed,
     host_is_off,
     host_returned,
+    look_anew,
     never_joined,
     not_switched_off,
     not_switched_on,
@@ -120,6 +121,7 @@ def _manager_started(draft: Draft) -> None:
         if draft.host(host).phase == "away":
             draft.change_host(host, phase="up")
         draft.change_host(host, has_joined=False)
+        look_anew(draft, host)
         agent_lost(draft, host)
     expect_all(draft)
 

@@ -45,6 +45,14 @@ def test_a_failed_vnfc_is_cleaned_up_then_restarted_and_the_vim_hears_nothing() 
     ]
 
 
+def test_a_run_that_another_manager_began_is_noted_as_providing_although_nothing_else_was_known() -> None:
+    """That one has noted that the service was interrupted, and its last writes did not reach the store."""
+    world = begun(World(one_vm()))
+    fact = VnfcFact(DNS, 2, "ready", "active", 2, (ServiceName("dns"),))
+    world.observe(CORE, AgentJoined(H1, (fact,), (VmFact(VM1, 1, "up"),)))
+    assert world.acts(NoteService) == ["vnfm:core: NoteService dns provided"]
+
+
 def test_each_start_reserves_a_new_epoch() -> None:
     world = World(one_vm())
     world.begin()

@@ -114,6 +114,8 @@ def _ready_unasked(draft: Draft, vnfc: VnfcName, run: int, epoch: int) -> None:
         return
     group = draft.layout.vnfcs[vnfc].group
     draft.epochs[group] = max(draft.epochs.get(group, 0), epoch)
+    if life.noted == "provided":
+        draft.change(vnfc, noted="")  # Whoever began this run has noted an interruption before that.
     _provided(draft, vnfc, run=run, epoch=epoch)
 
 

@@ -240,7 +240,22 @@ def _clear_alarm(turn: Turn, group: GroupName, alarm: str, reasons: Reasons) -> 
         turn.note(ClearAlarm(alarm), reasons)
 
 
+def _clear_what_was_given_up(turn: Turn, group: GroupName) -> None:
+    """A VM that was given up is back, by a later attempt or by a person, and with it what ran there."""
+    now = turn.groups[group]
+    back = {
+        key: place for key, name in now.unrepaired.items() if (place := _in_place(turn, group, name, turn.vnfc(name)))
+    }
+    if not back:
+        return
+    left = {key: name for key, name in now.unrepaired.items() if key not in back}
+    turn.put_group(group, replace(now, unrepaired=left))
+    for incident, place in back.items():
+        turn.send(group, ErrorCleared(incident, turn.wanted(group).vnf), place, incident)
+
+
 def close_what_is_over(turn: Turn, group: GroupName) -> None:
+    _clear_what_was_given_up(turn, group)
     for incident, one in tuple(turn.groups[group].incidents.items()):
         service = turn.service(one.service) if one.service else None
         if service is not None and service.state != "provided":
@@ -255,6 +270,9 @@ def close_what_is_over(turn: Turn, group: GroupName) -> None:
             _clear_report(turn, group, incident, place)
         closing = (*place, *back) if place else (given_up, *back) if given_up else back
         turn.put_incident(group, incident, None)
+        if one.reported and not place:
+            known = turn.groups[group]
+            turn.put_group(group, replace(known, unrepaired={**known.unrepaired, incident: one.about}))
         turn.put(one.about, replace(turn.vnfc(one.about), incident=None))
         turn.desk.close_incident(incident, closing, repaired=bool(place))
         _clear_alarm(turn, group, f"too-many-failures:{one.about}", closing)

@@ -140,6 +140,8 @@ class GroupNow(Struct, frozen=True):
     epoch: int = 0
     """The last number given out."""
     incidents: dict[IncidentId, IncidentNow] = {}
+    unrepaired: dict[IncidentId, VnfcName] = {}
+    """Incidents closed because a VM was given up: what was reported under them is cleared when it is back."""
     refused: dict[str, tuple[Reason, ...]] = {}
     """What is being refused now, so that each refusal is said once and not in every step."""
     alarms: tuple[str, ...] = ()

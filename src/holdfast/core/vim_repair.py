@@ -110,13 +110,17 @@ def begin_repair(
     draft.desk.note(RaiseAlarm(f"vm:{vm}", f"VM {vm} has failed: {cause}"), why, incident)
     knowing = draft.concerned(vm) if draft.is_known(vm) else ()
     asks = negotiate and policy == "negotiated"
-    spoken = {heard, *draft.have_reported(vm)}
+    reported = draft.have_reported(vm)
+    spoken = {heard, *reported}
     unheard = tuple(vnfm for vnfm in knowing if vnfm not in spoken)
     waits = () if not asks else knowing if isolate_first else unheard
     told = knowing if waits and isolate_first else unheard
     allowed: Reasons = ()
     if policy != "negotiated":
         allowed = (Reason("repair-configured", vm, policy, (draft.n,)),)
+    elif asks:  # Who has reported it, while it could not be repaired, has given leave by that.
+        before = (party for party in knowing if party in reported and party != heard)
+        allowed = tuple(draft.reason("error-reported", vm, f"by {party}, before") for party in before)
     repair = Repair(
         incident,
         cause,

@@ -21,7 +21,8 @@ HARMLESS = frozenset({"clock-bends", "kill-manager", "freeze-manager", "kill-sto
 AGENTS = "agent:"
 """Agents decide by what their grants tell them, and journal that beside; only managers journal events as seen."""
 SETTLED_S = 3.0
-"""What happens later than this after a fault's end is not its doing."""
+"""What happens later than this after a fault's end is not its doing; with promises of seconds it takes longer."""
+NS = 1_000_000_000
 TOLD_MAX = 3
 """Of one kind; what follows is mostly the same once more."""
 REPAIRS = ("StartVm", "StartHost")
@@ -133,13 +134,15 @@ def moved_for_nothing(
         moves: when which address was answered at which host that was not answered there before; the first is no move.
         faults: all that was done.
     """
+    # A voter that starts is silent for as long as a promise, and may then have to wait for the end of one.
+    settled_s = SETTLED_S + (2 * layout.grants.lengths.length_ns / NS if layout.grants is not None else 0.0)
     at: dict[str, str] = {}
     wrong: list[Violation] = []
     for at_s, address, host in moves:
         former, at[address] = at.get(address), host
         if former is None:
             continue
-        near = [fault for fault in faults if fault.at_s <= at_s <= fault.until_s + SETTLED_S]
+        near = [fault for fault in faults if fault.at_s <= at_s <= fault.until_s + settled_s]
         harmful = [fault for fault in near if fault.kind not in HARMLESS]
         if not harmful or _is_elsewhere(layout, former, harmful):
             why = "nothing" if not near else ", ".join(f"{fault.kind} {fault.entity}" for fault in near)

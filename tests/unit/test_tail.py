@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from holdfast.lab.tail import JournalTail
-from holdfast.model.actions import CloseIncident, OpenIncident
-from holdfast.model.names import HA, VIM, IncidentId
+from holdfast.model.actions import CloseIncident, NoteService, OpenIncident
+from holdfast.model.names import HA, VIM, IncidentId, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
-from holdfast.model.records import Decided, Marked
+from holdfast.model.records import CARRIES, Decided, Marked
 from holdfast.store.journal import Journal
 from tests.unit.judged_runs import good_run
 
@@ -59,3 +59,18 @@ def test_who_leads_is_told_by_the_newest_term_whoever_speaks_last(tmp_path: Path
     journal.close()
     assert said == [[], [HA], [], [HA], [], []]
     assert VIM not in tail.leads
+
+
+def test_what_a_leader_has_noted_and_lost_is_put_right_by_what_its_successor_carries_on(tmp_path: Path) -> None:
+    one, other = ServiceName("registry"), ServiceName("dns")
+    because = (Reason("operator-asked", "x"),)
+    journal = Journal(tmp_path / "ha.jsonl", HA)
+    journal.write([
+        Decided(1.0, HA, 1, 1, NoteService(one, "interrupted", VnfcName("registry-1"), 1), because),
+        Decided(1.1, HA, 2, 1, NoteService(other, "provided", VnfcName("dns-2"), 2), because),
+        Marked(2.0, HA, 3, CARRIES, HA, "alarm:x provided:registry=registry-1"),
+    ])  # fmt: skip
+    journal.close()
+    tail = JournalTail(tmp_path, FOUND.layout)
+    tail.read()
+    assert tail.providers == {one: VnfcName("registry-1"), other: None}

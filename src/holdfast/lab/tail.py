@@ -4,6 +4,7 @@ In: the journal folder. Out: everything known so far about services, incidents, 
 learns from the journals only, like every other reader; it never asks a manager what it thinks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from holdfast.model.actions import Activate, CloseIncident, NoteService, NoteVot
 from holdfast.model.events import Received, StandbySynced
 from holdfast.model.layout import Layout
 from holdfast.model.names import HostName, IncidentId, Party, ServiceName, VnfcName
-from holdfast.model.records import CARRIES, LEADERSHIP, Decided, Marked, Record, Seen, carried_in, term_in
+from holdfast.model.records import CARRIES, LEADERSHIP, Decided, Marked, Record, Seen, carried_in, provided_in, term_in
 
 
 @dataclass
@@ -23,6 +24,7 @@ class JournalTail:
     records: list[Record] = field(default_factory=list)
     providers: dict[ServiceName, VnfcName | None] = field(default_factory=dict)
     """Who provides each service, by the last word of the manager in charge."""
+    noted_by: dict[ServiceName, Party] = field(default_factory=dict)
     opened: dict[IncidentId, float] = field(default_factory=dict)
     by: dict[IncidentId, Party] = field(default_factory=dict)
     """Who opened it."""
@@ -71,6 +73,7 @@ class JournalTail:
                 self.synced.setdefault(active, set()).add(standby)
             case Decided(action=NoteService(service=service, state=state, vnfc=vnfc)):
                 self.providers[service] = vnfc if state == "provided" else None
+                self.noted_by[service] = record.by
             case Decided(action=OpenIncident(incident=incident)):
                 self.opened[incident] = record.at
                 self.by[incident] = record.by
@@ -80,6 +83,7 @@ class JournalTail:
                 # What an earlier leader opened and the store never had is nobody's any more.
                 carried = carried_in(detail)
                 self.closed |= {one for one in self.opened if f"incident:{one}" not in carried and self.by[one] == by}
+                self._carries_on(by, provided_in(detail))
             case Marked(name=name, by=by, detail=detail) if name in LEADERSHIP:
                 # A leader that was stopped may say only after its follower's first word that it leads no more.
                 if (term := term_in(detail)) >= self.leads.get(by, (0, False))[0]:
@@ -90,6 +94,12 @@ class JournalTail:
                 self.synced[vnfc] = set()
             case _:
                 return
+
+    def _carries_on(self, by: Party, provided: Mapping[str, str]) -> None:
+        """What an earlier leader has noted of services, and the store never had, is no more."""
+        for service in [service for service, noted_by in self.noted_by.items() if noted_by == by]:
+            vnfc = provided.get(service)
+            self.providers[service] = VnfcName(vnfc) if vnfc else None
 
     def forget(self) -> None:
         """Records that have been read, and incidents that are over: a run of many hours has no use for them."""

@@ -90,8 +90,14 @@ CARRIES = "carries"
 
 
 def carried_in(detail: str) -> frozenset[str]:
-    """The items of such a mark: `incident:NAME`, `alarm:NAME`, `report:NAME`."""
+    """The items of such a mark: `incident:NAME`, `alarm:NAME`, `report:NAME`, `provided:SERVICE=VNFC`."""
     return frozenset(detail.split())
+
+
+def provided_in(detail: str) -> dict[str, str]:
+    """Who provides which service, by such a mark."""
+    items = (item.removeprefix("provided:") for item in carried_in(detail) if item.startswith("provided:"))
+    return {service: vnfc for service, _, vnfc in (item.partition("=") for item in items)}
 
 
 LEADERSHIP = {"leads": True, "leads-on": True, "lapsed": False, "followed": False}

@@ -127,10 +127,14 @@ class Seat:
         return version <= self._version and self._store.is_kept(self.party, version)
 
     def carried(self) -> tuple[str, ...]:
-        """What is open: incidents, alarms, reports by others; as in the mark CARRIES."""
+        """What is open: incidents, alarms, reports by others; and who provides what; as in the mark CARRIES."""
         incidents = (f"incident:{name}" for name, one in self.view.incidents.items() if one.closed_at is None)
         alarms = (f"alarm:{name}" for name in self.view.alarms)
-        return (*incidents, *alarms, *(f"report:{name}" for name in self._core.reports(self.state)))
+        reports = (f"report:{name}" for name in self._core.reports(self.state))
+        services = (
+            f"provided:{name}={one.vnfc}" for name, one in self.view.services.items() if one.state == "provided"
+        )
+        return (*incidents, *alarms, *reports, *services)
 
     def outstanding(self) -> tuple[Action, ...]:
         return self._core.outstanding(self.state)

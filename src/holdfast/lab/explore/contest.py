@@ -190,7 +190,8 @@ class Contest:
         born = state.born[at] + 1
         disk = self.voter_sets[state.disks[at]]
         now = self._clock(state, at)
-        life = self.lives.begin(HOSTS[at], _incarnation(at, born), disk, now, is_new=False)
+        recall_ns = self.scope.recall_ns
+        life = self.lives.begin(HOSTS[at], _incarnation(at, born), disk, now, is_new=False, recall_ns=recall_ns)
         begun = state._replace(
             lives=_with(state.lives, at, life),
             born=_with(state.born, at, born),

@@ -79,9 +79,11 @@ class Lives:
     def __len__(self) -> int:
         return len(self._kept) - 1
 
-    def begin(self, host: HostName, incarnation: int, disk: VoterSet, now: int, *, is_new: bool) -> int:
+    def begin(
+        self, host: HostName, incarnation: int, disk: VoterSet, now: int, *, is_new: bool, recall_ns: int = 0
+    ) -> int:
         """A process starts; one that is new on the first day has never promised anything, and need not be silent."""
-        member = self._member(self._grantor(host, incarnation, self._profile, disk, now))
+        member = self._member(self._grantor(host, incarnation, self._profile, disk, now, recall_ns))
         if is_new:
             member.grantor.voter.quarantine_end_ns = 0
         return self._number(member)

@@ -56,6 +56,8 @@ class Scope:
     than so many. (A process may also be stopped or killed before each of its steps.)"""
     strikes: range = range(99)
     """Steps at which a host may be cut off, or a process stopped or killed."""
+    recall_ns: int = 0
+    """A voter that starts again waits so long at most for what others remember of epochs; 0: it asks nobody."""
     may_pause: tuple[bool, ...] = ALL
     may_crash: tuple[bool, ...] = ALL
     ppm: tuple[int, ...] = SLOW_FIRST

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from holdfast.errors import UserError
 from holdfast.lab.explore.member import S, Tell
 from holdfast.lab.explore.scope import HOSTS, TIGHT, Scope
-from holdfast.model.granting import Succession, Successor, VoterSet, voter_set
+from holdfast.model.granting import MS, Succession, Successor, VoterSet, voter_set
 from holdfast.model.names import VnfcName
 
 H1, H2, H3 = HOSTS
@@ -128,6 +128,18 @@ SCOPES = _by_name(
         restart=1,
         may_crash=THIRD_ONLY,
         strikes=range(1),
+    ),
+    Scope(
+        "voter-asks",
+        "as voter-restarts, and h3 asks the others which epochs are over before it votes",
+        steps=11,
+        told_until=6,
+        amid=2,
+        crash=1,
+        restart=1,
+        may_crash=THIRD_ONLY,
+        strikes=range(1),
+        recall_ns=400 * MS,
     ),
     Scope(
         "all-faults",

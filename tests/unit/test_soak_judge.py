@@ -9,10 +9,11 @@ from holdfast.lab.judges.asked import OwnerAnswer, OwnersRun
 from holdfast.lab.judges.checks import redundancy_missing
 from holdfast.lab.judges.evidence import Evidence
 from holdfast.lab.judges.facts import facts
+from holdfast.lab.judges.leading import Former
 from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.soaked import Before, DoneFault, EpisodeNotes, judge_episode, last_owners, telling
 from holdfast.lab.judges.verdict import Verdict
-from holdfast.model.records import Decided, Seen
+from holdfast.model.records import Decided, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
 
 
@@ -182,3 +183,49 @@ def test_where_a_fence_device_lied_lost_updates_on_storage_blame_nobody_and_that
         "updates of billing: the fence device of host1 lied; that two wrote to the storage is not seen",
     )
     assert "updates" in wrong(judge_episode(lost, notes_of(evidence), Before()))
+
+
+def test_after_a_single_fault_a_service_has_to_be_back_as_its_level_promises() -> None:
+    evidence, notes = judged()
+    promised = judge_episode(evidence, notes, Before()).checks["level"]
+    assert (promised.ok, promised.text) == (True, "each service was back as its level promises")
+    strict = structs.replace(evidence.layout, sal_s=dict.fromkeys(evidence.layout.sal_s, 0.0))
+    late = judge_episode(replace(evidence, layout=strict), notes, Before()).checks["level"]
+    assert late.ok is False
+    assert "allows 0 s after kill-vnfc registry-1" in late.text
+    twice = notes_of(evidence, struck(evidence), struck(evidence))
+    assert judge_episode(replace(evidence, layout=strict), twice, Before()).checks["level"].ok is True
+
+
+def test_one_manager_leads_at_a_time_over_all_slices() -> None:
+    evidence, notes = judged()
+    name = "journal/ha.jsonl"
+    decided = next(record for record in evidence.records if isinstance(record, Decided) and record.by == "ha")
+    leads = Marked(decided.at - 1.0, "ha", decided.n + 100, "leads", "ha", "term 2")
+    # One that was stopped before it wrote has decided in time.
+    early = structs.replace(decided, at=leads.at - 1.0)
+    by_the_new_one = structs.replace(decided, n=leads.n + 1)
+    for record, is_late in ((decided, True), (early, False), (by_the_new_one, False)):
+        whole = Former()
+        assert [one.judge for one in whole.led({name: [leads, record]})] == ["leaders"] * is_late
+        before = Before()
+        before.former.follow({name: [leads]})
+        found = judge_episode(replace(evidence, by_file={name: [record]}), notes, before).checks["leaders"]
+        assert found.ok is not is_late
+        assert ("another one had begun to lead" in found.text) is is_late
+
+
+def test_a_number_that_an_earlier_slice_has_given_is_not_given_again() -> None:
+    evidence, notes = judged()
+    name = "journal/ha.jsonl"
+    records = [record for record in evidence.records if record.by == "ha"]
+    slices = {name: records}, {name: [record for record in records if isinstance(record, Decided)][-3:]}
+    nothing: dict[str, list[Record]] = {}
+    for further in (nothing, {name: [Marked(0.0, "ha", 1, "leads", "ha", "term 1")]}):
+        before = Before()
+        before.former.follow(slices[0])
+        before.former.follow(further)
+        again = judge_episode(replace(evidence, by_file=slices[1]), notes, before).checks["leaders"]
+        assert again.ok is False
+        assert "was given long before" in again.text
+    assert judge_episode(replace(evidence, by_file=slices[0]), notes, Before()).checks["leaders"].ok is True

@@ -5,7 +5,7 @@ folder. Out: `Evidence`, everything read and merged by time. A line of a journal
 killed in the middle of it) is counted, never guessed at.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -90,6 +90,8 @@ class Evidence:
     owners: tuple[OwnersRun, ...] = ()
     unreadable_lines: int = 0
     folder: Path = Path(".")
+    by_file: dict[str, list[Record]] = field(default_factory=dict)
+    """The same records as each party on each host has written them."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -131,21 +133,21 @@ def load_evidence(path: Path) -> Evidence:
     """Read `run.json` and all that it names."""
     run = read_run(path)
     folder = path.parent
-    journals, unreadable = [], 0
+    by_file, unreadable = {}, 0
     for name in run.journals:
-        records, bad = read_journal(folder / name)
-        journals.append(records)
+        by_file[name], bad = read_journal(folder / name)
         unreadable += bad
     probes = [load_probe(folder / name) for name in run.probes if (folder / name).is_file()]
     second = load_probe(folder / run.second) if run.second and (folder / run.second).is_file() else None
     return Evidence(
         run=run,
         layout=msgspec.json.decode((folder / run.layout).read_bytes(), type=Layout),
-        records=merged(journals),
+        records=merged(list(by_file.values())),
         probe=probes[0] if probes else None,
         further_probes=(*probes[1:], *([second] if second is not None else [])),
         second=second,
         owners=tuple(load_owners(folder / name) for name in run.owners if (folder / name).is_file()),
         unreadable_lines=unreadable,
         folder=folder,
+        by_file=by_file,
     )

@@ -3,8 +3,9 @@
 In: journals by file; facts; faults. Out: violations.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from holdfast.lab.judges.facts import Fact
 from holdfast.lab.judges.words import Struck, Violation
@@ -66,6 +67,69 @@ def given_once(journals: Iterable[Sequence[Record]]) -> list[Violation]:
                 wrong.append(Violation("numbers", text, record.at))
             given.add(number)
     return wrong
+
+
+@dataclass
+class Former:
+    """What earlier slices of journals have told, for slices that are judged one after the other.
+
+    Managers of all hosts write to one journal there: whoever begins to lead goes on with the numbers of its records.
+    """
+
+    since: dict[str, float] = field(default_factory=dict)
+    """By journal, when a manager last began to lead."""
+    written: dict[str, int] = field(default_factory=dict)
+    """By journal, the highest number of a record."""
+    given: dict[str, int] = field(default_factory=dict)
+    """By party, the highest number of an action before the last slice."""
+    last: dict[str, set[int]] = field(default_factory=dict)
+    """By party, the numbers of the last slice: a file may have been taken a little before another one."""
+
+    def follow(self, journals: Mapping[str, Sequence[Record]]) -> None:
+        """Another slice."""
+        for party, numbers in self.last.items():
+            self.given[party] = max(self.given.get(party, 0), *numbers)
+        self.last = {}
+        for name, records in journals.items():
+            for record in records:
+                if found := _numbered(record):
+                    self.last.setdefault(found[0], set()).add(found[1])
+            self.since[name], self.written[name], _ = self._late(name, records)
+
+    def led(self, journals: Mapping[str, Sequence[Record]]) -> list[Violation]:
+        """Nobody decides any more when another one has begun to lead; of the next slice."""
+        return [wrong for name, records in journals.items() for wrong in self._late(name, records)[2]]
+
+    def _late(self, name: str, records: Sequence[Record]) -> tuple[float, int, list[Violation]]:
+        """When the last one began to lead, the highest number, and what was decided by one that led before it."""
+        since, highest, wrong = self.since.get(name, -math.inf), self.written.get(name, 0), []
+        for record in records:
+            if isinstance(record, Marked) and record.name == "leads":
+                since = record.at
+            elif isinstance(record, Decided) and record.n <= highest and record.at > since:
+                text = f"{record.by} decided {type(record.action).__name__} (record {record.n})"
+                wrong.append(Violation("leaders", f"{text}, and another one had begun to lead", record.at))
+            highest = max(highest, record.n)
+        return since, highest, wrong
+
+    def again(self, journals: Mapping[str, Sequence[Record]]) -> list[Violation]:
+        """`given_once`, of the next slice and all that came before it."""
+        wrong = given_once(journals.values())
+        for record in (one for records in journals.values() for one in records):
+            found = _numbered(record)
+            if found and (found[1] <= self.given.get(found[0], 0) or found[1] in self.last.get(found[0], ())):
+                text = f"{found[0]}/{found[1]} is given by record {record.n}, and was given long before"
+                wrong.append(Violation("numbers", text, record.at))
+        return wrong
+
+
+def _numbered(record: Record) -> tuple[str, int] | None:
+    """Party and number of the action that a manager has decided, if it has one."""
+    action = getattr(record.action, "id", "") if isinstance(record, Decided) else ""
+    if not action or record.by.startswith(AGENTS):
+        return None
+    party, _, number = action.rpartition("/")
+    return party, int(number)
 
 
 def blamed(layout: Layout, all_facts: Sequence[Fact], faults: Sequence[Struck]) -> list[Violation]:

@@ -16,10 +16,12 @@ from holdfast.lab.judges import checks, whole
 from holdfast.lab.judges.checks import Check, listed
 from holdfast.lab.judges.evidence import Evidence
 from holdfast.lab.judges.facts import Fact, facts
+from holdfast.lab.judges.leading import Former
 from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.orders import judge_orders
 from holdfast.lab.judges.owners import judge_owners
 from holdfast.lab.judges.probed import ProbeRun
+from holdfast.lab.judges.promised import within_level
 from holdfast.lab.judges.verdict import Checked, Result, Verdict
 from holdfast.lab.judges.words import Struck
 from holdfast.model.layout import Layout, grant_suffices
@@ -89,6 +91,8 @@ class Before:
     """Of the last while, by time."""
     owner: dict[str, str] = field(default_factory=dict)
     """MAC that answered last, by address."""
+    former: Former = field(default_factory=Former)
+    """Who led, and which numbers were given."""
     lasts_s: float = PROBATION_S
     """For so long a decision may rest on what was seen."""
 
@@ -134,6 +138,8 @@ def judge_episode(evidence: Evidence, notes: EpisodeNotes, before: Before) -> Ve
             (not proofs) if owners.asked else None, listed(proofs) or "never two owners of an address at once"
         ),
         "updates": _updates(evidence.layout, probes, doubtful),
+        "leaders": _leaders(evidence, before.former),
+        "level": _level(evidence.layout, notes, probes),
         "bugs": Check(not notes.bugs, listed(notes.bugs) or "no exception that nobody handles"),
     }
     return Verdict(
@@ -219,6 +225,28 @@ def _updates(layout: Layout, probes: dict[ServiceName, ProbeRun], doubtful: Coll
     if unread:
         return Check(None, f"not every acknowledged update of {', '.join(unread)} could be read back")
     return Check(True, "all acknowledged updates are there")
+
+
+def _leaders(evidence: Evidence, former: Former) -> Check:
+    wrong = [*former.led(evidence.by_file), *former.again(evidence.by_file)]
+    return Check(not wrong, listed(one.text for one in wrong) or "one leads at a time, and each number is given once")
+
+
+def _level(layout: Layout, notes: EpisodeNotes, probes: dict[ServiceName, ProbeRun]) -> Check:
+    """What its service availability level promises is promised after a single failure."""
+    if len(notes.done) != 1:
+        return Check(True, "promised after one fault only")
+    (done,) = notes.done
+    fault = Struck(done.kind, done.entity, done.at, done.until)
+    wrong: list[str] = []
+    noisy: list[str] = []
+    for name, probe in probes.items():
+        found = within_level(layout, layout.services[name], outage := probe.outage(done.at), fault)
+        is_noise = outage is not None and probe.noise_s >= outage.length_s / 2
+        (noisy if is_noise else wrong).extend(one.text for one in found)
+    if noisy and not wrong:
+        return Check(None, f"its client itself was late: {listed(noisy)}")
+    return Check(not wrong, listed(wrong) or "each service was back as its level promises")
 
 
 def _outage_ms(notes: EpisodeNotes, probes: Iterable[ProbeRun]) -> float | None:

@@ -22,7 +22,8 @@ import msgspec
 from holdfast import descriptor
 from holdfast.lab.campaign import short
 from holdfast.lab.judges.checks import listed
-from holdfast.lab.judges.evidence import Evidence, load_evidence, read_journal
+from holdfast.lab.judges.evidence import Evidence, load_evidence, merged, read_journal
+from holdfast.lab.judges.leading import Former
 from holdfast.lab.judges.soaked import Before, EpisodeNotes, judge_episode, last_owners, load_notes
 from holdfast.lab.judges.verdict import Checked, Result, Verdict
 from holdfast.lab.nest import run_in_nest
@@ -215,7 +216,9 @@ class Judge:
 
     def hear(self, told: Told) -> None:
         if told.written == START:
-            self._before.follow(_records(self._account.plan.out / START))
+            # Another deployment has other leaders, and numbers of its own.
+            self._before.former = Former()
+            self._follow(_journals(self._account.plan.out / START))
         elif told.written:
             self._judge(self._account.plan.out / "episodes" / told.written)
         if told.left is not None:
@@ -223,10 +226,14 @@ class Judge:
         if told.trouble:
             self._account.troubles.append(told.trouble)
 
+    def _follow(self, journals: dict[str, list[Record]]) -> None:
+        self._before.follow(merged(list(journals.values())))
+        self._before.former.follow(journals)
+
     def _judge(self, folder: Path) -> None:
         evidence, notes = load_evidence(folder / "run.json"), load_notes(folder)
         verdict = msgspec.structs.replace(judge_episode(evidence, notes, self._before), dir=short(folder))
-        self._before.follow(evidence.records)
+        self._follow(evidence.by_file)
         self._before.owner |= last_owners(evidence)
         repeat = f"holdfast lab soak --seed {notes.seed} --episodes {notes.number}..{notes.number}"
         (folder / "how-to-repeat.txt").write_text(f"{repeat}\n")
@@ -261,9 +268,8 @@ def complaint(verdict: Verdict) -> str:
     return "; ".join([*wrong, *verdict.unknown])
 
 
-def _records(folder: Path) -> tuple[Record, ...]:
-    found = [record for path in sorted((folder / "journal").glob("*.jsonl")) for record in read_journal(path)[0]]
-    return tuple(sorted(found, key=lambda record: record.at))
+def _journals(folder: Path) -> dict[str, list[Record]]:
+    return {f"journal/{path.name}": read_journal(path)[0] for path in sorted((folder / "journal").glob("*.jsonl"))}
 
 
 class Keeper:

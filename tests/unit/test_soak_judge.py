@@ -13,6 +13,7 @@ from holdfast.lab.judges.leading import Former
 from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.soaked import Before, DoneFault, EpisodeNotes, judge_episode, last_owners, telling
 from holdfast.lab.judges.verdict import Verdict
+from holdfast.model.names import HA
 from holdfast.model.records import Decided, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
 
@@ -201,7 +202,7 @@ def test_one_manager_leads_at_a_time_over_all_slices() -> None:
     evidence, notes = judged()
     name = "journal/ha.jsonl"
     decided = next(record for record in evidence.records if isinstance(record, Decided) and record.by == "ha")
-    leads = Marked(decided.at - 1.0, "ha", decided.n + 100, "leads", "ha", "term 2")
+    leads = Marked(decided.at - 1.0, HA, decided.n + 100, "leads", "ha", "term 2")
     # One that was stopped before it wrote has decided in time.
     early = structs.replace(decided, at=leads.at - 1.0)
     by_the_new_one = structs.replace(decided, n=leads.n + 1)
@@ -210,7 +211,9 @@ def test_one_manager_leads_at_a_time_over_all_slices() -> None:
         assert [one.judge for one in whole.led({name: [leads, record]})] == ["leaders"] * is_late
         before = Before()
         before.former.follow({name: [leads]})
-        found = judge_episode(replace(evidence, by_file={name: [record]}), notes, before).checks["leaders"]
+        found = judge_episode(replace(evidence, by_file={name: list[Record]([record])}), notes, before).checks[
+            "leaders"
+        ]
         assert found.ok is not is_late
         assert ("another one had begun to lead" in found.text) is is_late
 
@@ -219,9 +222,10 @@ def test_a_number_that_an_earlier_slice_has_given_is_not_given_again() -> None:
     evidence, notes = judged()
     name = "journal/ha.jsonl"
     records = [record for record in evidence.records if record.by == "ha"]
-    slices = {name: records}, {name: [record for record in records if isinstance(record, Decided)][-3:]}
+    latest: list[Record] = list([record for record in records if isinstance(record, Decided)][-3:])
+    slices: list[dict[str, list[Record]]] = [{name: records}, {name: latest}]
     nothing: dict[str, list[Record]] = {}
-    for further in (nothing, {name: [Marked(0.0, "ha", 1, "leads", "ha", "term 1")]}):
+    for further in (nothing, {name: [Marked(0.0, HA, 1, "leads", "ha", "term 1")]}):
         before = Before()
         before.former.follow(slices[0])
         before.former.follow(further)

@@ -120,7 +120,22 @@ def telling(all_facts: Iterable[Fact]) -> list[Fact]:
     return [fact for fact in every if id(fact) in kept]
 
 
-def judge_episode(evidence: Evidence, notes: EpisodeNotes, before: Before) -> Verdict:
+@dataclass(frozen=True)
+class Replayed:
+    """What came of giving the managers' cores once more what the journals say was observed."""
+
+    otherwise: tuple[str, ...] = ()
+    """What is decided otherwise now."""
+    lost: tuple[str, ...] = ()
+    """Which managers' journals cannot be followed, and why."""
+
+
+def judge_episode(
+    evidence: Evidence,
+    notes: EpisodeNotes,
+    before: Before,
+    replayed: Replayed = Replayed(),
+) -> Verdict:
     seen = [*before.facts, *facts([*before.records, *evidence.records])]
     probes = dict(zip(notes.probed, _probes(evidence), strict=False))
     owners = judge_owners(evidence.owners, list(probes.values()))
@@ -140,6 +155,7 @@ def judge_episode(evidence: Evidence, notes: EpisodeNotes, before: Before) -> Ve
         "updates": _updates(evidence.layout, probes, doubtful),
         "leaders": _leaders(evidence, before.former),
         "level": _level(evidence.layout, notes, probes),
+        "replay": Check(not replayed.otherwise, listed(replayed.otherwise) or "cores decide the same again"),
         "bugs": Check(not notes.bugs, listed(notes.bugs) or "no exception that nobody handles"),
     }
     return Verdict(
@@ -161,7 +177,10 @@ def judge_episode(evidence: Evidence, notes: EpisodeNotes, before: Before) -> Ve
         noise_ms=round(1000 * max((probe.noise_s for probe in probes.values()), default=0.0), 3),
         violations=tuple(order),
         unknown=evidence.run.unknown,
-        not_judged=tuple(f"updates of {name}: {why}" for name, why in doubtful.items()),
+        not_judged=(
+            *(f"updates of {name}: {why}" for name, why in doubtful.items()),
+            *(f"replay of {why}" for why in replayed.lost),
+        ),
         dir=str(evidence.folder),
     )
 

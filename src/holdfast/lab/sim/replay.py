@@ -31,7 +31,7 @@ TRIED_MAX = 400
 """States of forerunners that are tried, the latest first."""
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """One event and what was decided."""
 
     n: int
@@ -51,19 +51,19 @@ class _Reign(NamedTuple):
     before_n: int
     """The last number in the same file before it."""
     first_n: int
-    steps: list[_Step]
+    steps: list[Step]
     is_torn: bool
     """Records of it could not be written."""
 
 
-class _State(NamedTuple):
+class Reached(NamedTuple):
     """A core's state, and the highest number in use when it was saved."""
 
     value: Any
     last_n: int
 
 
-class _Otherwise(NamedTuple):
+class Otherwise(NamedTuple):
     n: int
     text: str
 
@@ -79,14 +79,14 @@ def decided_otherwise(layout: Layout, journals: Mapping[HostName, RunFolder], at
 
 
 def _replayed(core: Core, reigns: list[_Reign]) -> Iterator[str]:
-    states: list[_State] = [_State(core.initial(), 0)]
+    states: list[Reached] = [Reached(core.initial(), 0)]
     for reign in reigns:
         if not reign.steps:
             continue
         if reign.is_torn or reign.first_n - 1 > max(reign.before_n, *(state.last_n for state in states)):
             return  # Its forerunner's journal, or its own, lacks what it could not write.
         followed = None
-        best: _Otherwise | None = None
+        best: Otherwise | None = None
         for state in _candidates(states, reign.first_n):
             followed, otherwise = _follow(core, state, reign)
             if otherwise is None:
@@ -101,32 +101,41 @@ def _replayed(core: Core, reigns: list[_Reign]) -> Iterator[str]:
         states += followed
 
 
-def _candidates(states: list[_State], first_n: int) -> Iterator[_State]:
+def _candidates(states: list[Reached], first_n: int) -> Iterator[Reached]:
     """Where the leader may have begun, the likeliest first."""
     newest = states[::-1]
     yield from (state for state in newest if state.last_n == first_n - 1)
     yield from (state for state in newest[:TRIED_MAX] if state.last_n != first_n - 1)
 
 
-def _follow(core: Core, begun: _State, reign: _Reign) -> tuple[list[_State], _Otherwise | None]:
+def _follow(core: Core, begun: Reached, reign: _Reign) -> tuple[list[Reached], Otherwise | None]:
     value = core.under_term(begun.value, reign.term)
-    states = [_State(value, reign.first_n)]
-    for place, step in enumerate(reign.steps):
+    states, otherwise = follow(core, value, reign.steps)
+    return [Reached(value, reign.first_n), *states], otherwise
+
+
+def follow(core: Core, value: Any, steps: list[Step]) -> tuple[list[Reached], Otherwise | None]:
+    """The states that come of these steps, up to the first of them in which something else is decided now, if any.
+
+    Of the last one something may not have been written any more.
+    """
+    states: list[Reached] = []
+    for place, step in enumerate(steps):
         if step.is_bug:
             continue
         try:
             value, decisions = core.step(value, Observed(step.n, step.event), step.at)
         except Exception as error:  # noqa: BLE001  # it did not fail then: that is what is looked for
-            return states, _Otherwise(step.n, f"record {step.n}, {_name(step.event)}: the core fails now: {error!r}")
+            return states, Otherwise(step.n, f"record {step.n}, {_name(step.event)}: the core fails now: {error!r}")
         now = [_ENCODER.encode(decision) for decision in decisions]
-        is_cut_off = place == len(reign.steps) - 1 and step.decisions == now[: len(step.decisions)]
+        is_cut_off = place == len(steps) - 1 and step.decisions == now[: len(step.decisions)]
         if now != step.decisions and not is_cut_off:
-            return states, _Otherwise(step.n, _difference(step, now))
-        states.append(_State(value, step.n + len(now)))
+            return states, Otherwise(step.n, _difference(step, now))
+        states.append(Reached(value, step.n + len(now)))
     return states, None
 
 
-def _difference(step: _Step, now: list[bytes]) -> str:
+def _difference(step: Step, now: list[bytes]) -> str:
     place = next(
         (place for place, (a, b) in enumerate(zip(step.decisions, now, strict=False)) if a != b),
         min(len(step.decisions), len(now)),
@@ -158,9 +167,24 @@ def _reigns(host: HostName, path: Path) -> Iterator[_Reign]:
 
 
 def _reign(host: HostName, records: list[Record], before_n: int) -> Iterator[_Reign]:
-    term = next((_term(record) for record in records if isinstance(record, Marked) and record.name == "leads"), None)
-    if term is None:
-        return
+    term = term_in_force(records)
+    if term is not None:
+        steps = steps_of(records)
+        yield _Reign(host, term, _wall(records[0]), before_n, records[0].n, steps, is_torn(records))
+
+
+def term_in_force(records: list[Record]) -> int | None:
+    """Under which a process led that wrote this; None if it did not lead."""
+    return next((_term(record) for record in records if isinstance(record, Marked) and record.name == "leads"), None)
+
+
+def is_torn(records: list[Record]) -> bool:
+    """Whether some of what happened in between could not be written."""
+    return any(isinstance(record, Marked) and record.name == GAP for record in records)
+
+
+def steps_of(records: list[Record]) -> list[Step]:
+    """Each event with what was decided because of it."""
     decided: dict[int, list[bytes]] = {}
     bugs = set()
     for place, record in enumerate(records):
@@ -169,13 +193,11 @@ def _reign(host: HostName, records: list[Record], before_n: int) -> Iterator[_Re
             decided.setdefault(record.on, []).append(_ENCODER.encode(decision))
         elif isinstance(record, Marked) and record.name == BUG and isinstance(records[place - 1], Seen):
             bugs.add(records[place - 1].n)
-    is_torn = any(isinstance(record, Marked) and record.name == GAP for record in records)
-    steps = [
-        _Step(record.n, record.at, record.event, decided.get(record.n, []), record.n in bugs)
+    return [
+        Step(record.n, record.at, record.event, decided.get(record.n, []), record.n in bugs)
         for record in records
         if isinstance(record, Seen)
     ]
-    yield _Reign(host, term, _wall(records[0]), before_n, records[0].n, steps, is_torn)
 
 
 def _wall(record: Record) -> float:

@@ -24,13 +24,14 @@ from holdfast.lab.campaign import short
 from holdfast.lab.judges.checks import listed
 from holdfast.lab.judges.evidence import Evidence, load_evidence, merged, read_journal
 from holdfast.lab.judges.leading import Former
-from holdfast.lab.judges.soaked import Before, EpisodeNotes, judge_episode, last_owners, load_notes
+from holdfast.lab.judges.soaked import Before, EpisodeNotes, Replayed, judge_episode, last_owners, load_notes
 from holdfast.lab.judges.verdict import Checked, Result, Verdict
 from holdfast.lab.nest import run_in_nest
 from holdfast.lab.report.folder import SEQUENCE, VERDICT, write_report
 from holdfast.lab.report.summary import overall
 from holdfast.lab.sim.script import text_of
 from holdfast.lab.soak.plan import LAYOUT, SoakPlan, simulated
+from holdfast.lab.soak.replayed import Replay
 from holdfast.lab.soak.run import START, Stretch, Told
 from holdfast.model.records import Record
 from holdfast.runtime.machine import check_components
@@ -213,12 +214,16 @@ class Judge:
     def __init__(self, account: Account, judged: Sequence[Callable[[Verdict], None]]) -> None:
         self._account, self._judged = account, judged
         self._before = Before()
+        self._start: dict[str, list[Record]] = {}
+        self._replay: Replay | None = None
+        """Of the present deployment, once an episode has told its layout."""
 
     def hear(self, told: Told) -> None:
         if told.written == START:
             # Another deployment has other leaders, and numbers of its own.
-            self._before.former = Former()
-            self._follow(_journals(self._account.plan.out / START))
+            self._before.former, self._replay = Former(), None
+            self._start = _journals(self._account.plan.out / START)
+            self._follow(self._start)
         elif told.written:
             self._judge(self._account.plan.out / "episodes" / told.written)
         if told.left is not None:
@@ -230,9 +235,18 @@ class Judge:
         self._before.follow(merged(list(journals.values())))
         self._before.former.follow(journals)
 
+    def _replayed(self, evidence: Evidence) -> Replayed:
+        wrong: list[str] = []
+        if self._replay is None:
+            self._replay = Replay(evidence.layout)
+            wrong += self._replay.take(self._start)
+        wrong += self._replay.take(evidence.by_file)
+        return Replayed(tuple(wrong), tuple(f"{party}: {why}" for party, why in self._replay.lost.items()))
+
     def _judge(self, folder: Path) -> None:
         evidence, notes = load_evidence(folder / "run.json"), load_notes(folder)
-        verdict = msgspec.structs.replace(judge_episode(evidence, notes, self._before), dir=short(folder))
+        judged = judge_episode(evidence, notes, self._before, self._replayed(evidence))
+        verdict = msgspec.structs.replace(judged, dir=short(folder))
         self._follow(evidence.by_file)
         self._before.owner |= last_owners(evidence)
         repeat = f"holdfast lab soak --seed {notes.seed} --episodes {notes.number}..{notes.number}"

@@ -69,8 +69,7 @@ class Loop:
         self._soon: deque[Callback] = deque()
         self._stopped = False
 
-    @staticmethod
-    def now() -> float:
+    def now(self) -> float:
         """Seconds on the machine's monotonic clock."""
         return time.monotonic()
 

@@ -126,7 +126,7 @@ class ComponentLoop(Loop):
 
     # --- contract of Loop
 
-    def now(self) -> float:  # type: ignore[override]
+    def now(self) -> float:
         return self._process.clock.now_ns() / NS
 
     def on_readable(self, source: HasFileno, callback: Callback | None) -> None:

@@ -57,7 +57,8 @@ class SimWindow:
         self._must_work()
         self._kernel.programs[interface] = self
 
-    guard_port = guard
+    def guard_port(self, port: str) -> None:
+        self.guard(port)
 
     def declare(self, services: Iterable[str]) -> None:
         self._must_work()

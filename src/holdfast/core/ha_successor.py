@@ -5,7 +5,7 @@ Always holds: a VNFC that may lack acknowledged state is not chosen, unless a pe
 a cold start the newest state wins, and while it may still be missing nobody is chosen. Changes nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.core.ha_state import ServiceNow, VnfcNow
 from holdfast.core.ha_turn import Reasons, Turn
@@ -170,6 +170,9 @@ def _with_state(turn: Turn, name: ServiceName, able: list[VnfcName], unable: Rea
     blank = all(now.position in (None, NOTHING) for now in vnfcs.values())
     if service.last is None and blank and able:
         return Choice(able[0], (Reason("declared", name, "", turn.seen), *_ready(turn, able[0])))
+    if ahead := _ahead(service, able, vnfcs):
+        # Who counts as in sync is so with the active that is recorded, not with one of these.
+        return replace(_newest(turn, ahead), certain=False)
     certain = [one for one in able if _is_certain(turn, name, one)]
     kept = [one for one in certain if turn.vnfc(one).role != "none"]
     if kept:
@@ -180,6 +183,15 @@ def _with_state(turn: Turn, name: ServiceName, able: list[VnfcName], unable: Rea
     if certain:
         return _newest(turn, certain)
     return Choice(None, (*_lacking(turn, name, able), *unable))
+
+
+def _ahead(service: ServiceNow, able: list[VnfcName], vnfcs: dict[VnfcName, VnfcNow]) -> list[VnfcName]:
+    """Those that tell of state under a number that they had by an order alone.
+
+    They took the service over, acknowledged updates, and were lost before a manager heard of it.
+    """
+    reserved = {(one.vnfc, one.epoch) for one in service.heirs if one.epoch > service.epoch}
+    return [one for one in able if is_known(now := vnfcs[one]) and (one, (now.position or NOTHING).epoch) in reserved]
 
 
 def is_known(now: VnfcNow) -> bool:

@@ -13,7 +13,9 @@ from holdfast.lab.judges.leading import Former
 from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.soaked import Before, DoneFault, EpisodeNotes, judge_episode, last_owners, telling
 from holdfast.lab.judges.verdict import Verdict
-from holdfast.model.names import HA
+from holdfast.model.actions import Activate
+from holdfast.model.events import StandbySynced
+from holdfast.model.names import HA, ActionId, ServiceName
 from holdfast.model.records import Decided, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
 
@@ -125,6 +127,21 @@ def test_what_still_tells_says_the_same_as_all_of_it(name: str) -> None:
             assert redundancy_missing(evidence.layout, group, kept) == missing, (end, group.name)
         assert set(still_open(kept)) == set(still_open(told))
     assert telling(kept) == kept
+
+
+def test_an_activation_that_nobody_heard_of_makes_no_active() -> None:
+    """A manager that is cut off decides one; who syncs with the real active, under a lower epoch, is in sync."""
+    evidence = good_run("uc1 granted")
+    synced = max(
+        (record for record in evidence.records if isinstance(record, Seen) and isinstance(record.event, StandbySynced)),
+        key=lambda record: record.at,
+    )
+    assert isinstance(synced.event, StandbySynced)
+    service = ServiceName(evidence.run.service)
+    unheard = Activate(ActionId("ha/9"), synced.event.standby, 1, service, synced.event.epoch + 1)
+    decided = Decided(synced.at - 0.001, synced.by, 9999, 9998, unheard, ())
+    group = evidence.layout.groups[evidence.layout.services[service].group]
+    assert redundancy_missing(evidence.layout, group, facts((*evidence.records, decided))) == []
 
 
 def owners_run(*answers: tuple[float, str]) -> OwnersRun:

@@ -110,12 +110,12 @@ def redundancy_missing(layout: Layout, group: Group, all_facts: Sequence[Fact]) 
             case ("seen", "VnfcFailed") | ("ended", "IsolateVnfc"):
                 ready[name] = synced[name] = False
                 active.discard(name)
-            case "decided", "Activate":
-                newest = max(newest, int(fact.fields["epoch"]))
             case "seen", "ServiceTaken":
                 newest = max(newest, int(fact.fields["epoch"]))
                 active = {name} if alone else active | {name}
             case "ended", "Activate" if fact.fields["ok"]:
+                # Not when it is decided: a manager that is cut off decides what nobody hears of.
+                newest = max(newest, int(fact.fields.get("epoch", 0)))
                 active = {name} if alone else active | {name}
             case "ended", "Quiesce" if fact.fields["ok"]:
                 active.discard(name)

@@ -36,11 +36,12 @@ async def serve(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[V
     try:
         if claims:
             life.network.open_gate(life.vnfc, service)
-        await life.while_it_lives(_tell_active(life, service, epoch, in_sync))
+            await life.while_it_lives(_tell_active(life, service, epoch, in_sync))
+        else:
+            await life.while_it_lives(_tell_and_open(life, service, epoch, in_sync))
         if claims and service.address:
             await life.while_it_lives(_see_claimed(life, service))
         else:
-            life.network.open_gate(life.vnfc, service)
             life.network.assign(life.vnfc, service)
         if service.address and not life.network.holds(life.vnfc, service):
             raise WorldError(f"{service.address} is not at {life.vnfc.name} after it was given")
@@ -64,6 +65,18 @@ async def _tell_active(life: VnfcOnHost, service: Service, epoch: int, in_sync: 
             lambda number: wire.BecomeActive(number, service.name, epoch, in_sync, service.address, claim),
             component.role_limit_s,
         )
+
+
+async def _tell_and_open(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...]) -> None:
+    """Open the gate while the component does its part; nothing is answered behind it before the address is there."""
+    telling = asyncio.ensure_future(_tell_active(life, service, epoch, in_sync))
+    try:
+        await asyncio.sleep(0)  # It is told first.
+        life.network.open_gate(life.vnfc, service)
+        await telling
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
 
 
 async def _see_claimed(life: VnfcOnHost, service: Service) -> None:

@@ -40,6 +40,9 @@ from holdfast.wire import component as wire
 Result = TypeVar("Result")
 
 
+ENDED: frozenset[FailureCause] = frozenset({"exited", "killed"})
+
+
 class VnfcOnHost:
     """Starts, watches, asks and ends one VNFC."""
 
@@ -273,6 +276,12 @@ class VnfcOnHost:
                 # grant. What could not be withdrawn is found again when it is isolated.
                 self._cut_off()
             self._emit(VnfcFailed(self.vnfc.name, run, cause, detail))
+            if cause in ENDED:
+                # There is nothing of it to keep: this goes on while the manager decides to isolate it,
+                # which does all of it again and confirms it.
+                self._cut_off()
+                if self._capsule is not None and self.component.cleanup is None:
+                    self._capsule.begin_end()
         self._stop_checks()
 
     def _stop_checks(self) -> None:

@@ -14,6 +14,7 @@ from holdfast.model.granting import (
     Output,
     Persist,
     Refused,
+    Released,
     SendTo,
     Succession,
     Successor,
@@ -136,3 +137,19 @@ def test_what_is_not_held_or_goes_back_cannot_be_sealed() -> None:
     three.run(5)
     assert len(three.heard_of(A, Refused)) == 1
     assert len(three.heard_of(C, Refused)) == 1
+
+
+def test_what_is_given_up_while_its_new_epoch_is_on_its_way_is_said_to_be_released_and_can_be_claimed_again() -> None:
+    three = Three()
+    three.agents[A].claim(S, 1, "take", three.now)
+    three.run(60)
+    three.cut = {B, C}
+    three.agents[A].seal(S, 5, three.now)
+    three.agents[A].release(S, three.now)
+    three.run(5)
+    assert Released(S, 5) in three.said[A]
+    three.cut = set()
+    three.run(120)
+    three.agents[A].claim(S, 7, "take", three.now)
+    three.run(60)
+    assert isinstance([output for output in three.said[A] if isinstance(output, Held | Lost | Refused)][-1], Held)

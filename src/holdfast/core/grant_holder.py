@@ -186,6 +186,7 @@ class Holder:
                 entry.condition = "held"
                 self.regained += 1
                 self._out.append(Regained(entry.service, entry.epoch, max(0, now - entry.dark_since_ns)))
+                entry.dark_since_ns = 0
 
     def arm_failed(self, reason: str, now: int) -> None:
         """The kernel did not take it in time, or not at all; both keys are deleted, which is confirmed."""
@@ -305,7 +306,7 @@ class Holder:
         self._sealing.discard(entry.service)
         ended = self._claims.end(entry, "drop" if is_unsure else "release")
         ended.condition = "closing"
-        if not is_unsure:
+        if not (is_unsure and entry.dark_since_ns):  # One that lapsed has been said to be lost.
             self._out.append(Released(entry.service, entry.epoch))
         self.is_unequal = self.is_stale = True
         return ended

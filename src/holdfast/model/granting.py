@@ -347,7 +347,7 @@ class Lost(Struct, frozen=True):
 
 
 class Released(Struct, frozen=True):
-    """The release is on its way to every voter."""
+    """It is let go: the release is on its way to every voter, or a claim that few of them know is withdrawn."""
 
     service: ServiceName
     epoch: int

@@ -121,16 +121,17 @@ class Candidate:
 
     def _reason(self, entry: Entry, waiting: Waiting, now: int) -> str | None:
         was_released = self._was_released(waiting, now)
-        # One voter's word alone proves nothing: its promise may have been to somebody who was succeeded long ago.
-        if entry.granted and entry.step == "wait" and was_released:
-            return "its holder has released it, and a voter has granted it"
+        # A majority in any case: who lets go, and a voter that has promised it to nobody else, may both have been cut
+        # off, and somebody who has succeeded it meanwhile would be ended for nothing.
         if not self._rounds.is_free(entry, now - 2 * self._profile.heartbeat_ns):
             waiting.free_since_ns = None
             return None
         if waiting.free_since_ns is None:
             waiting.free_since_ns = now
         patience, reason = self._profile.patience_ns, "its holder's promise has run out"
-        if was_released or self._rounds.is_granted(entry):
+        if was_released:
+            patience, reason = 0, "its holder has released it"
+        elif self._rounds.is_granted(entry):
             patience, reason = 0, "its holder has released it, or is fenced"
         elif waiting.holder in self.failed:
             patience, reason = 0, f"its holder's promise has run out, and {waiting.holder} has failed"

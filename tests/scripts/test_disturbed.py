@@ -188,3 +188,10 @@ def test_a_host_that_came_back_before_anybody_heard_that_it_was_off_is_switched_
     story = (FIRST.parent / "fence-external-bare.txt").read_text()
     counted = live_all(story, chosen=lambda variants: [one for one in variants if one.how == "overdue"])
     assert not counted.wrong, "\n".join(counted.wrong[:5])
+
+
+@pytest.mark.parametrize("name", ["held-before-first-service", "given-up-twice"])
+@pytest.mark.parametrize("count", [live_all, instruct_all], ids=["messages", "instructions"])
+def test_nothing_stays_open_where_a_vm_is_not_repaired(name: str, count: Callable[..., Counted]) -> None:
+    counted = count((FIRST.parent / f"{name}.txt").read_text(), chosen=few)
+    assert not counted.wrong, "\n".join(counted.wrong[:5])

@@ -139,7 +139,8 @@ def _pass_on(draft: Draft, kind: str, news: VmNews, reason: Reason) -> None:
     view = draft.view(news.vm)
     if news.vm in draft.charge.vms_with_ha and kind not in view.passed:
         draft.desk.send(HA, news, (reason,), news.incident or None)
-        draft.change_vm(news.vm, passed=(*view.passed, kind))
+        # That it is not repaired is over for the HA manager with whatever follows, so it may have to be said again.
+        draft.change_vm(news.vm, passed=(*(one for one in view.passed if one != "not-repaired"), kind))
 
 
 # From the HA manager.

@@ -116,7 +116,8 @@ class _Gone:
             case "heard", "VmFailed" | "VmIsolated":
                 # The VIM's word: proof for what is in the VM, and none for the VIM itself.
                 self._is_gone(*self._in_vm[str(fields["vm"])])
-            case "heard", "HostIsOff" if fields["by_person"]:
+            case ("seen", "HostLocked") | ("heard", "HostIsOff") if fields.get("by_person", True):
+                # A person vouches for it.
                 self._is_gone(*self._on_host[str(fields["host"])])
             case "seen", "AgentJoined" if "condition" in fields:
                 self._joined(fact.by, fields)
@@ -163,7 +164,7 @@ def acknowledged(layout: Layout, all_facts: Sequence[Fact]) -> list[Violation]:
             asked[vm].add(fact.by)
         elif fact.verb == "sent" and fact.kind == "VmUp":
             knowing[vm].add(str(fact.fields["to"]))
-        elif (fact.verb, fact.kind) in (("ended", "FenceHost"), ("done", "FenceHost")):
+        elif (fact.verb, fact.kind) in (("ended", "FenceHost"), ("done", "FenceHost"), ("seen", "HostLocked")):
             for name in (one for one, place in layout.vms.items() if place.host == fact.fields.get("host")):
                 knowing.pop(name, None)  # Nobody has to be asked about what is off.
         elif (fact.verb, fact.kind) == ("decided", "StartVm"):

@@ -1,10 +1,17 @@
 """Slow ways of the simulated network: what takes one arrives late, in another order, or again, and never altered."""
 
 import itertools
+import random
 
+import pytest
+from msgspec.structs import replace
+
+from holdfast.lab.drawn import PlannedFault
+from holdfast.lab.sim.draw import Plan, draw
 from holdfast.lab.sim.hot import Ether, SimUdp
 from holdfast.lab.sim.late import Late
 from holdfast.lab.sim.net import Net
+from holdfast.lab.sim.seed import run_seed
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.runtime.hot_words import HotNetwork
 
@@ -69,3 +76,19 @@ def test_what_would_arrive_while_its_way_is_cut_is_lost() -> None:
     arrived = two.send()
     two.net.cut("a", "b")
     assert two.in_the_end() == arrived
+
+
+def drawn(seed: int) -> Plan:
+    """A drawn run, and on top of it datagrams that are late or come again, and clocks at their limits."""
+    chance, plan = random.Random(f"late {seed}"), draw(seed)
+    added = []
+    for kind in chance.sample(("messages-late", "messages-again", "clock-slow", "clock-fast"), 3):
+        place, other = chance.sample(plan.hosts, 2)
+        receiver = other if kind.startswith("messages") and chance.random() < 0.4 else ""
+        added.append(PlannedFault(kind, chance.randrange(100, 2500), place, chance.randrange(100, 3000), receiver))
+    return replace(plan, faults=tuple(sorted((*plan.faults, *added), key=lambda fault: fault.at_ms)))
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_drawn_run_goes_well_with_late_messages_too(seed: int) -> None:
+    assert run_seed(drawn(seed)).violations == []

@@ -2,20 +2,21 @@
 
 A guarded port lets no declared service address pass unless it was opened for that port. A VM's own
 addresses are never touched. Gates are rules in the kernel (nftables, family netdev): they stay as they are when the
-agent ends, and each change is read back.
+agent ends, and each change is read back. Rules are made by libnftables; what stands on the way of a take-over, opening
+and shutting, goes by messages of our own, which take a sixth of its time.
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
+from holdfast.drivers.nfnetlink import Batch, NfTables, Place
 from holdfast.drivers.nft import Nft
 from holdfast.drivers.service_rules import (
     ASKS_FOR,
     SERVICE_SETS,
     SPEAKS_FOR,
     Address,
-    address_of,
     declared,
-    element,
     identifier,
     parsed,
 )
@@ -47,6 +48,7 @@ class Gate:
         self._nft = Nft(netns_fd)
         try:
             self._make_table()
+            self._elements_by = NfTables.open(netns_fd)
         except BaseException:
             self._nft.close()
             raise
@@ -98,11 +100,13 @@ class Gate:
     def open(self, port: str, address: str) -> None:
         """Let the service address pass at this port; confirmed by reading back. Repeating is harmless."""
         service = self._declared(address)
+        place, keys = self._set_of(port, service.version), [service.packed]
         try:
-            self._nft.run(f"add element {self._set_of(port, service)} {{ {element(service)} }}")
+            self._elements_by.commit(Batch().add(place, keys).end(), f"open port {port} for {service}")
+            is_open = self._elements_by.holds(place, keys)
         except WorldError as refused:
-            raise WorldError(f"cannot open port {port} for {service}: {refused}", "has the port a gate?") from refused
-        if service not in self._elements(port, service.version):
+            raise WorldError(refused.message, "has the port a gate?") from refused
+        if not is_open:
             raise WorldError(f"the gate of port {port} was opened for {service}, but reads back closed")
 
     def shut(self, port: str, address: str) -> None:
@@ -111,11 +115,12 @@ class Gate:
         A port without a gate (its VM is gone) counts as shut.
         """
         service = self._declared(address)
-        what = f"element {self._set_of(port, service)} {{ {element(service)} }}"
+        place, keys = self._set_of(port, service.version), [service.packed]
         try:
             # Deleting an absent element would fail; adding one that is there changes nothing.
-            self._nft.run(f"add {what}\ndelete {what}")
-            still_open = service in self._elements(port, service.version)
+            shut = Batch().add(place, keys).delete(place, keys).end()
+            self._elements_by.commit(shut, f"shut port {port} for {service}")
+            still_open = self._elements_by.holds(place, keys)
         except WorldError:
             if port in self.guarded():
                 raise
@@ -141,6 +146,7 @@ class Gate:
 
     def close(self) -> None:
         """Let go of libnftables; the gates stay as they are in the kernel."""
+        self._elements_by.close()
         self._nft.close()
 
     def _declared(self, address: str) -> Address:
@@ -149,17 +155,17 @@ class Gate:
             raise WorldError(f"{service} is no declared service address, so no gate keeps it")
         return service
 
-    def _set_of(self, port: str, service: Address) -> str:
-        return f"{self._table} open{service.version}_{identifier(port)}"
+    def _set_of(self, port: str, version: int) -> Place:
+        family, _, table = self._table.partition(" ")
+        return Place(family, table, f"open{version}_{identifier(port)}")
 
     def _elements(self, port: str, version: int) -> frozenset[Address]:
         """What is open at the port; a port without a gate is a WorldError."""
         try:
-            answer = self._nft.ask(f"list set {self._table} open{version}_{identifier(port)}")
+            found = self._elements_by.elements(self._set_of(port, version))
         except WorldError as refused:
             raise WorldError(f"port {port} has no gate to look at: {refused}", "guard the port first") from refused
-        listed = (entry["set"].get("elem", []) for entry in answer if "set" in entry)
-        return frozenset(address_of(one) for elements in listed for one in elements)
+        return frozenset(ip_address(key) for key in found)
 
 
 def _base_chain(hook: str, device: str) -> str:

@@ -115,10 +115,19 @@ async def quiesce(life: VnfcOnHost, action: Quiesce) -> str:
     if life.component.speaks:
         told = life.tell(lambda number: wire.Quiesce(number, service.name, action.epoch), life.component.role_limit_s)
         await life.while_it_lives(told)
-    _give_up(life, service)
-    life.role, life.epoch = "quiescing", action.epoch
-    await life.leave_notes()
+    noted = asyncio.ensure_future(_note_quiescing(life, action.epoch))
+    await asyncio.sleep(0)  # Its capsule writes them down while the address is taken; the successor waits for that.
+    try:
+        _give_up(life, service)
+    finally:
+        await noted
     return "quiesced, gate and address withdrawn"
+
+
+async def _note_quiescing(life: VnfcOnHost, epoch: int) -> None:
+    """Before the address is gone: an agent that starts in between finds it, whatever the notes say, and says so."""
+    life.role, life.epoch = "quiescing", epoch
+    await life.leave_notes()
 
 
 async def confirm_loss(life: VnfcOnHost, action: ConfirmLoss) -> str:

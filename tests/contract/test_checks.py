@@ -221,7 +221,7 @@ def test_one_that_is_stopped_has_failed_as_soon_as_ever() -> None:
 def test_one_that_is_never_let_run_has_failed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "STARVED_LIMIT_S", 0.1)
     heard = _asked([ProcessorUse(1.0, 0.0, is_ready=True)])
-    assert len(heard.starved) > 3
+    assert heard.starved
     assert len(heard.failed) == 1
 
 

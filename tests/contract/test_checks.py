@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.detect import checks
-from holdfast.detect.checks import Asking, Listener, Target, ask_once, keep_asking, until_well, words
+from holdfast.detect.checks import Asking, Listener, Starving, Target, ask_once, keep_asking, until_well, words
 from holdfast.errors import WorldError
 from holdfast.model.layout import Check
 from holdfast.model.processor import ProcessorUse
@@ -218,11 +217,11 @@ def test_one_that_is_stopped_has_failed_as_soon_as_ever() -> None:
     assert (heard.starved, [misses for misses, _ in heard.missed]) == ([], [1, 2, 3])
 
 
-def test_one_that_is_never_let_run_has_failed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "STARVED_LIMIT_S", 0.1)
-    heard = _asked([ProcessorUse(1.0, 0.0, is_ready=True)])
-    assert heard.starved
-    assert len(heard.failed) == 1
+def test_one_that_is_never_let_run_has_failed_in_the_end() -> None:
+    starving = Starving(lambda: ProcessorUse(1.0, 0.0, is_ready=True), now=10.0)
+    assert [starving.share(now) for now in (10.5, 11.9, 12.1)] == [1.0, 1.0, 0.0]
+    starving.answered(12.2)
+    assert starving.share(12.3) == 1.0
 
 
 def block_the_loop(seconds: float) -> None:

@@ -1,28 +1,14 @@
 """A compiled copy of the sources: found by what they are, and each drawn run is the same with it."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from holdfast.lab.sim import compiled
+from tests.sim.command import drawn
 
 SEEDS = "1..8"
-
-
-def _told(folder: Path, number: int, environment: dict[str, str]) -> dict[str, Any]:
-    """What the command tells of the seeds, without how fast this machine is."""
-    file = folder / f"{number}.json"
-    command = ["lab", "sim", "--seeds", SEEDS, "--workers", "1", "--json", str(file), "--keep", str(folder / "kept")]
-    ended = subprocess.run(
-        [sys.executable, "-m", "holdfast", *command], env=os.environ | environment, capture_output=True, check=False
-    )
-    assert file.exists(), ended.stderr
-    found: dict[str, Any] = json.loads(file.read_text())
-    del found["seeds_a_minute_and_core"]
-    return found
 
 
 def _journal(folder: Path, seed: int, environment: dict[str, str]) -> bytes:
@@ -34,7 +20,8 @@ def _journal(folder: Path, seed: int, environment: dict[str, str]) -> bytes:
 
 
 def test_drawn_runs_are_the_same_with_a_compiled_copy_if_there_is_one(tmp_path: Path) -> None:
-    with_it, without = _told(tmp_path, 1, {}), _told(tmp_path, 2, {compiled.OFF: "yes"})
+    with_it = drawn(tmp_path, "with", SEEDS, environment={})
+    without = drawn(tmp_path, "without", SEEDS, environment={compiled.OFF: "yes"})
     assert with_it == without
     assert with_it["run"] == 8
 

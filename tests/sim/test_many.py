@@ -1,32 +1,18 @@
 """Drawn runs as `holdfast lab sim` makes them: in processes of their own, judged, and the same in every process."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from holdfast.lab.sim.draw import draw
 from holdfast.lab.sim.seed import LEAST_MS, run_seed
+from tests.sim.command import drawn
 
 SEEDS = (2, 5)
 
 
 def _run(number: int, workers: int, folder: Path) -> dict[str, Any]:
-    """What the command tells, without how fast this machine is."""
-    told = folder / f"{number}.json"
-    command = ["lab", "sim", "--seeds", f"{SEEDS[0]}..{SEEDS[1]}", "--workers", str(workers), "--json", str(told)]
-    done = subprocess.run(
-        [sys.executable, "-m", "holdfast", *command, "--keep", str(folder / "kept")],
-        env=os.environ | {"PYTHONHASHSEED": str(number)},
-        capture_output=True,
-        check=False,
-    )
-    assert told.exists(), done.stderr
-    found: dict[str, Any] = json.loads(told.read_text())
-    del found["seeds_a_minute_and_core"]
-    return found
+    seeds = f"{SEEDS[0]}..{SEEDS[1]}"
+    return drawn(folder, str(number), seeds, "--workers", str(workers), environment={"PYTHONHASHSEED": str(number)})
 
 
 def test_drawn_runs_are_the_same_in_every_process(tmp_path: Path) -> None:

@@ -330,9 +330,19 @@ def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     boots = {fact.vm: fact.boot for fact in event.vms if fact.condition == "up"}
     for name in here:
         turn.touch(turn.group_of(name))
-        _believe(turn, name, facts.get(name) or VnfcFact(name, 0, "absent"), boots)
+        fact = facts.get(name) or VnfcFact(name, 0, "absent")
+        _believe(turn, name, fact, boots)
+        _ask_again(turn, fact)
     # What is outstanding there was sent again a moment ago.
     turn.desk.give_time(lambda action: isinstance(action, AgentAction) and getattr(action, "vnfc", None) in here)
+
+
+def _ask_again(turn: Turn, fact: VnfcFact) -> None:
+    """What an active waits for leave for: we may have heard of it before we knew that it is one, and let it pass."""
+    asked = {one.standby for one in turn.desk.awaited() if isinstance(one, ConfirmLoss) and one.vnfc == fact.vnfc}
+    for standby in fact.losing:
+        if standby not in asked:
+            _standby_lost(turn, StandbyLost(fact.vnfc, fact.run, fact.epoch, standby))
 
 
 def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, int]) -> None:

@@ -103,6 +103,8 @@ class VnfcFact(Struct, frozen=True):
     detail: str = ""
     in_sync: tuple[VnfcName, ...] | None = None
     """Of an active: the standbys for which each of its updates waits; None where its agent does not know."""
+    losing: tuple[VnfcName, ...] = ()
+    """Of an active: those of them that it has asked leave to go on without, and not been answered."""
 
 
 class VmFact(Struct, frozen=True):

@@ -60,6 +60,7 @@ async def _tell_active(life: VnfcOnHost, service: Service, epoch: int, in_sync: 
         await life.capsule.operate(component.become_active, setting)
     if component.speaks:
         life.in_sync = set(in_sync)
+        life.losing.clear()
         claim = service.assigned_by == "component"
         await life.tell(
             lambda number: wire.BecomeActive(number, service.name, epoch, in_sync, service.address, claim),
@@ -137,6 +138,7 @@ async def confirm_loss(life: VnfcOnHost, action: ConfirmLoss) -> str:
         await life.while_it_lives(life.network.exclusive.claim(life.layout.services[action.service], action.seal))
     told = life.tell(lambda number: wire.Recorded(number, action.standby), life.component.role_limit_s)
     await life.while_it_lives(told)
+    life.losing.discard(action.standby)
     if life.in_sync is not None:
         life.in_sync.discard(action.standby)
     return "told"

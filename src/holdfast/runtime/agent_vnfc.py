@@ -71,6 +71,8 @@ class VnfcOnHost:
         self.position: Position | None = None
         self.in_sync: set[VnfcName] | None = None
         """As the active: standbys for which each update waits; None while it has not said so to this agent."""
+        self.losing: set[VnfcName] = set()
+        """Standbys that it has asked leave to go on without, and not been answered."""
         self.setting = Setting.of_run(layout, folder, vnfc, 0, 0)
         self.session: Session | None = None
         self._folder = folder
@@ -111,6 +113,7 @@ class VnfcOnHost:
             self.position,
             self._detail,
             tuple(sorted(self.in_sync)) if self.role == "active" and self.in_sync is not None else None,
+            tuple(sorted(self.losing)) if self.role == "active" else (),
         )
 
     def _serves(self, service: Service) -> bool:
@@ -168,6 +171,7 @@ class VnfcOnHost:
         self.setting = Setting.of_run(self.layout, self._folder, self.vnfc, run, epoch)
         self.role, self.provides, self.position, self._detail = "none", (), None, ""
         self.in_sync = None
+        self.losing.clear()
         self._end_is_wanted = False
         self._over.clear()
         self._troubles.clear()
@@ -336,8 +340,10 @@ class VnfcOnHost:
             case wire.Unwell(reason):
                 self._failed(self.run, "check", f"says that it is unwell: {reason}")
             case wire.Lost(standby, epoch):
+                self.losing.add(VnfcName(standby))
                 self._emit(StandbyLost(self.vnfc.name, self.run, epoch, VnfcName(standby)))
             case wire.Synced(standby, epoch):
+                self.losing.discard(VnfcName(standby))
                 if self.in_sync is not None and epoch >= self.epoch:
                     self.in_sync.add(VnfcName(standby))
                 self._emit(StandbySynced(self.vnfc.name, self.run, epoch, VnfcName(standby)))

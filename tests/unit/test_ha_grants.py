@@ -346,6 +346,17 @@ def test_an_heir_that_starts_again_tells_by_what_it_holds_whether_it_can_have_ta
         assert [one.vnfc for one in core.state.groups[GROUP].services[SERVICE].heirs] == heirs
 
 
+def test_an_heir_that_starts_again_with_what_it_acknowledged_gets_the_service_back() -> None:
+    core, _ = provided()
+    core.done(only(core.see(VnfcFailed(TWO, 1, "killed", ""), now=1.0), IsolateVnfc))
+    reserved = core.state.groups[GROUP].services[SERVICE].heirs[0].epoch
+    actions = core.see(VnfcReady(TWO, 2, Position(reserved, 5)), now=1.1)
+    assert only(actions, StandBy) == []
+    assert [action.vnfc for action in actions if isinstance(action, IsolateVnfc)] == [ONE]
+    given = core.done(only(actions, IsolateVnfc))
+    assert [action.vnfc for action in given if isinstance(action, Activate)] == [TWO]
+
+
 def test_an_heir_on_another_host_is_waited_for_all_the_same() -> None:
     core = both_failed()
     ready_again(core)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from holdfast.core.ha_incidents import fail, interrupt, isolated, provided
 from holdfast.core.ha_standing import sealed
 from holdfast.core.ha_turn import Turn
-from holdfast.model.events import FailureCause, HostFailed, HostReturned, ServiceTaken
+from holdfast.model.events import FailureCause, HostFailed, HostReturned, Position, ServiceTaken
 from holdfast.model.layout import grant_suffices
 from holdfast.model.messages import HostIsOff, HostsAre
 from holdfast.model.names import HostName, VnfcName
@@ -84,6 +84,23 @@ def _let_go(turn: Turn, holder: VnfcName) -> bool:
     return True
 
 
+def _succeeded(turn: Turn, holder: VnfcName, by: VnfcName, epoch: int) -> None:
+    # One whose host cannot be reached need not have failed itself: perhaps it was only cut off.
+    cause: FailureCause = "lost" if turn.is_reachable(turn.layout.vnfcs[holder].host) else "host"
+    fail(turn, holder, cause, f"{by} has succeeded it under epoch {epoch}")
+
+
+def tells_of_succession(turn: Turn, name: VnfcName, position: Position) -> None:
+    """What it holds as it starts may be of an epoch that an order alone had reserved: that heir has served, unheard.
+
+    So whom we remember is the holder no more. Nobody may be told to follow it: that would throw newer state away.
+    """
+    for service in turn.groups[turn.group_of(name)].services.values():
+        heirs = [one.vnfc for one in service.heirs if one.epoch == position.epoch > service.epoch]
+        if service.holder is not None and heirs and heirs[0] != service.holder:
+            _succeeded(turn, service.holder, heirs[0], position.epoch)
+
+
 def service_taken(turn: Turn, event: ServiceTaken) -> None:
     """A successor has claimed the service and serves: that is how it is now, whatever was planned."""
     if not turn.is_ours(event.vnfc) or event.service not in turn.groups[turn.group_of(event.vnfc)].services:
@@ -93,9 +110,7 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
     if event.run != now.run or event.epoch < service.epoch or (same and service.state == "provided"):
         return
     if service.holder is not None and service.holder != event.vnfc and not _let_go(turn, service.holder):
-        # One whose host cannot be reached need not have failed itself: perhaps it was only cut off.
-        cause: FailureCause = "lost" if turn.is_reachable(turn.layout.vnfcs[service.holder].host) else "host"
-        fail(turn, service.holder, cause, f"{event.vnfc} has succeeded it under epoch {event.epoch}")
+        _succeeded(turn, service.holder, event.vnfc, event.epoch)
     took_over = Reason("took-over", event.vnfc, f"epoch {event.epoch}", turn.seen)
     # One that is being isolated, or is gone since, has taken it and has lost it again; word of it comes late, or twice.
     serves = now.phase not in ("failed", "stopping", "down")

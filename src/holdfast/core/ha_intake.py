@@ -11,7 +11,14 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from holdfast.core.ha_epochs import recorded
-from holdfast.core.ha_hosts import host_failed, host_is_off, host_returned, hosts_are, service_taken
+from holdfast.core.ha_hosts import (
+    host_failed,
+    host_is_off,
+    host_returned,
+    hosts_are,
+    service_taken,
+    tells_of_succession,
+)
 from holdfast.core.ha_incidents import (
     confirm_again_later,
     confirm_due,
@@ -156,6 +163,7 @@ def _ready(turn: Turn, name: VnfcName, run: int, position: Position | None) -> N
     if position is not None:
         _know_epoch(turn, name, position.epoch)
         started_again(turn, name, run, position)
+        tells_of_succession(turn, name, position)
     if is_first_start(turn, turn.group_of(name)):
         turn.wakes[name] = turn.now + FIRST_CHOICE_WAIT_S
 

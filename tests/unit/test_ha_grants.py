@@ -18,6 +18,7 @@ from holdfast.model.actions import (
     StandBy,
     StandingOrder,
     StartVnfc,
+    Successor,
 )
 from holdfast.model.events import (
     AgentJoined,
@@ -180,6 +181,40 @@ def test_the_managers_own_take_over_and_the_standing_one_are_the_same() -> None:
     assert activation.epoch == order.successors[0].epoch
     core.see(ServiceTaken(TWO, 1, SERVICE, activation.epoch), now=1.1)
     assert [action for action in core.done([activation]) if isinstance(action, NoteService)] == []
+
+
+def given_past_an_heir() -> tuple[Core, Successor, Activate]:
+    """registry-3 is given the service after registry-2, the first heir, was lost as a standby; nothing is answered."""
+    core = three_provided()
+    service = core.state.groups[GROUP].services[SERVICE]
+    core.see(StandbyLost(ONE, 1, service.epoch, TWO), now=1.0)
+    isolation = only(core.see(VnfcFailed(ONE, 1, "killed", ""), now=1.1), IsolateVnfc)
+    activation = next(action for action in core.done(isolation) if isinstance(action, Activate))
+    assert activation.vnfc == THREE
+    assert activation.epoch > service.ordered.successors[0].epoch
+    return core, service.ordered.successors[0], activation
+
+
+def test_an_heir_that_was_quicker_than_the_managers_choice_keeps_the_service() -> None:
+    for is_joining in (False, True):
+        core, heir, activation = given_past_an_heir()
+        fact = VnfcFact(TWO, 1, "ready", "active", heir.epoch, (SERVICE,), None, "", (THREE,))
+        word = AgentJoined(H2, (fact,), ()) if is_joining else ServiceTaken(TWO, 1, SERVICE, heir.epoch, (THREE,))
+        actions = core.see(word, now=1.2)
+        service = core.state.groups[GROUP].services[SERVICE]
+        assert (service.holder, service.epoch, service.state) == (TWO, heir.epoch, "provided")
+        stopped = [action.vnfc for action in actions if isinstance(action, IsolateVnfc)]
+        assert stopped == [THREE], "it may be claiming the service yet"
+        assert activation not in ha_manager.outstanding(core.state)
+        assert service.sealed >= activation.epoch, "voters may know the number that was given out"
+
+
+def test_word_of_an_heir_counts_no_more_once_a_newer_epoch_is_provided() -> None:
+    core, heir, activation = given_past_an_heir()
+    core.done([activation])
+    core.see(ServiceTaken(TWO, 1, SERVICE, heir.epoch, (THREE,)), now=1.2)
+    service = core.state.groups[GROUP].services[SERVICE]
+    assert (service.holder, service.epoch, service.state) == (THREE, activation.epoch, "provided")
 
 
 def test_a_take_over_that_was_missed_is_learned_when_the_agent_joins() -> None:

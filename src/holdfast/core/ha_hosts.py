@@ -13,7 +13,7 @@ from holdfast.core.ha_turn import Turn
 from holdfast.model.events import FailureCause, HostFailed, HostReturned, Position, ServiceTaken
 from holdfast.model.layout import grant_suffices
 from holdfast.model.messages import HostIsOff, HostsAre
-from holdfast.model.names import HostName, VnfcName
+from holdfast.model.names import HostName, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
 
 
@@ -101,13 +101,25 @@ def tells_of_succession(turn: Turn, name: VnfcName, position: Position) -> None:
             _succeeded(turn, service.holder, heirs[0], position.epoch)
 
 
+def may_have_taken(turn: Turn, name: ServiceName, vnfc: VnfcName, epoch: int) -> bool:
+    """Whether it can serve under this epoch: a newer one, or an heir's while the newer one is no more than given out.
+
+    A manager gives a free service to whom it thinks best, and another one may have taken it meanwhile by an order.
+    """
+    service = turn.service(name)
+    is_heir = any((one.vnfc, one.epoch) == (vnfc, epoch) for one in service.heirs)
+    return epoch >= service.epoch or (is_heir and service.state != "provided" and service.holder != vnfc)
+
+
 def service_taken(turn: Turn, event: ServiceTaken) -> None:
     """A successor has claimed the service and serves: that is how it is now, whatever was planned."""
     if not turn.is_ours(event.vnfc) or event.service not in turn.groups[turn.group_of(event.vnfc)].services:
         return
     service, now = turn.service(event.service), turn.vnfc(event.vnfc)
     same = service.holder == event.vnfc and service.epoch == event.epoch
-    if event.run != now.run or event.epoch < service.epoch or (same and service.state == "provided"):
+    if event.run != now.run or (same and service.state == "provided"):
+        return
+    if not may_have_taken(turn, event.service, event.vnfc, event.epoch):
         return
     if service.holder is not None and service.holder != event.vnfc and not _let_go(turn, service.holder):
         _succeeded(turn, service.holder, event.vnfc, event.epoch)
@@ -126,6 +138,8 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
         holder=event.vnfc if now.phase != "down" else None,
         last=event.vnfc,
         epoch=event.epoch,
+        # Whoever was given a higher number may have claimed it, so that voters know it already.
+        sealed=max(service.sealed, service.epoch) if service.epoch > event.epoch else service.sealed,
         in_sync=event.in_sync,
         move=None,
         behind=False,

@@ -16,6 +16,7 @@ from holdfast.core.ha_hosts import (
     host_is_off,
     host_returned,
     hosts_are,
+    may_have_taken,
     service_taken,
     tells_of_succession,
 )
@@ -383,7 +384,8 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
     else:
         held = turn.held_by(name)
         strange = [one for one in fact.services if one not in held]
-        newer = [one for one in fact.services if fact.epoch > turn.service(one).epoch]
+        others = [one for one in fact.services if fact.epoch != turn.service(one).epoch]
+        newer = [one for one in others if may_have_taken(turn, one, name, fact.epoch)]
         if turn.layout.grants is not None and fact.role == "active" and newer:
             took_over(turn, name, fact)
         elif strange:

@@ -14,7 +14,7 @@ from holdfast.lab.judges.open_items import still_open
 from holdfast.lab.judges.soaked import Before, DoneFault, EpisodeNotes, judge_episode, last_owners, telling
 from holdfast.lab.judges.verdict import Verdict
 from holdfast.model.actions import Activate
-from holdfast.model.events import StandbySynced
+from holdfast.model.events import ServiceTaken, StandbySynced
 from holdfast.model.names import HA, ActionId, ServiceName
 from holdfast.model.records import Decided, Marked, Record, Seen
 from tests.unit.judged_runs import RUNS, good_run
@@ -127,6 +127,23 @@ def test_what_still_tells_says_the_same_as_all_of_it(name: str) -> None:
             assert redundancy_missing(evidence.layout, group, kept) == missing, (end, group.name)
         assert set(still_open(kept)) == set(still_open(told))
     assert telling(kept) == kept
+
+
+def test_word_of_a_take_over_that_comes_after_the_next_one_makes_no_active() -> None:
+    """One that was cut off had taken the service, and was succeeded before anybody heard of that."""
+    evidence = good_run("uc1 granted")
+    synced = min(
+        (record for record in evidence.records if isinstance(record, Seen) and isinstance(record.event, StandbySynced)),
+        key=lambda record: record.at,
+    )
+    assert isinstance(synced.event, StandbySynced)
+    service = ServiceName(evidence.run.service)
+    group = evidence.layout.groups[evidence.layout.services[service].group]
+    for epoch, missing in ((synced.event.epoch - 1, []), (synced.event.epoch + 1, [synced.event.vnfc])):
+        taken = ServiceTaken(synced.event.standby, 1, service, epoch)
+        told = (*(record for record in evidence.records if record.at <= synced.at), Seen(synced.at, HA, 9999, taken))
+        said = [f"{name} is not in sync with the active" for name in missing]
+        assert redundancy_missing(evidence.layout, group, facts(told)) == said
 
 
 def test_an_activation_that_nobody_heard_of_makes_no_active() -> None:

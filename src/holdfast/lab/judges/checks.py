@@ -110,7 +110,8 @@ def redundancy_missing(layout: Layout, group: Group, all_facts: Sequence[Fact]) 
             case ("seen", "VnfcFailed") | ("ended", "IsolateVnfc"):
                 ready[name] = synced[name] = False
                 active.discard(name)
-            case "seen", "ServiceTaken":
+            case "seen", "ServiceTaken" if not alone or int(fact.fields["epoch"]) >= newest:
+                # Word of a take-over may come when the service was taken over from that one, too.
                 newest = max(newest, int(fact.fields["epoch"]))
                 active = {name} if alone else active | {name}
             case "ended", "Activate" if fact.fields["ok"]:

@@ -209,6 +209,13 @@ def test_an_heir_that_was_quicker_than_the_managers_choice_keeps_the_service() -
         assert service.sealed >= activation.epoch, "voters may know the number that was given out"
 
 
+def test_an_heir_that_was_quicker_and_has_failed_since_stops_nobody() -> None:
+    core, heir, activation = given_past_an_heir()
+    core.see(VnfcFailed(TWO, 1, "killed", ""), now=1.2)
+    assert core.see(ServiceTaken(TWO, 1, SERVICE, heir.epoch, (THREE,)), now=1.3) == []
+    assert activation in ha_manager.outstanding(core.state)
+
+
 def test_word_of_an_heir_counts_no_more_once_a_newer_epoch_is_provided() -> None:
     core, heir, activation = given_past_an_heir()
     core.done([activation])

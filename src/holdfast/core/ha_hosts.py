@@ -104,11 +104,18 @@ def tells_of_succession(turn: Turn, name: VnfcName, position: Position) -> None:
 def may_have_taken(turn: Turn, name: ServiceName, vnfc: VnfcName, epoch: int) -> bool:
     """Whether it can serve under this epoch: a newer one, or an heir's while the newer one is no more than given out.
 
-    A manager gives a free service to whom it thinks best, and another one may have taken it meanwhile by an order.
+    A manager gives a free service to whom it thinks best, and another one may have taken it meanwhile by an order. If
+    that one has failed since, the service is free as it was.
     """
     service = turn.service(name)
     is_heir = any((one.vnfc, one.epoch) == (vnfc, epoch) for one in service.heirs)
-    return epoch >= service.epoch or (is_heir and service.state != "provided" and service.holder != vnfc)
+    is_quicker = is_heir and service.state != "provided" and service.holder != vnfc and _serves(turn, vnfc)
+    return epoch >= service.epoch or is_quicker
+
+
+def _serves(turn: Turn, name: VnfcName) -> bool:
+    """Not one that is being isolated, or is gone: it has taken a service and has lost it again."""
+    return turn.vnfc(name).phase not in ("failed", "stopping", "down")
 
 
 def service_taken(turn: Turn, event: ServiceTaken) -> None:
@@ -124,9 +131,7 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
     if service.holder is not None and service.holder != event.vnfc and not _let_go(turn, service.holder):
         _succeeded(turn, service.holder, event.vnfc, event.epoch)
     took_over = Reason("took-over", event.vnfc, f"epoch {event.epoch}", turn.seen)
-    # One that is being isolated, or is gone since, has taken it and has lost it again; word of it comes late, or twice.
-    serves = now.phase not in ("failed", "stopping", "down")
-    if serves:
+    if serves := _serves(turn, event.vnfc):  # Word of it may come late, or twice.
         if now.doing is not None:
             turn.desk.settle(now.doing.id)
         ready = replace(turn.vnfc(event.vnfc), phase="ready", role="active", doing=None, epoch=event.epoch)

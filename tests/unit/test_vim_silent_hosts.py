@@ -139,3 +139,47 @@ def test_another_manager_has_it_switched_off_if_nobody_says_anything_of_it() -> 
     world.wait(1.1)
     assert world.acts(FenceHost) == ["vim: FenceHost h1"] * 2
     ended(world)
+
+
+H2, H3 = HostName("h2"), HostName("h3")
+MEMBERS = (H1, H2, H3)
+
+
+def three_with_store(*silent: HostName) -> World:
+    """Each has a member of the store, and these are not heard; h1 has a fence device, and a VM that is repaired."""
+    layout = granted(one_vm(fence=True))
+    world = begun(World(replace(layout, hosts={**layout.hosts, H2: Host(H2), H3: Host(H3)})))
+    world.observe(VIM, ManagerStarted(MEMBERS, len(MEMBERS)))
+    for host in MEMBERS:
+        world.join(host)
+    world.settle()
+    for host in silent:
+        world.observe(VIM, HostFailed(host, H3, "silent for 225 ms"))
+    world.settle()
+    return world
+
+
+def test_a_host_is_switched_off_while_the_others_are_a_majority_of_the_stores_members() -> None:
+    assert three_with_store(H1).acts(FenceHost) == ["vim: FenceHost h1"]
+
+
+def test_a_host_is_not_switched_off_with_which_the_stores_majority_would_go_until_another_is_back() -> None:
+    world = three_with_store(H2, H1)
+    assert world.acts(FenceHost) == []
+    assert "fence:h1" in world.alarms()
+    world.wait(20.0)
+    assert world.acts(FenceHost) == []
+    world.observe(VIM, HostReturned(H2, H3))
+    world.wait(6.0)
+    assert world.acts(FenceHost) == ["vim: FenceHost h1"]
+
+
+def test_members_elsewhere_count_too() -> None:
+    world = three_with_store()
+    world.observe(VIM, ManagerStarted((H1, H2), 5))
+    for host in MEMBERS:
+        world.join(host)
+    for host in (H2, H1):
+        world.observe(VIM, HostFailed(host, H3, "silent for 225 ms"))
+    world.settle()
+    assert world.acts(FenceHost) == ["vim: FenceHost h1"]

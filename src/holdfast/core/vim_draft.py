@@ -74,6 +74,7 @@ class Draft:
         self.alarmed_voters = dict.fromkeys(state.alarmed_voters)
         self.unheard = state.unheard
         self.networks = dict(state.networks)
+        self.store_on, self.store_members = state.store_on, state.store_members
         self.touched_vms: dict[VmName, None] = {}
         self.touched_hosts: dict[HostName, None] = {}
 
@@ -89,6 +90,8 @@ class Draft:
             tuple(self.alarmed_voters),
             self.unheard,
             self.networks,
+            self.store_on,
+            self.store_members,
         )
 
     def reason(self, code: Code, about: str, detail: str = "") -> Reason:

@@ -63,6 +63,7 @@ from holdfast.model.names import HostName, VmName
 def take_in(draft: Draft, event: Event) -> None:
     match event:
         case ManagerStarted():
+            draft.store_on, draft.store_members = event.store_on, event.store_members
             _manager_started(draft)
         case DeadlinePassed():
             _deadline_passed(draft)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from holdfast.core.ledger import UNANSWERED_S, Reasons
 from holdfast.core.vim_draft import NO_INCIDENT, Draft
-from holdfast.core.vim_hosts import power_limit
+from holdfast.core.vim_hosts import not_switched_off, power_limit
 from holdfast.core.vim_repair import give_up
 from holdfast.core.vim_state import Repair
 from holdfast.core.vim_voters import plan_voters, tell_others
@@ -40,10 +40,31 @@ def _switch_off_when_allowed(draft: Draft, host: HostName) -> None:
     repairs = [repair for vm in draft.region.vms_on.get(host, ()) if (repair := draft.vm(vm).repair) is not None]
     if not life.is_urgent and any(repair.waits for repair in repairs):
         return
+    if missed := _missed_with(draft, host):
+        others = f"{', '.join(missed)} {'is' if len(missed) == 1 else 'are'} off, or silent"
+        not_switched_off(draft, host, f"{others}: without this one, too, the store would have no majority")
+        return
     allowed = tuple(reason for repair in repairs for reason in repair.allowed)
     fence = FenceHost(draft.desk.number(), host)
     draft.desk.order(fence, life.why + allowed, life.incident, power_limit(draft, host))
     draft.change_host(host, phase="fencing", fenced_life=life.life)
+
+
+def _missed_with(draft: Draft, host: HostName) -> tuple[HostName, ...]:
+    """Hosts without which, and without this one, there would be no majority of the store's members.
+
+    Then nobody would lead any more, and so nobody would switch any of them on again.
+    """
+    if host not in draft.store_on:
+        return ()
+    lives = [draft.host(one) for one in draft.store_on]
+    missed = tuple(
+        one
+        for one, life in zip(draft.store_on, lives, strict=True)
+        if one != host and (life.is_silent or life.phase in AWAITED)
+    )
+    left = draft.store_members - 1 - len(missed)
+    return missed if left <= draft.store_members // 2 else ()
 
 
 def _plan_vm(draft: Draft, vm: VmName) -> None:

@@ -147,3 +147,7 @@ class State(Struct, frozen=True):
     unheard: tuple[Unheard, ...] = ()
     networks: dict[str, str] = {}
     """Networks that an alarm is up for, and what it says."""
+    store_on: tuple[HostName, ...] = ()
+    """Hosts with a member of the store."""
+    store_members: int = 0
+    """How many members there are, there or elsewhere."""

@@ -29,6 +29,11 @@ class Position(Struct, frozen=True, order=True):
 class ManagerStarted(Struct, frozen=True, tag=True):
     """The manager's process has begun (first start, or again after a crash)."""
 
+    store_on: tuple[HostName, ...] = ()
+    """The hosts with a member of the store that it leads by, where the members' addresses tell."""
+    store_members: int = 0
+    """How many members there are, on hosts or elsewhere."""
+
 
 class DeadlinePassed(Struct, frozen=True, tag=True):
     """`deadline(state)` of the core is due."""

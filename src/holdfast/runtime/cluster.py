@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import UserError, WorldError
+from holdfast.model.events import ManagerStarted
 from holdfast.model.layout import Layout
 from holdfast.model.limits import ETCD_LIMIT_S, GIVE_WAY_AFTER_S, LEADER_LENGTH_S
 from holdfast.model.names import HostName, Party
@@ -198,12 +199,20 @@ class Reign:
             self._token,
         )
         self._links.misfit = self._superseded
-        self._pump = Pump(self._layout, self._seats, self._links.reach, self._behind.tidy, self._may_decide)
+        self._pump = Pump(
+            self._layout, self._seats, self._links.reach, self._behind.tidy, self._may_decide, self._began()
+        )
         self._pump.ended.add_done_callback(self._pump_ended)
         self._pump.start()
         await self._links.open(self._pump)
         self._look_at_reach()
         self._around.settle()
+
+    def _began(self) -> ManagerStarted:
+        """With the hosts that have a member of the store, where its address tells."""
+        members = {endpoint.host for endpoint in self._client.target.endpoints}
+        on = tuple(name for name, host in self._layout.hosts.items() if members & set(host.reached_at))
+        return ManagerStarted(on, len(members))
 
     def _look_at_reach(self) -> None:
         """Give way for an agent that only we do not reach; not for one that our forerunner has given way for."""

@@ -83,6 +83,7 @@ class Pump:
         reach: Reach,
         tidy: Callable[[], None],
         may_decide: Callable[[], bool] = lambda: True,
+        began: ManagerStarted | None = None,
     ) -> None:
         self._layout = layout
         self.seats = {seat.party: seat for seat in seats}
@@ -90,6 +91,7 @@ class Pump:
         self._tidy = tidy
         self._may_decide = may_decide
         """Asked before each decision; what comes while it says no waits for `go_on`."""
+        self._began = began if began is not None else ManagerStarted()
         self._loop = asyncio.get_running_loop()
         self._queue: list[_Due] = []
         self._turns = itertools.count()
@@ -112,7 +114,7 @@ class Pump:
     def start(self) -> None:
         """Let every core know that it begins (again), and take up what it had outstanding."""
         for seat in self.seats.values():
-            self.push(seat, ManagerStarted(), self._loop.time(), lambda _, seat=seat: self._resume(seat))  # type: ignore[misc]
+            self.push(seat, self._began, self._loop.time(), lambda _, seat=seat: self._resume(seat))  # type: ignore[misc]
         self._drain()
         self._on_repeat()
 

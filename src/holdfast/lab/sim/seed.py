@@ -90,8 +90,7 @@ class SeedRun:
         layout = self.layout = plugged(descriptor.load(disks / "drawn.yaml"))
         world = self.world = SimWorld(layout, plan.seed, disks)
         self.timeline = world.timeline
-        for net in world.site.nets.values():
-            net.loss, net.doubling = plan.loss, plan.doubling
+        self._set_losses(plan.loss, plan.doubling)
         self.tail = SimTail(world)
         self._vnfc_by_mac = {
             mac_of("inner", port_name(layout.name, vnfc.vm)).hex(":"): vnfc.name
@@ -172,6 +171,7 @@ class SeedRun:
         while not self.nemesis.is_over:
             self._pass(LOOK_MS)
         self._pass(max(0, (least_ns - self.timeline.now_ns) // MS))
+        self._set_losses(0.0, 0.0)  # A fault like any other, and over with the others.
         over_ns = self.timeline.now_ns
         if not self._until(RECOVER_LIMIT_MS, lambda: self._is_answered() and self._is_as_declared()):
             self._judge_liveness()
@@ -179,6 +179,11 @@ class SeedRun:
         self._end_load()
         self._judge()
         return self._outcome(recovered_ms)
+
+    def _set_losses(self, loss: float, doubling: float) -> None:
+        """Which share of all packets between hosts is lost, and which doubled."""
+        for net in self.world.site.nets.values():
+            net.loss, net.doubling = loss, doubling
 
     def _pass(self, ms: int) -> None:
         self.timeline.run(self.timeline.now_ns + ms * MS)

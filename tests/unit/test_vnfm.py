@@ -234,6 +234,17 @@ def test_a_vnfc_that_runs_though_memory_is_lost_is_taken_over_as_it_is() -> None
     assert [(start.run, start.epoch) for start in starts] == [(5, 10)]
 
 
+def test_that_its_vm_is_up_is_no_news_of_a_vnfc_that_was_seen_running_in_that_life_of_it() -> None:
+    """The VIM's memory may be older still, and tell it once more; a later life of the VM ends what ran before."""
+    world = World(one_vm())
+    fact = VnfcFact(DNS, 4, "ready", "active", 9, (ServiceName("dns"),))
+    world.observe(CORE, AgentJoined(H1, (fact,), (VmFact(VM1, 3, "up"),)))
+    world.message(VIM, CORE, VmUp(IncidentId(""), VM1, 3))
+    assert world.acts() == []
+    world.message(VIM, CORE, VmUp(IncidentId(""), VM1, 4))
+    assert world.acts() == ["vnfm:core: StartVnfc dns-1 5"]
+
+
 def test_what_is_left_over_from_a_start_nobody_waits_for_goes_first() -> None:
     world = World(Plan().host("h1").vnf("dns", vm=None).layout)
     joined = AgentJoined(HostName("h1"), (VnfcFact(DNS, 2, "starting"),), (VmFact(VM1, 1, "up"),))

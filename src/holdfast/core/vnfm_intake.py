@@ -107,8 +107,12 @@ def _cause(event: VnfcFailed) -> str:
     return f"{event.cause}: {event.detail}" if event.detail else event.cause
 
 
-def _ready_unasked(draft: Draft, vnfc: VnfcName, run: int, epoch: int) -> None:
-    """It runs though no start is awaited: this manager's memory is older than the VNFC, so take it over."""
+def _ready_unasked(draft: Draft, vnfc: VnfcName, run: int, epoch: int, boot: int = 0) -> None:
+    """It runs though no start is awaited: this manager's memory is older than the VNFC, so take it over.
+
+    Args:
+        boot: in which life of its VM, if its agent has said so.
+    """
     life = draft.life(vnfc)
     if run <= life.run or life.phase not in ("down", "held", "ready"):
         return
@@ -116,6 +120,7 @@ def _ready_unasked(draft: Draft, vnfc: VnfcName, run: int, epoch: int) -> None:
     draft.epochs[group] = max(draft.epochs.get(group, 0), epoch)
     if life.noted == "provided":
         draft.change(vnfc, noted="")  # Whoever began this run has noted an interruption before that.
+    draft.change(vnfc, boot=boot or life.boot)
     _provided(draft, vnfc, run=run, epoch=epoch)
 
 
@@ -137,25 +142,28 @@ def _agent_joined(draft: Draft, event: AgentJoined) -> None:
         view = draft.view(vm.vm)
         if view.condition == "up" and (vm.boot > view.boot or (vm.boot == view.boot and vm.condition == "absent")):
             _vm_is_gone(draft, vm.vm)
+    boots = {vm.vm: vm.boot for vm in event.vms if vm.condition == "up"}
     for vnfc in concerned:
         draft.touched_vnfcs[vnfc] = None
-        _reconcile(draft, event.host, vnfc, facts.get(vnfc, VnfcFact(vnfc, 0, "absent")))
+        vm_of_it = draft.layout.vnfcs[vnfc].vm
+        boot = boots.get(vm_of_it, 0) if vm_of_it is not None else 0
+        _reconcile(draft, event.host, vnfc, facts.get(vnfc, VnfcFact(vnfc, 0, "absent")), boot)
 
 
-def _reconcile(draft: Draft, host: HostName, vnfc: VnfcName, fact: VnfcFact) -> None:
+def _reconcile(draft: Draft, host: HostName, vnfc: VnfcName, fact: VnfcFact, boot: int) -> None:
     """Compare what is believed of a VNFC with what its agent sees."""
     life = draft.life(vnfc)
     runs = fact.condition in ("ready", "starting")
     match life.phase:
         case "ready":
             if fact.condition == "ready" and fact.run > life.run:
-                _ready_unasked(draft, vnfc, fact.run, fact.epoch)
+                _ready_unasked(draft, vnfc, fact.run, fact.epoch, boot)
             elif not runs or fact.run != life.run:
                 detail = fact.detail or f"{fact.condition} on {host} when its agent joined"
                 vnfc_failed(draft, VnfcFailed(vnfc, life.run, "lost", detail))
         case "down" | "held":
             if fact.condition == "ready" and fact.run > life.run:
-                _ready_unasked(draft, vnfc, fact.run, fact.epoch)
+                _ready_unasked(draft, vnfc, fact.run, fact.epoch, boot)
             elif runs and life.phase == "down":
                 # Left over from a start that nobody waits for.
                 reasons = (draft.reason("vnfc-failed", vnfc, f"run {fact.run} is left over"),)

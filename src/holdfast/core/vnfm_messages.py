@@ -95,7 +95,7 @@ def _vm_up(draft: Draft, up: VmUp) -> None:
     if up.vm not in draft.layout.vms or not is_news:
         return
     reason = draft.reason("vm-up", up.vm)
-    _fall_with(draft, up.vm, reason)
+    _fall_with(draft, up.vm, reason, up.boot)
     renewed = VmView(boot=up.boot, condition="up", why=(reason,), claims=view.claims, incident=view.incident)
     draft.views[up.vm] = renewed
     draft.end_probation(f"vm:{up.vm}")
@@ -129,9 +129,12 @@ def _hosts_are(draft: Draft, told: HostsAre) -> None:
         draft.touched_vnfcs |= {vnfc: None for bare in draft.charge.bare_on.values() for vnfc in bare}
 
 
-def _fall_with(draft: Draft, vm: VmName, reason: Reason) -> None:
+def _fall_with(draft: Draft, vm: VmName, reason: Reason, but_in: int = 0) -> None:
+    """What ran in the VM is gone; but what an agent has seen run in that life of it already."""
     for vnfc in draft.charge.in_vm.get(vm, ()):
-        draft.down(vnfc, (reason,))
+        life = draft.life(vnfc)
+        if not (but_in and life.phase == "ready" and life.boot == but_in):
+            draft.down(vnfc, (reason,))
 
 
 def _pass_on(draft: Draft, kind: str, news: VmNews, reason: Reason) -> None:

@@ -25,6 +25,7 @@ from holdfast.core.ha_incidents import (
     confirm_due,
     confirm_loss,
     fail,
+    interrupt,
     isolated,
     leave_sync,
     provided,
@@ -390,8 +391,22 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
             took_over(turn, name, fact)
         elif strange:
             fail(turn, name, "lost", f"it answers for {', '.join(strange)} with the older epoch {fact.epoch}")
+        elif held and fact.role == "quiescing" and now.doing is None:
+            _handed_over_before(turn, name, fact)
         else:
             correct_in_sync(turn, name, fact)
+
+
+def _handed_over_before(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
+    """Whoever led before us had it hand its services over, and gave them to nobody that we know of."""
+    turn.put(name, replace(turn.vnfc(name), role="quiescing"))
+    for service in turn.held_by(name):
+        if turn.service(service).epoch == fact.epoch and service not in fact.services:
+            why = Reason(
+                "service-interrupted", service, f"{name} had handed it over before this manager led", turn.seen
+            )
+            interrupt(turn, service, (why,))
+            turn.put_service(service, replace(turn.service(service), holder=None))
 
 
 def _isolate_anew(turn: Turn, name: VnfcName, run: int, boot: int) -> None:

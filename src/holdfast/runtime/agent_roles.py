@@ -115,7 +115,12 @@ async def quiesce(life: VnfcOnHost, action: Quiesce) -> str:
     service = life.layout.services[action.service]
     if life.component.speaks:
         told = life.tell(lambda number: wire.Quiesce(number, service.name, action.epoch), life.component.role_limit_s)
-        await life.while_it_lives(told)
+        try:
+            await life.while_it_lives(told)
+        except WorldError as error:
+            # It may have stopped serving. Whoever decided this may be followed by one who does not know of it.
+            life.is_lost(f"could not be quiesced: {error.message}")
+            raise
     noted = asyncio.ensure_future(_note_quiescing(life, action.epoch))
     await asyncio.sleep(0)  # Its capsule writes them down while the address is taken; the successor waits for that.
     try:

@@ -414,6 +414,10 @@ class VnfcOnHost:
         """The host has claimed the service, and this one is to provide it."""
         self.network.is_claimed_for(self.vnfc, service)
 
+    def is_lost(self, why: str) -> None:
+        """Nobody knows what it does with its role: it counts as failed."""
+        self._failed(self.run, "role", why)
+
     def lose(self, why: str) -> None:
         """Its claim is over: nobody reaches it from here on, and it counts as failed."""
         troubles = self._cut_off()

@@ -5,14 +5,15 @@ Out:  figures of that step. Always: whatever was started ends with it, and with 
 """
 
 import os
-import subprocess
 import time
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Protocol
 
 from hosts_cases import HOLDER, Case, Figures
 
-from holdfast.lab.faults import below
+from holdfast.lab.bench import busy
+from holdfast.lab.bench.trial import used_s
+from holdfast.lab.faults import below, words_of
 
 MODULES = {"core_hot": b"holdfast.runtime.hot_main", "core_agent": b"holdfast.runtime.agent_process"}
 
@@ -40,19 +41,17 @@ class Busy:
     """One loop that never rests for each core, of ordinary priority."""
 
     def __init__(self) -> None:
-        self._loops: list[subprocess.Popen[bytes]] = []
+        self._loops = ExitStack()
+        self._is_begun = False
 
     def begin(self, seconds: float) -> None:
-        limit_s = int(seconds) + 60
-        loop = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", f"ulimit -t {limit_s}; while :; do :; done"]
-        self._loops = [subprocess.Popen(loop) for _ in os.sched_getaffinity(0)]
+        self._loops.enter_context(busy.Busy(seconds))
+        self._is_begun = True
 
     def end(self) -> Figures:
-        for loop in self._loops:
-            loop.kill()
-            loop.wait()
-        count, self._loops = len(self._loops), []
-        return {"busy_loops": float(count)} if count else {}
+        self._loops.close()
+        begun, self._is_begun = self._is_begun, False
+        return {"busy_loops": float(len(os.sched_getaffinity(0)))} if begun else {}
 
 
 class Processor:
@@ -63,33 +62,27 @@ class Processor:
         self._at = 0.0
 
     def begin(self, seconds: float) -> None:
-        self._begun = {name: (pid, _used_s(pid)) for name, module in MODULES.items() if (pid := _process(module))}
+        pids = {name: pid for name, module in MODULES.items() if (pid := _process(module))}
+        self._begun = {name: (pid, used) for name, pid in pids.items() if (used := used_s(pid)) is not None}
         self._at = time.monotonic()
 
     def end(self) -> Figures:
-        if len(self._begun) < len(MODULES):
-            return {}
+        begun, self._begun = self._begun, {}
         took_s = time.monotonic() - self._at
-        try:
-            used = {name: 100 * (_used_s(pid) - before) / took_s for name, (pid, before) in self._begun.items()}
-        except OSError:
-            return {}  # It has ended, so there is no figure.
-        self._begun = {}
+        used = {
+            name: 100 * (now - before) / took_s
+            for name, (pid, before) in begun.items()
+            if (now := used_s(pid)) is not None
+        }
+        if len(used) < len(MODULES):
+            return {}  # One has ended, so there is no figure.
         return {name: round(value, 2) for name, value in used.items()} | {"core": round(sum(used.values()), 2)}
 
 
 def _process(module: bytes) -> int:
     """Of the lab that runs below this process; others may run beside it."""
     for pid in below(os.getpid()):
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
+        words = words_of(pid)
         if module in words and b"--host" in words and words[words.index(b"--host") + 1] == HOLDER.encode():
             return pid
     return 0
-
-
-def _used_s(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

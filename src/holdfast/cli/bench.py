@@ -1,10 +1,11 @@
 """`holdfast bench …`: Holdfast beside its peers, measured in one call."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from holdfast.cli.files import check_writable
 
 app = typer.Typer(no_args_is_help=True, help="Measure Holdfast and its peers side by side.")
 
@@ -35,7 +36,7 @@ def failover(
     chosen_systems = _chosen("--systems", systems, {name: says(name) for name in SYSTEMS})
     chosen_cases = _chosen("--cases", cases, CASES)
     for file in (json, markdown):
-        _check_writable(file)
+        check_writable(file)
     plan = BenchPlan(chosen_systems, chosen_cases, repeat, out.absolute(), idle_seconds)
     raise typer.Exit(run_and_show(plan, json, markdown))
 
@@ -52,10 +53,3 @@ def _chosen(option: str, text: str, known: dict[str, str]) -> list[str]:
     if unknown:
         raise UserError(f"{option} has {', '.join(unknown)}", f"expected some of {', '.join(known)}")
     return [name for name in known if name in names]
-
-
-def _check_writable(file: Path | None) -> None:
-    from holdfast.errors import UserError
-
-    if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK) and not file.is_dir()):
-        raise UserError(f"{file} cannot be written", "give a file in a folder that is there and yours")

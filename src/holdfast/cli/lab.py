@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.files import check_writable
+
 app = typer.Typer(no_args_is_help=True, help="Break things on purpose and measure what a client sees of it.")
 
 
@@ -44,7 +46,7 @@ def run(
     if world not in ("live", "sim"):
         raise UserError(f"no world is called `{world}`", "the lab has two worlds: `live` and `sim`")
     chosen = scenario.names() if list(names) == ["all"] else tuple(dict.fromkeys(names))
-    _check_writable(json)
+    check_writable(json)
     scenarios = [scenario.load(name) for name in chosen]
     plan = Plan(scenarios, repeat, out.absolute(), seed if world == "sim" else None)
     raise typer.Exit(run_and_show(plan, json, charts=charts))
@@ -74,7 +76,7 @@ def sim(
     found = re.fullmatch(r"(\d+)\.\.(\d+)", seeds)
     if found is None or int(found[1]) > int(found[2]):
         raise UserError(f"--seeds is {seeds!r}", "expected the first and the last one, such as 1..1000")
-    _check_writable(json)
+    check_writable(json)
     raise typer.Exit(run_and_show(int(found[1]), int(found[2]), json, keep.absolute(), workers))
 
 
@@ -93,7 +95,7 @@ def soak(
     from holdfast.lab.soak.plan import SoakPlan, parse_episodes
     from holdfast.lab.soak.show import run_and_show
 
-    _check_writable(json)
+    check_writable(json)
     first, last = parse_episodes(episodes) if episodes is not None else (1, None)
     folder = new_folder(out.absolute() / "soak", str(seed), "episodes")
     raise typer.Exit(run_and_show(SoakPlan(seed, seconds, folder, first, last), json))
@@ -111,12 +113,5 @@ def explore(
     from holdfast.lab.explore.show import explore_and_show
 
     wanted = chosen(list(scopes or ()))
-    _check_writable(json)
+    check_writable(json)
     raise typer.Exit(explore_and_show(wanted, json))
-
-
-def _check_writable(json: Path | None) -> None:
-    from holdfast.errors import UserError
-
-    if json is not None and not (json.parent.is_dir() and os.access(json.parent, os.W_OK) and not json.is_dir()):
-        raise UserError(f"{json} cannot be written", "give a file in a folder that is there and yours")

@@ -275,7 +275,8 @@ class VnfcOnHost:
         self._over.set()
         if self.condition == "ready" and not self._end_is_wanted:
             self.condition = "failed"
-            if self.network.exclusive.is_shared and self.provides:
+            lets_go_first = self.network.exclusive.is_shared and bool(self.provides)
+            if lets_go_first:
                 # Nobody need be asked: what it held is let go now, so that a successor need not wait for the end of a
                 # grant. What could not be withdrawn is found again when it is isolated.
                 self._cut_off()
@@ -283,7 +284,8 @@ class VnfcOnHost:
             if cause in ENDED:
                 # There is nothing of it to keep: this goes on while the manager decides to isolate it,
                 # which does all of it again and confirms it.
-                self._cut_off()
+                if not lets_go_first:
+                    self._cut_off()
                 if self._capsule is not None and self.component.cleanup is None:
                     self._capsule.begin_end()
         self._stop_checks()

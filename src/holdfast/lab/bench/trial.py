@@ -102,14 +102,15 @@ class ProcessorTime:
 
     def __init__(self, pids: Iterable[int], at: float) -> None:
         self._at = at
-        self._used = {pid: used for pid in pids if (used := _used_s(pid)) is not None}
+        self._used = {pid: used for pid in pids if (used := used_s(pid)) is not None}
 
     def ms_per_s(self, now: float, hosts: int) -> float:
-        used = [after - before for pid, before in self._used.items() if (after := _used_s(pid)) is not None]
+        used = [after - before for pid, before in self._used.items() if (after := used_s(pid)) is not None]
         return round(1000 * sum(used) / (now - self._at) / hosts, 2)
 
 
-def _used_s(pid: int) -> float | None:
+def used_s(pid: int) -> float | None:
+    """Processor time of a process since it began, in seconds; None when it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -172,6 +172,10 @@ class HotNet:
         )
         return at_ns
 
+    def hear(self, receiver: str) -> None:
+        """Everything reaches `receiver` again."""
+        self.stack.enter_context(Nft(self.hosts[receiver].netns_fd)).run("delete table inet cut")
+
 
 def net_link(path: Path, log: Path) -> socket.socket:
     """Connect as soon as it listens."""

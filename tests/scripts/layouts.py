@@ -302,8 +302,31 @@ def registry_granted_fenced() -> Layout:
     return replace(registry_fenced(), grants=Grants("fast"))
 
 
+def adjusting(layout: Layout) -> Layout:
+    """Services go back to the VNFCs named first for them, when these have been well for a minute."""
+    groups = {name: replace(group, auto_adjust_s=60.0) for name, group in layout.groups.items()}
+    return replace(layout, groups=groups)
+
+
+def registry_adjusting() -> Layout:
+    return adjusting(registry())
+
+
+def registry_adjusting_granted() -> Layout:
+    """With two standbys, on hosts that hold grants."""
+    return adjusting(registry_granted_three())
+
+
+def pool_adjusting() -> Layout:
+    """Two actives that share a spare."""
+    return adjusting(shared_spare())
+
+
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "registry": registry,
+    "registry-adjusting": registry_adjusting,
+    "registry-adjusting-granted": registry_adjusting_granted,
+    "pool-adjusting": pool_adjusting,
     "registry-granted": registry_granted,
     "registry-granted-bare": registry_granted_bare,
     "registry-granted-two": registry_granted_two,

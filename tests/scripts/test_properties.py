@@ -13,6 +13,7 @@ from tests.scripts.layouts import LAYOUTS
 from tests.scripts.words import ha_lines
 
 PLACES = ["registry", "registry-three", "dns", "dns-reported", "dns-late", "shared-spare", "external", "two-groups"]
+PLACES += ["registry-adjusting", "pool-adjusting"]
 
 Deed = tuple[str, int]
 DEEDS: dict[str, str] = {

@@ -110,6 +110,12 @@ def host_off(stage: JournalledStage) -> None:
     stage.settle()
 
 
+def given_back(stage: JournalledStage) -> None:
+    host_off(stage)
+    stage.quiet(50)
+    stage.tick(60.0)
+
+
 def second_host_lost(stage: JournalledStage) -> None:
     voter, host, other = HostName("host4"), HostName("host1"), HostName("host2")
     stage.fault("host-off", voter, stage.world.silence(voter, other))
@@ -195,6 +201,7 @@ RUNS: dict[str, tuple[str, str, str, Play]] = {
     "switchover": ("registry", "registry", "switchover", switchover),
     "uc1 granted": ("registry-granted", "registry", "uc1-granted", kill("registry-1")),
     "host off": ("registry-granted", "registry", "host-failure", host_off),
+    "given back": ("registry-adjusting-granted", "registry", "auto-adjust", given_back),
     "healed": ("registry-granted", "registry", "heal", host_off),
     "host off unheard": ("registry-granted", "registry", "host-failure", host_off_unheard),
     "host fenced": ("external-granted", "billing", "host-fenced", host_fenced),

@@ -40,6 +40,7 @@ vnfs:
     redundancy: 2N
     state: internal
     place: [vm1, vm2]
+    auto-adjust: 90s
     interface: {address: 192.0.2.100, port: 5300, transport: udp, assigned-by: component}
     start: [f, "a b"]
     stop: {command: f --stop, within: 7s}

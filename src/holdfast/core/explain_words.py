@@ -262,6 +262,7 @@ REFUSED = {
     "repair request": "ask for the repair of",
     "take-over": "let anybody take over",
     "switchover": "switch over",
+    "give-back": "give back",
     "accept-loss": "accept a loss of state for",
 }
 """What is refused, as a verb."""

@@ -7,6 +7,7 @@ that is not enough (storage that only one may use) it stays with its holder unti
 
 from msgspec.structs import replace
 
+from holdfast.core.ha_adjust import adjusting_after
 from holdfast.core.ha_incidents import fail, interrupt, isolated, provided
 from holdfast.core.ha_standing import sealed
 from holdfast.core.ha_turn import Turn
@@ -148,6 +149,7 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
         in_sync=event.in_sync,
         move=None,
         behind=False,
+        adjusting=adjusting_after(turn, event.service, event.vnfc),
     )
     turn.put_service(event.service, taken)
     sealed(turn, event.service, event.epoch)

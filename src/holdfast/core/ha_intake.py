@@ -10,6 +10,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from holdfast.core.ha_adjust import adjusting_due
 from holdfast.core.ha_epochs import recorded
 from holdfast.core.ha_hosts import (
     host_failed,
@@ -109,8 +110,8 @@ def take_in(turn: Turn, event: Event) -> None:
         case AgentLost():
             turn.agents[event.host] = False
             for name, now in turn.groups.items():
-                if any(service.move is not None for service in now.services.values()):
-                    turn.touch(name)  # A switchover may wait for an answer of this agent.
+                if any(service.move is not None or service.adjusting.run for service in now.services.values()):
+                    turn.touch(name)  # A switchover, or a giving back, may wait for an answer of this agent.
         case HostFailed():
             host_failed(turn, event)
         case HostReturned():
@@ -179,6 +180,7 @@ def _know_epoch(turn: Turn, name: VnfcName, epoch: int) -> None:
 
 def _time_is_up(turn: Turn) -> None:
     confirm_due(turn)
+    adjusting_due(turn)
     for name, at in tuple(turn.wakes.items()):
         if at <= turn.now:
             del turn.wakes[name]

@@ -8,6 +8,7 @@ begin while a take-over is under way.
 from msgspec.structs import replace
 
 from holdfast.core import escalation
+from holdfast.core.ha_adjust import plan_adjusting
 from holdfast.core.ha_incidents import close_what_is_over, provided, raise_alarm, report
 from holdfast.core.ha_roles import (
     outdated_reserve,
@@ -40,6 +41,7 @@ def plan(turn: Turn, group: GroupName) -> None:
     _plan_renewal(turn, group)
     plan_holding(turn, group)
     close_what_is_over(turn, group)
+    plan_adjusting(turn, group)
     plan_standing_orders(turn, group)
 
 

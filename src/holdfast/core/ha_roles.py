@@ -6,6 +6,7 @@ Always holds: a service is given only while nobody holds it, and under a higher 
 
 from msgspec.structs import replace
 
+from holdfast.core.ha_adjust import adjusting_after
 from holdfast.core.ha_incidents import interrupt, raise_alarm
 from holdfast.core.ha_standing import cannot_be_told, is_next
 from holdfast.core.ha_state import GroupNow, Move, ServiceNow
@@ -57,7 +58,15 @@ def _give(turn: Turn, name: ServiceName, choice: Choice) -> None:
     keeps = choice.certain and turn.wanted(group).state == "internal"
     in_sync = _still_in_sync(turn.groups[group], service, vnfc) if keeps else ()
     given = replace(
-        service, holder=vnfc, last=vnfc, epoch=epoch, in_sync=in_sync, tried=service.tried + 1, move=None, behind=False
+        service,
+        holder=vnfc,
+        last=vnfc,
+        epoch=epoch,
+        in_sync=in_sync,
+        tried=service.tried + 1,
+        move=None,
+        behind=False,
+        adjusting=adjusting_after(turn, name, vnfc),
     )
     turn.put(vnfc, replace(before, epoch=epoch, role="none"))
     turn.put_service(name, given)
@@ -140,7 +149,8 @@ def _refuse_move(turn: Turn, name: ServiceName, reasons: Reasons) -> None:
     service = turn.service(name)
     if service.move is not None:
         turn.put_service(name, replace(service, move=None))
-        turn.note(Refuse("switchover", name), (service.move.reason, *reasons))
+        what = "give-back" if service.move.reason.code == "auto-adjust" else "switchover"
+        turn.note(Refuse(what, name), (service.move.reason, *reasons))
 
 
 def plan_standbys(turn: Turn, group: GroupName) -> None:

@@ -79,6 +79,21 @@ class Move(Struct, frozen=True):
     """When that has to be known to all whom it concerns."""
 
 
+class Adjusting(Struct, frozen=True):
+    """How a service that is not where it is preferred gets back there by itself (`auto-adjust`)."""
+
+    run: int = 0
+    """The run of the preferred VNFC that is waited for to have been well for long enough; 0: none is."""
+    until: float | None = None
+    """When that will be; None: it has been, or nothing is waited for."""
+    last: float | None = None
+    """When the service was last given back by itself, until the next wait begins."""
+    doubled: int = 0
+    """How often the wait was doubled, because what was given back did not stay there for long."""
+    by_hand: bool = False
+    """A person has moved it away: it stays."""
+
+
 class OrderNow(Struct, frozen=True):
     """The standing order that was given last."""
 
@@ -125,6 +140,7 @@ class ServiceNow(Struct, frozen=True):
     behind: bool = False
     """Its holder is not the one that we remember, so what we remember of it is too old (ha_memory)."""
     unconfirmed: tuple[Unconfirmed, ...] = ()
+    adjusting: Adjusting = Adjusting()
 
 
 class IncidentNow(Struct, frozen=True):
@@ -204,6 +220,8 @@ def deadline(state: State) -> float | None:
     for group in state.groups.values():
         for service in group.services.values():
             times += [one.again_at for one in service.unconfirmed]
+            if service.adjusting.until is not None:
+                times.append(service.adjusting.until)
     due = book.next_due(state.ledger)
     if due is not None:
         times.append(due)

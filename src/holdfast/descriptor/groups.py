@@ -90,6 +90,7 @@ def group_of(one: TypeOf, where: Places, after: tuple[GroupName, ...], notes: No
         services=tuple(ServiceName(name) for name in names),
         vnfcs=tuple(vnfc.name for vnfc in vnfcs),
         after=after,
+        auto_adjust_s=_auto_adjust(one, redundancy, notes),
     )
     _check_state(one, redundancy, group.reserve, notes)
     return group, vnfcs
@@ -166,6 +167,17 @@ def _reserve(one: TypeOf, redundancy: Redundancy, notes: Notes) -> Reserve:
     if text.reserve == "standby" and redundancy == "N+M" and text.state != "internal":
         notes.wrong(path, "spare or late-spare with redundancy N+M", "a standby follows one active only", "standby")
     return text.reserve
+
+
+def _auto_adjust(one: TypeOf, redundancy: Redundancy, notes: Notes) -> float | None:
+    text, path = one.text, (*one.path, "auto-adjust")
+    if text.auto_adjust is not None and redundancy == "no-redundancy":
+        notes.unknown(path, "no auto-adjust with redundancy no-redundancy: the service never leaves its place")
+    elif text.auto_adjust is not None and text.reserve == "late-spare":
+        expected = "no auto-adjust with reserve: late-spare"
+        hint = "the place named first is not started while another one serves; write reserve: spare"
+        notes.unknown(path, expected, hint)
+    return text.auto_adjust
 
 
 def _check_state(one: TypeOf, redundancy: Redundancy, reserve: Reserve, notes: Notes) -> None:

@@ -383,6 +383,11 @@ class ComponentText(Written):
     actives: Count | None = Field(
         default=None, description="for `N+M`: how many of the places are active (all but one)"
     )
+    auto_adjust: Duration | None = Field(
+        default=None,
+        description="a service goes back to the place named first when that one has been well, and has held its state, "
+        "for this long; not what a person has moved away (it stays where it is)",
+    )
     anti_affinity: Literal["vm", "host", "none"] = Field(default="vm", description="what no two of its VNFCs may share")
     interface: InterfaceText | None = Field(default=None, description="where clients find the service")
     after: Names = Field(default=(), description="component types (or VNFs) that must provide their service first")

@@ -127,6 +127,8 @@ class Group(Struct, frozen=True):
     """In order of preference: first actives, then successors."""
     after: tuple[GroupName, ...] = ()
     """Groups whose services must be provided before this one is started."""
+    auto_adjust_s: float | None = None
+    """A service goes back to its preferred VNFC when that one has been well for so long; None: it stays."""
 
     @property
     def role_is_assigned(self) -> bool:

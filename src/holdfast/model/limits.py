@@ -56,6 +56,10 @@ FIRST_CHOICE_WAIT_S = 2.0
 """At the very first start a service waits that long for the VNFC named first in the descriptor."""
 ORDERS_KNOWN_WAIT_S = 2.0
 """A switchover is refused if agents have not acknowledged the order that it needs within this time."""
+ADJUSTING_LASTS = 10
+"""A service that was given back by itself and is elsewhere again before so many times the wait has not stayed."""
+ADJUSTING_DOUBLED_MAX = 6
+"""The wait before it is given back again doubles each time that it has not stayed, up to this often."""
 CONFIRM_AGAIN_S = 0.25
 """Pause before the loss of a standby is recorded again that could not be recorded: its active waits for it."""
 VM_NEWS_WAIT_S = 5.0

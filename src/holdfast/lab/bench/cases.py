@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Case = Literal["crash", "hang", "host-off", "switchover", "return", "idle-load"]
+Case = Literal["crash", "hang", "host-off", "switchover", "return", "return-stays", "idle-load"]
 
 CASES: dict[str, str] = {
     "crash": "the active's process is killed (SIGKILL)",
     "hang": "the active's process is stopped (SIGSTOP); checked every 10 ms where the system can",
     "host-off": "the active's host is switched off: no process, no cable, no good-bye",
     "switchover": "the service is moved on purpose",
-    "return": "the better host comes back",
+    "return": "the better host comes back and gets its service back",
+    "return-stays": "the better host comes back; the service stays where it is",
     "idle-load": "nothing fails, and a busy loop runs for each core",
 }
+NOTHING_MOVES = ("return-stays", "idle-load")
 IDLE_S = 60.0
 
 
@@ -38,7 +40,8 @@ HOLDFAST_HOSTS = Own(
         "hang": "hosts-hang",
         "host-off": "host-off",
         "switchover": "hosts-switchover",
-        "return": "hosts-return",
+        "return": "hosts-return-adjusted",
+        "return-stays": "hosts-return",
         "idle-load": "hosts-idle",
     },
 )

@@ -25,7 +25,7 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 LONG_STEP_S = 10.0
 RUNTIME = b"holdfast.runtime."
 """Agents, their hot processes, supervisors and managers; not the components, nor the store."""
-STARTS = {"switchover": "switchover", "return": "host-on"}
+STARTS = {"switchover": "switchover", "return": "host-on", "return-stays": "host-on"}
 """The step that a case is about, where it is not the first one that hurts."""
 
 

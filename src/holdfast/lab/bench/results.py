@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from holdfast.errors import UserError
-from holdfast.lab.bench.cases import CASES, GOALS, Goal
+from holdfast.lab.bench.cases import CASES, GOALS, NOTHING_MOVES, Goal
 from holdfast.lab.bench.trial import Trial
 from holdfast.lab.report.summary import statistics, this_machine
 
@@ -62,7 +62,7 @@ class Results:
 
     def row(self, system: str, case: str) -> dict[str, Any]:
         trials = self.of(system, case)
-        owed = 0 if case == "idle-load" else 1
+        owed = 0 if case in NOTHING_MOVES else 1
         cpu = [trial.cpu_ms_per_s for trial in trials if trial.cpu_ms_per_s is not None]
         return {
             "system": system,
@@ -85,7 +85,7 @@ class Results:
         trials = self.of(system, case)
         if goal is None or (goal.beside and not self.of(goal.beside, case)):
             return None
-        owed = 0 if case == "idle-load" else 1
+        owed = 0 if case in NOTHING_MOVES else 1
         failovers = sum(max(0, trial.moves - owed) for trial in trials)
         return (
             all(not trial.why for trial in trials)

@@ -137,10 +137,12 @@ def moved_for_nothing(
     # A voter that starts is silent for as long as a promise, and may then have to wait for the end of one.
     settled_s = SETTLED_S + (2 * layout.grants.lengths.length_ns / NS if layout.grants is not None else 0.0)
     at: dict[str, str] = {}
+    since: dict[str, float] = {}
     wrong: list[Violation] = []
     for at_s, address, host in moves:
         former, at[address] = at.get(address), host
-        if former is None:
+        came_s, since[address] = since.get(address, at_s), at_s
+        if former is None or _is_given_back(layout, address, host, at_s - came_s):
             continue
         near = [fault for fault in faults if fault.at_s <= at_s <= fault.until_s + settled_s]
         harmful = [fault for fault in near if fault.kind not in HARMLESS]
@@ -148,6 +150,17 @@ def moved_for_nothing(
             why = "nothing" if not near else ", ".join(f"{fault.kind} {fault.entity}" for fault in near)
             wrong.append(Violation("moved", f"{address} moved from {former} to {host}, and wrong was {why}", at_s))
     return wrong
+
+
+def _is_given_back(layout: Layout, address: str, host: str, elsewhere_s: float) -> bool:
+    """Whether the descriptor asks for it: it is preferred there, and was elsewhere for as long as is written."""
+    for service in layout.services.values():
+        group = layout.groups[service.group]
+        if service.address.partition("/")[0] != address or group.auto_adjust_s is None:
+            continue
+        first = group.vnfcs[group.services.index(service.name)]
+        return layout.vnfcs[first].host == host and elsewhere_s >= group.auto_adjust_s
+    return False
 
 
 def _is_elsewhere(layout: Layout, host: str, faults: Sequence[Struck]) -> bool:

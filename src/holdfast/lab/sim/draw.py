@@ -18,6 +18,8 @@ MS = 1_000_000
 PORT = 5300
 RARE_EVERY = 4
 """Every fourth seed has one of the rare faults, too."""
+ADJUSTED_OF = (5, 3)
+"""Of so many seeds this one has services that go back where they are preferred (`auto-adjust`)."""
 REGISTRY = "${python} -m holdfast.lab.functions.registry"
 
 
@@ -38,6 +40,8 @@ def draw(seed: int) -> Plan:
     holders = [host for host in hosts if host != witness]
     profile = chance.choices(("default", "wan", "fast"), (65, 20, 15))[0]
     vnfs = _vnfs(chance, holders)
+    if seed % ADJUSTED_OF[0] == ADJUSTED_OF[1]:
+        _adjust(random.Random(f"adjust {seed}"), vnfs)
     text = _descriptor(chance, hosts, witness, profile, vnfs)
     services = tuple(vnf["name"] for vnf in vnfs)
     faults = draw_faults(chance, hosts, services)
@@ -79,6 +83,12 @@ def _vnfs(chance: random.Random, holders: list[str]) -> list[dict[str, str]]:
     return found
 
 
+def _adjust(chance: random.Random, vnfs: list[dict[str, str]]) -> None:
+    for vnf in vnfs:
+        if vnf["kind"] != "single" and chance.random() < 0.7:
+            vnf["adjust"] = chance.choice(("100ms", "300ms", "1s"))
+
+
 def _descriptor(chance: random.Random, hosts: list[str], witness: str, profile: str, vnfs: list[dict[str, str]]) -> str:
     fenced = chance.random() < 0.5 or any(vnf["kind"] == "vault" for vnf in vnfs)
     fence = "fence: {agent: fence_lab, within: 1s}"
@@ -92,7 +102,7 @@ def _descriptor(chance: random.Random, hosts: list[str], witness: str, profile: 
         names = [f"vm-{vnf['name']}-{number}" for number in range(1, len(places) + 1)]
         vms += [f"  {name}: {{host: {host}}}" for name, host in zip(names, places, strict=True)]
         body, address = _vnf(vnf["kind"], vnf["name"], names, address)
-        bodies += body
+        bodies += [*body, *([f"    auto-adjust: {vnf['adjust']}"] if "adjust" in vnf else [])]
     return "\n".join([*lines, "vms:", *vms, "vnfs:", *bodies]) + "\n"
 
 

@@ -15,7 +15,7 @@ def validate(file: Annotated[Path, typer.Argument(help="descriptor, a YAML file"
     """Report every mistake in a descriptor, and what the layout cannot survive."""
     from rich.console import Console
 
-    from holdfast.descriptor import check, survey
+    from holdfast.descriptor import EXPLAINED, check, survey
 
     mistakes, warnings, layout = check(file)
     say = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -25,7 +25,7 @@ def validate(file: Annotated[Path, typer.Argument(help="descriptor, a YAML file"
         say.print(f"{warning}", style="yellow", markup=False)
     if layout is None:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        typer.echo(f"holdfast: {file}: {count}", err=True)
+        typer.echo(f"holdfast: {file}: {count}\nhint: {EXPLAINED}", err=True)
         raise typer.Exit(2)
     parts = (("VNF", layout.vnfs), ("VNFC", layout.vnfcs), ("VM", layout.vms), ("host", layout.hosts))
     counts = ", ".join(f"{len(found)} {word}{'' if len(found) == 1 else 's'}" for word, found in parts)

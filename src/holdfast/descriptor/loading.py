@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.descriptor.mistakes import Mistake, Warning_
+from holdfast.descriptor.notes import Enough
 from holdfast.descriptor.reading import read
 from holdfast.descriptor.resolving import resolve
 from holdfast.errors import UserError
 from holdfast.model.descriptor import DescriptorText
 from holdfast.model.layout import Layout
 from holdfast.model.limits import DESCRIPTOR_BYTES_MAX
+
+EXPLAINED = "docs/descriptor.md explains every key"
+"""What to do about mistakes, beyond what is said of each."""
 
 
 def load(path: Path) -> Layout:
@@ -22,7 +26,7 @@ def load(path: Path) -> Layout:
     if layout is None:
         count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         lines = "".join(f"\n  {mistake}" for mistake in mistakes)
-        raise UserError(f"{path}: {count} in the descriptor{lines}", "docs/descriptor.md explains every key")
+        raise UserError(f"{path}: {count} in the descriptor{lines}", EXPLAINED)
     return layout
 
 
@@ -45,8 +49,12 @@ def check(path: Path) -> tuple[list[Mistake], list[Warning_], Layout | None]:
 
 def check_text(raw: bytes, file: str = "descriptor") -> tuple[list[Mistake], list[Warning_], Layout | None]:
     """As `check`, for a descriptor that has been read already; `file` is the name that mistakes carry."""
-    text, notes = read(raw, file)
-    layout = resolve(text, notes) if text is not None else None
+    layout = None
+    try:
+        text, notes = read(raw, file)
+        layout = resolve(text, notes) if text is not None else None
+    except Enough as enough:
+        notes = enough.notes
     mistakes = notes.mistakes
     return mistakes, notes.warnings, None if mistakes else layout
 

@@ -1,9 +1,14 @@
 """What is said about a descriptor: mistakes (it cannot be used), warnings (it can, but look), all with their place."""
 
 import difflib
+import itertools
 from collections.abc import Iterable
 
 from msgspec import Struct
+
+_SHOWN_MAX = 60
+_NEAR_AMONG_MAX = 500
+"""Words that are compared with one that is not known: comparing is slow."""
 
 
 class Mistake(Struct, frozen=True, order=True):
@@ -47,13 +52,15 @@ def shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = repr(str(value))
-    return text if len(text) <= 60 else text[:56] + "...'"
+    text = str(value)
+    said = repr(text[:_SHOWN_MAX])
+    return said if len(said) <= _SHOWN_MAX and len(text) <= _SHOWN_MAX else said[: _SHOWN_MAX - 4] + "...'"
 
 
 def near(word: str, known: Iterable[str]) -> str:
     """The nearest of the known words, empty where none is near."""
-    found = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    among = list(itertools.islice(known, _NEAR_AMONG_MAX))
+    found = difflib.get_close_matches(word[:100], among, n=1, cutoff=0.6)
     return found[0] if found else ""
 
 

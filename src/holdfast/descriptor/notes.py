@@ -4,18 +4,34 @@ A value that was found wrong once is taken for not written from then on; what wo
 inside it) after that is a consequence and is not said.
 """
 
+import re
 from collections.abc import Iterable
 
 from holdfast.descriptor.mistakes import Mistake, Warning_, shown
 from holdfast.descriptor.tree import Path, Tree
+from holdfast.model.limits import DESCRIPTOR_MISTAKES_MAX
+
+_PLAIN = re.compile(r"[ -~]{1,60}")
 
 
 def dotted(path: Path) -> str:
-    """`vnfs.registry.place[1]`."""
+    """`vnfs.registry.place[1]`; a key that is no plain word is shown as a value is."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, int):
+            text += f"[{part}]"
+            continue
+        word = part if _PLAIN.fullmatch(part) else shown(part)
+        text += f".{word}" if text else word
     return text
+
+
+class Enough(Exception):
+    """More is wrong than anybody would read; `notes` has what was found so far."""
+
+    def __init__(self, notes: "Notes") -> None:
+        super().__init__()
+        self.notes = notes
 
 
 class Notes:
@@ -56,7 +72,7 @@ class Notes:
         if not self.is_dropped(path):
             spot = self._tree.spot(path if path in self._tree.values else around, at_key=True)
             found = f"no {path[-1]}" if path else "nothing"
-            self._mistakes.append(Mistake(self.file, spot.line, spot.column, dotted(around), found, expected, hint))
+            self._keep(Mistake(self.file, spot.line, spot.column, dotted(around), found, expected, hint))
 
     def doubt(self, path: Path, text: str, hint: str = "") -> None:
         """Note a warning."""
@@ -70,7 +86,17 @@ class Notes:
     def _add(self, path: Path, found: str, expected: str, hint: str, *, at_key: bool) -> None:
         if not self.is_dropped(path):
             spot = self._tree.spot(path, at_key)
-            self._mistakes.append(Mistake(self.file, spot.line, spot.column, dotted(path), found, expected, hint))
+            self._keep(Mistake(self.file, spot.line, spot.column, dotted(path), found, expected, hint))
+
+    def _keep(self, mistake: Mistake) -> None:
+        self._mistakes.append(mistake)
+        if len(self._mistakes) >= DESCRIPTOR_MISTAKES_MAX:
+            expected = f"fewer than {DESCRIPTOR_MISTAKES_MAX}"
+            what = Mistake(
+                self.file, mistake.line, mistake.column, "", "too many mistakes", expected, "mend these first"
+            )
+            self._mistakes.append(what)
+            raise Enough(self)
 
     def is_dropped(self, path: Path) -> bool:
         """Whether the value at `path`, or something around it, is treated as not written though it is."""

@@ -6,6 +6,9 @@ from holdfast.descriptor.notes import Notes
 from holdfast.model.layout import Group
 from holdfast.model.names import GroupName
 
+_SHOWN_MAX = 10
+"""Longer circles are shown with a gap."""
+
 
 def after_of(one: TypeOf, types: list[TypeOf], notes: Notes) -> tuple[GroupName, ...]:
     """The groups named by `after`: component types of the same VNF, groups by their full names, or all of a VNF."""
@@ -60,7 +63,8 @@ def _follow(
         if following in walk:
             circle = [*walk[walk.index(following) :], following]
             path = next(one.path for one in types if one.group == name)
-            said = "a circle: " + " waits for ".join(circle)
+            shown = circle if len(circle) <= _SHOWN_MAX else [*circle[: _SHOWN_MAX - 1], "...", circle[-1]]
+            said = "a circle: " + " waits for ".join(shown)
             notes.wrong((*path, "after"), "an order with a beginning", said=said)
         elif following not in done:
             stack.append((following, list(groups[following].after)))

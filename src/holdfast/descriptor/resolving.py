@@ -1,6 +1,7 @@
 """What is written, resolved into a Layout: defaults filled in, addresses drawn, and all of it checked together.
 
-In: models and the Notes of their file; out: a Layout, to be used only if the Notes hold no mistake. Never raises.
+In: models and the Notes of their file; out: a Layout, to be used only if the Notes hold no mistake. Raises nothing but
+Enough, when there is more than anybody would read.
 """
 
 import re
@@ -13,7 +14,7 @@ from holdfast.descriptor.granting import grants_of
 from holdfast.descriptor.groups import Places, TypeOf, group_of, places, services_of
 from holdfast.descriptor.mistakes import nearest, one_of
 from holdfast.descriptor.names import check_names, check_vnfc_names
-from holdfast.descriptor.notes import Notes
+from holdfast.descriptor.notes import Enough, Notes
 from holdfast.descriptor.orders import after_of, check_cycles
 from holdfast.descriptor.tree import Path
 from holdfast.model.descriptor import (
@@ -40,6 +41,7 @@ from holdfast.model.layout import (
     Vnf,
     Vnfc,
 )
+from holdfast.model.limits import DESCRIPTOR_ENTITIES_MAX
 from holdfast.model.names import GroupName, HostName, ServiceName, VmName, VnfcName, VnfmName, VnfName
 
 THIS_HOST = "this"
@@ -51,6 +53,8 @@ HOST_ESCALATION = Escalation(maximum=1, probation_s=300.0)
 
 def resolve(text: DescriptorText, notes: Notes) -> Layout:
     """Resolve a descriptor."""
+    if not _is_of_bounded_size(text, notes):
+        raise Enough(notes)
     _check_top(text, notes)
     check_names(text, notes)
     sal_s = {**SAL_S, **text.sal_thresholds}
@@ -91,6 +95,26 @@ def resolve(text: DescriptorText, notes: Notes) -> Layout:
         sal_s=sal_s,
         grants=grants_of(text, hosts, vnfcs.values(), notes),
     )
+
+
+def _is_of_bounded_size(text: DescriptorText, notes: Notes) -> bool:
+    """Whether all that is compared with one another below is so few that this ends soon; notes what is not."""
+    of_all = {
+        ("hosts",): len(text.hosts),
+        ("vms",): len(text.vms),
+        ("vnfs",): sum(len(vnf.components) or 1 for vnf in text.vnfs.values()),
+    }
+    places = sum(
+        len(one.place) for vnf in text.vnfs.values() for one in (vnf.components.values() if vnf.components else (vnf,))
+    )
+    words = {("hosts",): "hosts", ("vms",): "VMs", ("vnfs",): "component types"}
+    expected = f"at most {DESCRIPTOR_ENTITIES_MAX} in one descriptor"
+    for path, count in of_all.items():
+        if count > DESCRIPTOR_ENTITIES_MAX:
+            notes.wrong(path, expected, said=f"{count} {words[path]}")
+    if places > DESCRIPTOR_ENTITIES_MAX:
+        notes.wrong(("vnfs",), expected, said=f"{places} VNFCs")
+    return max(*of_all.values(), places) <= DESCRIPTOR_ENTITIES_MAX
 
 
 def _check_top(text: DescriptorText, notes: Notes) -> None:

@@ -13,13 +13,19 @@ from typing import Any
 import yaml
 
 from holdfast.descriptor.mistakes import Mistake, shown
-from holdfast.model.limits import DESCRIPTOR_BYTES_MAX, DESCRIPTOR_DEPTH_MAX, DESCRIPTOR_NODES_MAX
+from holdfast.model.limits import (
+    DESCRIPTOR_BYTES_MAX,
+    DESCRIPTOR_DEPTH_MAX,
+    DESCRIPTOR_MISTAKES_MAX,
+    DESCRIPTOR_NODES_MAX,
+)
 
 Path = tuple[str | int, ...]
 Data = dict[str, "Data"] | list["Data"] | str | None
 
 # libyaml where there is one: the parser in Python takes a minute for the largest file that is read.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ANCHOR_SHOWN_MAX = 40
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
@@ -164,10 +170,11 @@ class _Composer:
 
     def _anchored(self, anchor: str, spot: Spot) -> _Node:
         node = self.anchors.get(anchor)
+        name = anchor if len(anchor) <= _ANCHOR_SHOWN_MAX else f"{anchor[:_ANCHOR_SHOWN_MAX]}..."
         if node is None:
-            raise self._wrong(spot, f"*{anchor}", f"an anchor &{anchor} further up")
+            raise self._wrong(spot, f"*{name}", f"an anchor &{name} further up")
         if node.is_open:
-            raise self._wrong(spot, f"*{anchor}", "an alias that does not stand inside its own anchor")
+            raise self._wrong(spot, f"*{name}", "an alias that does not stand inside its own anchor")
         return node
 
     def _place(self, node: _Node) -> None:
@@ -193,6 +200,10 @@ class _Composer:
         if key == "<<":
             around.merged.append(node)
         elif key in around.entries:
+            if len(self.mistakes) >= DESCRIPTOR_MISTAKES_MAX:
+                raise self._wrong(
+                    spot, "too many mistakes", f"fewer than {DESCRIPTOR_MISTAKES_MAX}", "mend these first"
+                )
             first = around.entries[key][0]
             self.mistakes.append(
                 Mistake(

@@ -24,6 +24,10 @@ DESCRIPTOR_DEPTH_MAX = 24
 """Levels of nesting in a descriptor."""
 DESCRIPTOR_NODES_MAX = 200_000
 """Values of a descriptor with its aliases unfolded (long texts count as several)."""
+DESCRIPTOR_MISTAKES_MAX = 200
+"""After so many, reading ends: nobody reads on, and to say what each of 200 000 may have meant takes hours."""
+DESCRIPTOR_ENTITIES_MAX = 4096
+"""Hosts, VMs, component types or VNFCs in one descriptor: each is compared with all others of its kind."""
 NAME_LENGTH_MAX = 32
 """Longest name that may be given to a host, VM, VNF, component type, VNFM or deployment."""
 MESSAGE_REPEAT_MAX_S = 8.0

@@ -383,7 +383,12 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
         elif fact.condition == "failed":
             fail(turn, name, "lost", fact.detail)
     elif fact.condition in ("absent", "failed"):
-        fail(turn, name, "lost", fact.detail or "it ended while nobody watched")
+        vm = turn.vm_of(name)
+        if vm is not None and vm not in boots:
+            # Taken for a failure in a VM that is well, it would be started in a life of the VM that is over.
+            vm_gone_by_agent(turn, name, "absent when its agent joined")
+        else:
+            fail(turn, name, "lost", fact.detail or "it ended while nobody watched")
     else:
         held = turn.held_by(name)
         strange = [one for one in fact.services if one not in held]

@@ -254,7 +254,8 @@ def _reconcile(draft: Draft, vm: VmName, fact: VmFact) -> None:
             draft.timers.pop(f"isolate:{vm}", None)
             draft.change(vm, phase="failed")
         case "given-up" if draft.layout.vms[vm].repair != "none" and not draft.is_known(vm):
-            try_again(draft, vm)
+            # Its host, or this manager, has started again since: once more, though its probation is not over.
+            try_again(draft, vm, (draft.reason("host-up", draft.layout.vms[vm].host),))
         case _:
             pass  # As believed, or an action about it is outstanding and is sent again.
 

@@ -234,12 +234,12 @@ def give_up(draft: Draft, vm: VmName, why: str, reasons: Reasons) -> None:
         draft.desk.close_incident(life.repair.incident, reasons, repaired=False)
 
 
-def try_again(draft: Draft, vm: VmName) -> None:
-    """The VM was left alone for long enough."""
+def try_again(draft: Draft, vm: VmName, why: Reasons = ()) -> None:
+    """The VM was left alone for long enough, or there is another reason."""
     if draft.vm(vm).phase != "given-up":
         return
-    why = (draft.reason("time-limit-passed", vm, "it was left alone for its probation"),)
-    begin_repair(draft, vm, "tried again", why)
+    waited = (draft.reason("time-limit-passed", vm, "it was left alone for its probation"),)
+    begin_repair(draft, vm, "tried again", why or waited)
 
 
 # A host.

@@ -15,6 +15,11 @@ Opener = Callable[[], Store]
 AnyCluster = Cluster | SimCluster
 
 
+def assert_took(etcd: AnyCluster, took_s: float, limit_s: float) -> None:
+    """Where time passes only as it is told to, so long and no longer."""
+    assert took_s < limit_s or not etcd.keeps_time
+
+
 @pytest.fixture(scope="session")
 def etcd_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster(tmp_path_factory.mktemp("etcd") / "cluster") as made:

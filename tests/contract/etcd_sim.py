@@ -95,6 +95,9 @@ class SimCluster:
 
     # --- what tests do to a real one, too
 
+    keeps_time = True
+    """What takes too long is the fault of what is tested."""
+
     def now(self) -> float:
         return self.timeline.now_ns / S
 
@@ -108,6 +111,9 @@ class SimCluster:
 
     def client(self, target: Target) -> EtcdClient:
         return EtcdClient(target, dial=dial_over(self.streams))
+
+    def only_asking_once(self, target: Target) -> EtcdClient:
+        return self.client(target)
 
     def store(self, target: Target, limit_s: float = ETCD_LIMIT_S) -> EtcdStore:
         return EtcdStore(target, limit_s, dial_over(self.streams), SimRunner(self))

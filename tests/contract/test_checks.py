@@ -16,7 +16,7 @@ from holdfast.runtime.sockets import Endpoint
 from holdfast.runtime.streams import SOCKETS, Streams
 from tests.contract.places import Simulated
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 PORT = 47232
 
 
@@ -185,35 +185,38 @@ async def _never(_limit_s: float) -> None:
     await asyncio.Event().wait()
 
 
-def _asked(uses: list[ProcessorUse], misses: int = 3) -> Heard:
-    """What is heard of one that never answers, and stands like this with the processor, round by round."""
+def _asked(folder: Path, uses: list[ProcessorUse], misses: int = 3) -> Heard:
+    """What is heard of one that never answers, and stands like this with the processor, round by round.
+
+    In simulated time: no round is lost to doubts of our own.
+    """
     heard = Heard()
     at = chain(uses, repeat(uses[-1]))
     check = Check(kind="protocol", every_s=0.005, limit_s=0.005, misses=misses)
 
-    async def scenario() -> None:
+    async def scenario(_: object) -> None:
         async with asyncio.timeout(LIMIT_S):
             await keep_asking(check, target(ask=_never, processor=lambda: next(at)), heard.listener())
 
-    asyncio.run(scenario())
+    Simulated(folder).play(scenario)
     return heard
 
 
-def test_rounds_in_which_it_was_not_let_run_are_not_counted() -> None:
+def test_rounds_in_which_it_was_not_let_run_are_not_counted(tmp_path: Path) -> None:
     stands, waits = ProcessorUse(1.0, 0.0, is_ready=False), ProcessorUse(1.0, 0.0, is_ready=True)
-    heard = _asked([waits, waits, waits, stands])
+    heard = _asked(tmp_path, [waits, waits, waits, stands])
     assert len(heard.starved) == 3
     assert min(heard.starved) > 0.9
     assert len(heard.failed) == 1
 
 
-def test_one_that_runs_for_ever_and_answers_nobody_has_failed() -> None:
-    heard = _asked([ProcessorUse(float(n), 0.0, is_ready=True) for n in range(10)])
+def test_one_that_runs_for_ever_and_answers_nobody_has_failed(tmp_path: Path) -> None:
+    heard = _asked(tmp_path, [ProcessorUse(float(n), 0.0, is_ready=True) for n in range(10)])
     assert (len(heard.starved), len(heard.failed)) == (1, 1)  # Only of the first round nobody knows what it did.
 
 
-def test_one_that_is_stopped_has_failed_as_soon_as_ever() -> None:
-    heard = _asked([ProcessorUse(1.0, 0.5, is_ready=False)])
+def test_one_that_is_stopped_has_failed_as_soon_as_ever(tmp_path: Path) -> None:
+    heard = _asked(tmp_path, [ProcessorUse(1.0, 0.5, is_ready=False)])
     assert (heard.starved, [misses for misses, _ in heard.missed]) == ([], [1, 2, 3])
 
 

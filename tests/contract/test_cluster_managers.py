@@ -30,11 +30,13 @@ from holdfast.store.etcd_target import Target
 from holdfast.store.journal import read
 from holdfast.store.port import Superseded
 from holdfast.wire.link_messages import Answer, Ask, AskStatus, LinkMessage, Question
-from tests.contract.conftest import AnyCluster
+from tests.contract.conftest import AnyCluster, assert_took
 from tests.contract.etcd_cluster import Cluster, wait_until
 from tests.contract.etcd_sim import SimCluster
 from tests.contract.fakes import DNS_1, DNS_2, ToyAgent, make_folder, small_layout, toy_core, until
 from tests.contract.test_managers import KEY, an_agent, joined, names
+
+LIMIT_S = 60.0
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ class Stage:
             self._around = Surroundings(etcd.streams, machine="simulated", settle=lambda: None)
 
     def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.etcd.run(asyncio.wait_for(story(), 30))
+        self.etcd.run(asyncio.wait_for(story(), LIMIT_S))
 
     @asynccontextmanager
     async def candidate(self, name: str) -> AsyncIterator[Reign]:
@@ -115,7 +117,7 @@ def target(real_etcd: Cluster, request: pytest.FixtureRequest) -> Target:
 
 
 async def leading(reign: Reign) -> Seat:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         await reign.campaign.won()
         await reign.begin()
     seat = next(seat for seat in reign._seats if seat.party == HA)
@@ -135,12 +137,12 @@ def test_a_follower_goes_on_where_the_leader_was_killed(stage: Stage) -> None:
                 agent.emit(VnfcFailed(DNS_1, 1, "killed"))
                 await until(lambda: agent.performed, "the leader decides")
                 assert leader._behind is not None
-                assert await leader._behind.flush(5.0)
+                assert await leader._behind.flush(LIMIT_S)
                 heard = names(seat)
                 killed_at = asyncio.get_running_loop().time()
                 await leader.close()
                 seat = await leading(follower)
-                assert asyncio.get_running_loop().time() - killed_at < 2.5
+                assert_took(stage.etcd, asyncio.get_running_loop().time() - killed_at, 2.5)
                 assert names(seat)[: len(heard)] == heard
                 assert [action for action in seat.outstanding() if isinstance(action, IsolateVnfc)]
                 await until(lambda: len(agent.performed) == 2, "what was outstanding is sent again")
@@ -154,7 +156,7 @@ def test_without_the_store_the_leader_decides_while_it_leads_and_only_the_loss_w
         async with stage.agent() as (process, agent), stage.candidate("m1") as reign:
             seat = await leading(reign)
             assert reign._behind is not None
-            await reign._behind.flush(5.0)
+            await reign._behind.flush(LIMIT_S)
             for member in stage.etcd.members.values():
                 member.freeze()
             agent.emit(StandbyLost(DNS_1, 1, 1, DNS_2))
@@ -178,7 +180,11 @@ def test_without_the_store_the_leader_decides_while_it_leads_and_only_the_loss_w
 
     stage.run(story)
     marks = [record.name for record in read(stage.folder.journal(HA)) if isinstance(record, Marked)]
-    assert [name for name in marks if name in {"leads", "lapsed", "leads-on"}] == ["leads", "lapsed", "leads-on"]
+    told = [name for name in marks if name in {"leads", "lapsed", "leads-on"}]
+    # On a busy machine it may lapse once more.
+    assert told == ["leads", *["lapsed", "leads-on"] * (len(told) // 2)][: len(told)]
+    assert told[:3] == ["leads", "lapsed", "leads-on"]
+    assert len(told) == 3 or not stage.etcd.keeps_time
 
 
 def test_a_leader_that_was_followed_ends_and_writes_nothing_more(stage: Stage) -> None:
@@ -186,12 +192,12 @@ def test_a_leader_that_was_followed_ends_and_writes_nothing_more(stage: Stage) -
         async with stage.candidate("m1") as first, stage.agent():
             await leading(first)
             assert first._behind is not None
-            await first._behind.flush(5.0)
+            await first._behind.flush(LIMIT_S)
             # As if it had been frozen: it does not renew, and knows nothing of it.
             assert first.campaign._trying is not None
             first.campaign._trying.cancel()
             async with stage.candidate("m2") as second:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(LIMIT_S):
                     await second.campaign.won()
                     with pytest.raises(Superseded, match=r"m2 \(term 2\) leads the managers"):
                         await first.ended
@@ -212,7 +218,7 @@ def test_a_leader_that_ends_hands_over_at_once_with_everything_written(stage: St
                 told_at = asyncio.get_running_loop().time()
                 await first.end()
                 seat = await leading(second)
-                assert asyncio.get_running_loop().time() - told_at < 1.0
+                assert_took(stage.etcd, asyncio.get_running_loop().time() - told_at, 1.0)
                 assert "VnfcFailed" in names(seat)
                 agent.hold.set()
 
@@ -237,7 +243,7 @@ class Process:
 
     def end(self, number: int) -> int:
         self._process.send_signal(number)
-        return self._process.wait(10)
+        return self._process.wait(LIMIT_S)
 
 
 def _pid_of_leader(folder: RunFolder) -> int:
@@ -254,8 +260,15 @@ def test_of_two_processes_one_answers_and_the_other_follows_it(
     ended = []
     try:
         for number in (signal.SIGKILL, signal.SIGTERM):
-            wait_until(lambda: _pid_of_leader(folder) in {one.pid for one in processes}, "a leader that answers")
-            leader = next(one for one in processes if one.pid == _pid_of_leader(folder))
+            found: list[Process] = []
+
+            def is_answered(found: list[Process] = found) -> bool:
+                pid = _pid_of_leader(folder)
+                found.extend(one for one in processes if one.pid == pid)
+                return bool(found)
+
+            wait_until(is_answered, "a leader that answers")
+            leader = found[0]
             processes.remove(leader)
             ended.append(leader.end(number))
     finally:
@@ -268,7 +281,10 @@ def test_of_two_processes_one_answers_and_the_other_follows_it(
 def test_a_store_that_does_not_fit_is_said_before_anything_is_done(folder: RunFolder, target: Target) -> None:
     words = ["--folder", str(folder.root), "--store", f"etcds://{target}/x"]
     told = subprocess.run(
-        [sys.executable, "-m", "holdfast.runtime.manager_process", *words], capture_output=True, text=True, timeout=20
+        [sys.executable, "-m", "holdfast.runtime.manager_process", *words],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
     )
     assert told.returncode == 2
     assert "perhaps it speaks none" in told.stderr

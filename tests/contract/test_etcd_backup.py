@@ -55,7 +55,7 @@ def test_after_a_restore_the_leader_gets_a_term_that_agents_follow(members: AnyC
         try:
             campaign.raise_term(least)
             await campaign.start()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 term = await campaign.won()
             await EtcdState(client, campaign.fence()).save([Write(HA, {"a": b"1"}, (await load(client)))])
             assert await campaign.resign()

@@ -12,10 +12,9 @@ from msgspec import structs
 from holdfast.errors import UserError
 from holdfast.model.names import HA
 from holdfast.store.etcd import EtcdState, EtcdStore
-from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_state import Write
 from holdfast.store.etcd_target import Target, is_here, parse_target
-from tests.contract.etcd_cluster import Certificates, Cluster, cluster
+from tests.contract.etcd_cluster import PATIENT_S, Certificates, Cluster, cluster
 
 PASSWORD = "correct horse"
 
@@ -53,14 +52,14 @@ def target(safe: Cluster) -> Target:
 
 
 def test_state_is_kept_over_tls_with_a_password(target: Target) -> None:
-    with EtcdStore(target) as store:
+    with EtcdStore(target, PATIENT_S) as store:
         assert store.save(HA, {"a": b"1"}, 0) == 1
         assert store.load(HA).parts == {"a": b"1"}
 
 
 def test_a_token_that_the_members_do_not_know_is_renewed(safe: Cluster, target: Target) -> None:
     async def on_and_on() -> None:
-        client = EtcdClient(target)
+        client = safe.client(target)
         state = EtcdState(client)
         version = (await state.load(HA)).version
         await state.save([Write(HA, {"a": b"2"}, version)])
@@ -101,14 +100,17 @@ def test_what_does_not_fit_is_said_at_once_and_in_words(target: Target, tmp_path
         "no certificate": {"cert": "", "key": ""},
         "no tls": {"tls": False},
     }
-    with EtcdStore(structs.replace(target, **changed[wrong])) as store, pytest.raises(UserError, match=words) as told:
+    with (
+        EtcdStore(structs.replace(target, **changed[wrong]), PATIENT_S) as store,
+        pytest.raises(UserError, match=words) as told,
+    ):
         store.load(HA)
     assert told.value.hint
 
 
 def test_tls_to_a_cluster_that_speaks_none(real_etcd: Cluster, target: Target) -> None:
     with (
-        EtcdStore(structs.replace(target, endpoints=real_etcd.target().endpoints)) as store,
+        EtcdStore(structs.replace(target, endpoints=real_etcd.target().endpoints), PATIENT_S) as store,
         pytest.raises(UserError, match="perhaps it speaks none"),
     ):
         store.load(HA)
@@ -116,7 +118,7 @@ def test_tls_to_a_cluster_that_speaks_none(real_etcd: Cluster, target: Target) -
 
 def test_a_password_for_a_cluster_without_authentication(real_etcd: Cluster, target: Target) -> None:
     plain = structs.replace(target, endpoints=real_etcd.target().endpoints, tls=False)
-    with EtcdStore(plain) as store, pytest.raises(UserError, match="has no authentication"):
+    with EtcdStore(plain, PATIENT_S) as store, pytest.raises(UserError, match="has no authentication"):
         store.load(HA)
 
 
@@ -125,9 +127,11 @@ def test_members_of_two_clusters_are_not_taken_for_one(real_etcd: Cluster, tmp_p
         mixed = structs.replace(
             real_etcd.target(), endpoints=(real_etcd.target().endpoints[0], other.target().endpoints[0])
         )
-        with EtcdStore(mixed) as store:
+        with EtcdStore(mixed, PATIENT_S) as store:
             store.load(HA)
-            next(iter(real_etcd.members.values())).kill()
+            # Whichever of the two has answered: the other one is asked next.
+            members = (*real_etcd.members.values(), *other.members.values())
+            next(member for member in members if member.endpoint == store._client.nearest).kill()
             with pytest.raises(UserError, match="is of cluster"):
                 store.load(HA)
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
+from typing import TypeVar
 
 import pytest
 from msgspec import structs
@@ -30,9 +31,12 @@ from holdfast.store.etcd_words import (
     under,
 )
 from holdfast.store.port import StoreBroken, Superseded
-from tests.contract.conftest import AnyCluster
+from tests.contract.conftest import AnyCluster, assert_took
 from tests.contract.etcd_cluster import Cluster
 from tests.contract.etcd_sim import SimCluster
+
+Answer = TypeVar("Answer")
+ATTEMPTS = 20
 
 
 @pytest.fixture
@@ -63,14 +67,22 @@ def test_what_was_acknowledged_survives_a_kill_of_the_leader_and_writes_go_on(
     killing.result()
     saved = store.load(HA)
     assert (saved.version, saved.parts["n"]) == (400, b"399")
-    assert longest < 2.5
+    assert_took(etcd, longest, 2.5)
+
+
+def until_answered(act: Callable[[], Answer]) -> Answer:
+    """Repeated as it was while it is not answered in time, which harms nothing."""
+    for _ in range(ATTEMPTS):
+        with suppress(StoreBroken):
+            return act()
+    raise AssertionError(f"not answered in {ATTEMPTS} attempts")
 
 
 def test_without_a_majority_a_save_fails_within_its_limit_and_goes_on_afterwards(
     etcd: AnyCluster, target: Target
 ) -> None:
     with etcd.store(target, limit_s=1.0) as store:
-        store.save(HA, {"a": b"1"}, 0)
+        assert until_answered(lambda: store.save(HA, {"a": b"1"}, 0)) == 1
         lost = etcd.followers()
         for member in lost:
             member.kill()
@@ -79,10 +91,10 @@ def test_without_a_majority_a_save_fails_within_its_limit_and_goes_on_afterwards
             store.save(HA, {"a": b"2"}, 1)
         with pytest.raises(StoreBroken):
             store.load(HA)
-        assert etcd.now() - begun < 2.5
+        assert_took(etcd, etcd.now() - begun, 2.5)
         etcd.start()
-        assert store.save(HA, {"a": b"2"}, 1) == 2
-        assert store.load(HA).parts == {"a": b"2"}
+        assert until_answered(lambda: store.save(HA, {"a": b"2"}, 1)) == 2
+        assert until_answered(lambda: store.load(HA)).parts == {"a": b"2"}
 
 
 def test_a_frozen_member_costs_one_wait_and_no_more(etcd: AnyCluster, store: EtcdStore) -> None:
@@ -92,7 +104,7 @@ def test_a_frozen_member_costs_one_wait_and_no_more(etcd: AnyCluster, store: Etc
     begun = etcd.now()
     for version in range(1, 20):
         store.save(HA, {"a": b"%d" % version}, version)
-    assert etcd.now() - begun < 2.5
+    assert_took(etcd, etcd.now() - begun, 2.5)
 
 
 def test_a_save_that_went_through_unheard_is_recognised_when_repeated(etcd: AnyCluster, target: Target) -> None:
@@ -107,11 +119,11 @@ def test_a_save_that_went_through_unheard_is_recognised_when_repeated(etcd: AnyC
                 member.freeze()
             with pytest.raises(StoreBroken):
                 # The leader takes it into its log, and needs one other member to call it done.
-                await state.save(writes, limit_s=0.2)
+                await state.save(writes, limit_s=1.0)
             for member in followers:
                 member.thaw()
             # What is written after it is done, so is it.
-            await client.txn(Txn((), (put(f"{target.folder}/after".encode(), b""),)), limit_s=10.0)
+            await client.txn(Txn((), (put(f"{target.folder}/after".encode(), b""),)), limit_s=30.0)
             assert (await state.load(HA)).version == 1
             await state.save(writes)
             await state.save([Write(HA, {"a": b"2"}, 1)])
@@ -155,7 +167,7 @@ def test_a_state_too_large_for_etcd_is_refused_at_once_with_what_to_do(
     with pytest.raises(StoreBroken, match="etcd refuses") as refused:
         store.save(HA, {"a": bytes(size)}, 0)
     assert "--max-request-bytes" in refused.value.hint
-    assert etcd.now() - begun < 2.0
+    assert_took(etcd, etcd.now() - begun, 2.0)
     assert store.save(HA, {"a": bytes(1 << 20)}, 0) == 1
 
 
@@ -199,7 +211,7 @@ def test_a_watch_from_before_a_compaction_ends_and_one_from_after_it_goes_on(etc
         raise AssertionError("the watch ended without an error")
 
     async def watched() -> bytes:
-        async with etcd.client(target) as client:
+        async with etcd.only_asking_once(target) as client:
             written = [await client.txn(Txn((), (put(key, b"%d" % n),))) for n in range(5)]
             first, last = written[0].header.revision, written[-1].header.revision
             await etcd.aside(lambda: etcd.compact(last - 1))
@@ -259,7 +271,7 @@ def test_a_simulated_etcd_answers_whatever_is_asked_as_a_real_one(
         raise AssertionError("the watch ended without an error")
 
     async def answers(etcd: AnyCluster) -> list[object]:
-        async with etcd.client(etcd.target(request.node.name)) as client:
+        async with etcd.only_asking_once(etcd.target(request.node.name)) as client:
             return await told(client)
 
     real, simulated = real_etcd.run(answers(real_etcd)), simulated_etcd.run(answers(simulated_etcd))

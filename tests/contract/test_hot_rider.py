@@ -174,7 +174,12 @@ def test_on_two_networks_the_rider_hears_each_body_once_and_on_one_all_the_same(
         answers = sum(body.startswith(b"answer ") for body in heard)
         while sum(body.startswith(b"answer ") for body in heard) < answers + 10:
             pair.round()
-        assert pair.loops[A].suspicion.level(B) in ("well", "degraded")
+        # On a busy machine, when the loops have had their turns again.
+        for _ in range(ROUNDS_MAX):
+            if pair.loops[A].suspicion.level(B) in ("well", "degraded"):
+                return
+            pair.round()
+        raise AssertionError(f"{B} is {pair.loops[A].suspicion.level(B)}")
 
 
 def test_the_rider_hears_of_changes_and_of_its_agent(pair: Pair) -> None:

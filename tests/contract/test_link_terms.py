@@ -19,7 +19,6 @@ from holdfast.runtime.cluster import Reign, reigns
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.link import KeptLink, Link
 from holdfast.runtime.manager_process import parties_in
-from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.journal import read
 from holdfast.wire.link_messages import Do, Leads, LinkMessage, NewestTerm, Tell, Took
 from tests.contract.etcd_cluster import Cluster
@@ -226,7 +225,7 @@ def test_managers_of_a_restored_store_lead_again_above_the_term_that_agents_foll
     target = real_etcd.target(request.node.name)
 
     async def story() -> None:
-        client = EtcdClient(target)
+        client = real_etcd.client(target)
         async with an_agent(layout, folder):
             leader = Leader(folder)
             await leader.leads(40)
@@ -254,7 +253,7 @@ def test_a_manager_whose_host_was_prepared_otherwise_than_most_lets_somebody_els
     target = real_etcd.target(request.node.name)
 
     async def story() -> None:
-        client = EtcdClient(target)
+        client = real_etcd.client(target)
         async with an_agent(layout, folder, layout_print="another"):
             made: list[Reign] = []
 

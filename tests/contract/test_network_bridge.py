@@ -10,7 +10,7 @@ from holdfast.runtime.premises import Bridge, Keeper, Premises, end, over_within
 from tests.contract.network import V4, V6
 from tests.contract.places import Here, Place, Simulated
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 PORT = "hf-vm"
 OWN = (V4.own(11), V6.own(11))
 

@@ -21,6 +21,7 @@ from tests.contract.network import (
     arp,
     datagram,
     frames,
+    in_order,
     question,
     solicitation,
     who_answers,
@@ -32,7 +33,7 @@ both_families = pytest.mark.parametrize("family", [V4, V6], ids=["ipv4", "ipv6"]
 
 @pytest.fixture
 def network() -> Iterator[SmallNetwork]:
-    with ExitStack() as stack:
+    with ExitStack() as stack, in_order():
         yield SmallNetwork(stack)
 
 

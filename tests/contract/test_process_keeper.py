@@ -12,7 +12,7 @@ from holdfast.errors import WorldError
 from holdfast.runtime.premises import Handle, Keeper, Premises, end, over_within, run
 from tests.contract.places import FORKS_AND_WAITS, FORKS_AWAY, IGNORES, Here, Place, Simulated
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 
 
 @pytest.fixture(params=[pytest.param("here", marks=pytest.mark.namespaces), "simulated"])
@@ -41,7 +41,7 @@ def lives(handle: Handle) -> bool:
 
 def test_a_command_gives_its_status(place: Place) -> None:
     async def scenario(_premises: Premises, keeper: Keeper) -> None:
-        commands = (run(keeper, ["sh", "-c", f"exit {n}"], place.around, 1.0) for n in range(5))
+        commands = (run(keeper, ["sh", "-c", f"exit {n}"], place.around, LIMIT_S) for n in range(5))
         assert await asyncio.gather(*commands) == [0, 1, 2, 3, 4]
 
     with_capsule(place, scenario)
@@ -53,7 +53,7 @@ def test_a_command_that_takes_too_long_is_killed_with_its_group(place: Place) ->
             await run(keeper, ["sh", "-c", FORKS_AND_WAITS], place.around, 0.05)
         while children := await keeper.children():
             for child in children:
-                assert await over_within(child.handle, 1.0)
+                assert await over_within(child.handle, LIMIT_S)
                 child.close()
 
     with_capsule(place, scenario)
@@ -99,8 +99,8 @@ def test_the_end_of_a_process_is_told_once_to_each_handle_that_watches(place: Pl
         assert lives(child.handle)
         assert not await over_within(child.handle, 0.01)
         second.kill()
-        assert await over_within(child.handle, 1.0)
-        assert await keeper.status(child.pid, 1.0) == signal.SIGKILL
+        assert await over_within(child.handle, LIMIT_S)
+        assert await keeper.status(child.pid, LIMIT_S) == signal.SIGKILL
         assert sorted(told) == ["first", "second"]
         assert child.handle.is_gone
         assert child.handle.is_dying
@@ -116,8 +116,8 @@ def test_what_is_asked_to_end_may_refuse(place: Place) -> None:
     async def scenario(_premises: Premises, keeper: Keeper) -> None:
         yielding = await keeper.spawn(["sleep", "1000"], place.around)
         yielding.handle.ask_to_end()
-        assert await over_within(yielding.handle, 1.0)
-        assert await keeper.status(yielding.pid, 1.0) == signal.SIGTERM
+        assert await over_within(yielding.handle, LIMIT_S)
+        assert await keeper.status(yielding.pid, LIMIT_S) == signal.SIGTERM
         yielding.close()
 
     with_capsule(place, scenario)
@@ -134,10 +134,10 @@ def test_who_connects_next_finds_notes_and_processes_and_hears_of_their_end(plac
         assert later.take_found() == ()
         assert child.tag == "main"
         child.handle.kill()
-        assert await later.status(child.pid, 1.0) == signal.SIGKILL
+        assert await later.status(child.pid, LIMIT_S) == signal.SIGKILL
         child.close()
         later.close()
-        assert await run(keeper, ["true"], place.around, 1.0) == 0, "others go on"
+        assert await run(keeper, ["true"], place.around, LIMIT_S) == 0, "others go on"
 
     with_capsule(place, scenario)
 
@@ -149,7 +149,7 @@ def test_a_capsule_in_a_sandbox_ends_without_it(place: Place) -> None:
         assert await end(inner, LIMIT_S)
         assert child.handle.is_gone
         assert await inner.status(child.pid) is None
-        assert await run(outer, ["true"], place.around, 1.0) == 0
+        assert await run(outer, ["true"], place.around, LIMIT_S) == 0
         assert await premises.reach(place.folder / "inner") is None
         child.close()
         inner.close()
@@ -166,7 +166,7 @@ def test_a_sandbox_ends_with_all_that_is_in_it(place: Place) -> None:
         assert stubborn.handle.is_gone
         for keeper in (inner, outer):
             with pytest.raises(WorldError, match="is gone"):
-                await run(keeper, ["true"], place.around, 1.0)
+                await run(keeper, ["true"], place.around, LIMIT_S)
         stubborn.close()
         inner.close()
 
@@ -206,7 +206,7 @@ def test_a_capsule_whose_making_is_broken_off_is_not_left_behind(place: Place) -
         making.cancel()
         with pytest.raises(asyncio.CancelledError):
             await making
-        assert await run(outer, ["true"], place.around, 1.0) == 0, "by now it has been made"
+        assert await run(outer, ["true"], place.around, LIMIT_S) == 0, "by now it has been made"
         while (left := await premises.reach(place.folder / "inner")) is not None:
             assert await over_within(left.handle, LIMIT_S)
             left.close()
@@ -221,7 +221,7 @@ def test_a_program_that_nobody_waits_for_any_more_is_ended(place: Place) -> None
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        assert await run(keeper, ["true"], place.around, 1.0) == 0, "by now it has been started"
+        assert await run(keeper, ["true"], place.around, LIMIT_S) == 0, "by now it has been started"
         for child in await keeper.children():
             assert await over_within(child.handle, LIMIT_S)
             child.close()

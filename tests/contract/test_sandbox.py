@@ -17,7 +17,7 @@ from holdfast.errors import WorldError
 
 pytestmark = pytest.mark.namespaces
 ENV = {"PATH": os.environ["PATH"]}
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 
 
 @pytest.fixture

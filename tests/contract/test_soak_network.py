@@ -13,7 +13,7 @@ from holdfast.lab.acts import FaultFailed
 from holdfast.lab.soak.network import Roads
 from holdfast.lab.world import port_of
 from holdfast.model.names import HostName
-from tests.contract.network import LIMIT_S, namespace
+from tests.contract.network import LIMIT_S, in_order, namespace
 
 pytestmark = pytest.mark.namespaces
 KIND = b"\x88\xb5"
@@ -67,7 +67,7 @@ class Bridged:
 
 @pytest.fixture
 def bridged() -> Iterator[Bridged]:
-    with ExitStack() as stack:
+    with ExitStack() as stack, in_order():
         yield Bridged(stack)
 
 

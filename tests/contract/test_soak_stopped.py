@@ -12,7 +12,7 @@ import pytest
 from holdfast.lab.acts import FaultFailed
 from holdfast.lab.soak.stopped import Stopped
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 ECHO = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
 
 

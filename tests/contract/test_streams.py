@@ -16,7 +16,7 @@ from holdfast.lab.sim.timeline import Timeline
 from holdfast.runtime.sockets import Endpoint, Place
 from holdfast.runtime.streams import Sockets, Streams
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 Case = Callable[[Streams, Streams, Place], Coroutine[Any, Any, object]]
 
 

@@ -22,7 +22,7 @@ from holdfast.drivers.window import Window, raw_clock_ns
 from holdfast.drivers.window_order import TwoKeys
 from tests.contract.network import V4
 from tests.contract.window_mistakes import CheckedAfter, OneTimer, OwnedFirst, OwnedFirstByStamp, WrongClockFirst
-from tests.contract.window_net import CASES, MS, Asker, Kind, Scene, Where, open_window
+from tests.contract.window_net import ATTEMPTS, CASES, MS, Asker, Kind, Scene, Where, open_window
 
 pytestmark = pytest.mark.namespaces
 GRANT = 40 * MS
@@ -135,6 +135,7 @@ def found(
     first = len(asker.asked)
     child = os.fork()
     if child == 0:
+        os.close(told)
         status = 1
         try:
             holder(asker.scene, opened, story, stops, tell)
@@ -143,8 +144,11 @@ def found(
             traceback.print_exc()
         finally:
             os._exit(status)
+    os.close(tell)
     try:
-        until: int = struct.unpack("=Q", os.read(told, 8))[0]
+        what = os.read(told, 8)
+        # Without a word the process has ended before the part that this is about.
+        until: int = struct.unpack("=Q", what)[0] if what else 1 << 62
         stopped = 0
         while os.WIFSTOPPED(state := _changed(child, asker)):
             stopped += 1
@@ -153,15 +157,42 @@ def found(
             os.kill(child, signal.SIGCONT)
         child = 0
         assert os.waitstatus_to_exitcode(state) == ends_with
+        if not what:
+            return Found([], 0, stopped)
         asker.go_on(max(until, raw_clock_ns()) + AFTERWARDS)
     finally:
         os.close(told)
-        os.close(tell)
         if child:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
     in_time = sum(first <= number and asker.asked[number] <= until for number in asker.answered)
     return Found(asker.late(until, first), in_time, stopped)
+
+
+def shown(
+    asker: Asker,
+    opened: Opened,
+    stops: tuple[int, ...],
+    is_shown: Callable[[Found], object],
+    *,
+    story: Story = RENEWAL,
+    first_pause: int = 0,
+    ends_with: int = 0,
+) -> Found:
+    """The story once more, until this machine has let process and client do in time what is to be shown; never late."""
+    seen: list[Found] = []
+    while not seen or not is_shown(seen[-1]):
+        assert len(seen) < ATTEMPTS, f"not shown with stops {stops}: {seen}"
+        seen.append(found(asker, opened, stops, story=story, first_pause=first_pause, ends_with=ends_with))
+        assert seen[-1].late == [], f"stopped after {stops}"
+    return seen[-1]
+
+
+def is_seen_late(
+    asker: Asker, opened: Opened, stops: tuple[int, ...], *, story: Story = RENEWAL, by_ms: float = 10
+) -> bool:
+    """Whether the client got answers that late; it must have asked in time for it."""
+    return any(max(found(asker, opened, stops, story=story).late, default=0.0) > by_ms for _ in range(ATTEMPTS))
 
 
 def _changed(child: int, asker: Asker) -> int:
@@ -178,29 +209,33 @@ def _changed(child: int, asker: Asker) -> int:
 @each(*CASES)
 def test_stopped_once_after_any_step_it_is_never_late(asker: Asker) -> None:
     for step in range(STEPS[asker.scene.kind]):
-        seen = found(asker, rightly, (step,))
-        assert seen.stopped == 1, f"there is no step {step}"
-        assert seen.late == [], f"stopped after step {step}"
-        assert seen.in_time, "the client was not answered before, so that it is not now shows nothing"
+        # Were the client not answered before, that it is not later would show nothing.
+        seen = shown(asker, rightly, (step,), lambda seen: seen.stopped == 1 and seen.in_time)
+        assert seen.late == []
 
 
 @each(("keys", "host"), ("stamp", "host"))
 @pytest.mark.parametrize("first_pause", [0, WITHIN], ids=["past the end", "within the grant"])
 def test_stopped_twice_after_any_two_steps_it_is_never_late(asker: Asker, first_pause: int) -> None:
-    for stops in combinations(range(STEPS[asker.scene.kind] + 2), 2):
-        seen = found(asker, rightly, stops, first_pause=first_pause)
-        assert seen.stopped >= 1 or stops[0] >= STEPS[asker.scene.kind]
-        assert seen.late == [], f"stopped after steps {stops}"
-        assert seen.in_time
+    steps = STEPS[asker.scene.kind]
+    for stops in combinations(range(steps + 2), 2):
+        least = int(stops[0] < steps)
+        seen = shown(
+            asker,
+            rightly,
+            stops,
+            lambda seen, least=least: seen.stopped >= least and seen.in_time,  # type: ignore[misc]
+            first_pause=first_pause,
+        )
+        assert seen.late == []
 
 
 @each(("keys", "host"), ("keys", "vm"), ("stamp", "host"))
 def test_stopped_after_any_step_while_a_claim_joins_that_ends_sooner_it_is_never_late(asker: Asker) -> None:
+    assert shown(asker, rightly, (), lambda seen: seen.in_time, story=JOINING).in_time, "it has not joined at all"
     for step in range(STEPS[asker.scene.kind]):
-        assert found(asker, rightly, (), story=JOINING).in_time, "it has not joined at all"
-        seen = found(asker, rightly, (step,), story=JOINING)
-        assert seen.stopped == 1, f"there is no step {step}"
-        assert seen.late == [], f"stopped after step {step}"
+        seen = shown(asker, rightly, (step,), lambda seen: seen.stopped == 1, story=JOINING)
+        assert seen.late == []
 
 
 @each(*CASES)
@@ -217,30 +252,27 @@ def test_killed_after_arming_it_is_never_late(asker: Asker) -> None:
 
         return open_window(kind, host, step=until_the_second)
 
-    seen = found(asker, killed, (), ends_with=-signal.SIGKILL)
-    assert seen.late == []
-    assert seen.in_time
+    assert shown(asker, killed, (), lambda seen: seen.in_time, ends_with=-signal.SIGKILL).late == []
 
 
 @each(("keys", "host"), ("keys", "vm"), ("keys set anew", "host"))
 def test_one_timer_is_seen_to_answer_late(asker: Asker) -> None:
-    assert max(found(asker, with_order(OneTimer), (1,)).late) > 10
+    assert is_seen_late(asker, with_order(OneTimer), (1,))
 
 
 @each(("keys", "host"), ("keys", "vm"), ("keys set anew", "host"))
 def test_one_timer_that_is_checked_afterwards_is_seen_to_answer_late(asker: Asker) -> None:
-    once = found(asker, with_order(CheckedAfter), (1,))
-    assert (once.late, once.stopped) == ([], 1), "stopped once, the check helps"
-    twice = found(asker, with_order(CheckedAfter), (1, 2))
-    assert twice.stopped == 2
-    assert max(twice.late) > 10
+    # A second pause may be this machine's own.
+    once = (found(asker, with_order(CheckedAfter), (1,)) for _ in range(ATTEMPTS))
+    assert any((seen.late, seen.stopped) == ([], 1) for seen in once), "stopped once, the check helps"
+    assert is_seen_late(asker, with_order(CheckedAfter), (1, 2))
 
 
 @each(("stamp", "host"))
 def test_an_end_added_to_a_clock_that_is_read_last_is_seen_to_answer_late(asker: Asker) -> None:
-    assert max(found(asker, with_wrong_clock, (1,)).late) > 10
+    assert is_seen_late(asker, with_wrong_clock, (1,))
 
 
 @each(("keys", "host"), ("stamp", "host"))
 def test_a_claim_that_joins_before_the_window_is_shortened_is_seen_to_answer_late(asker: Asker) -> None:
-    assert max(found(asker, with_mistaken_joining, (1,), story=JOINING).late) > 10
+    assert is_seen_late(asker, with_mistaken_joining, (1,), story=JOINING)

@@ -64,11 +64,15 @@ class EtcdClient:
         target: the cluster.
         limit_s: how long a request may take if it does not say otherwise.
         dial: how members are connected to.
+        try_s: how long one member may take before the next one is asked.
     """
 
-    def __init__(self, target: Target, limit_s: float = ETCD_LIMIT_S, dial: Dial = dialled) -> None:
+    def __init__(
+        self, target: Target, limit_s: float = ETCD_LIMIT_S, dial: Dial = dialled, try_s: float = ETCD_TRY_S
+    ) -> None:
         self.target = target
         self.limit_s = limit_s
+        self._try_s = try_s
         self._dial = dial
         self._tls = target.tls_context()
         self._order = list(target.endpoints)
@@ -109,7 +113,7 @@ class EtcdClient:
         endpoint = self._order[0]
         line: Line | None = None
         try:
-            async with asyncio.timeout(2 * ETCD_TRY_S):
+            async with asyncio.timeout(2 * self._try_s):
                 await self._ready(endpoint)
                 line = await self._take_line(endpoint)
             async with aclosing(line.stream("/v3/watch", encode(request), self._token)) as lines:
@@ -147,7 +151,7 @@ class EtcdClient:
         """Try the members in turn until one answers or the limit is over."""
         limit_s = self.limit_s if limit_s is None else limit_s
         end = asyncio.get_running_loop().time() + limit_s
-        patience = ETCD_TRY_S
+        patience = self._try_s
         problems: dict[Endpoint, HoldfastError] = {}
         while True:
             for endpoint in tuple(self._order):

@@ -49,7 +49,7 @@ def test_the_daemon_that_start_leaves_behind_is_watched_and_stopped(tmp_path: Pa
         await host.done(StopVnfc(host.id(), VNFC, 2))
         assert daemons(host) == []
         actions = (host.folder.vnfc(VNFC) / "actions").read_text().splitlines()
-        assert actions == ["start fun-1 vm-1 5000", "start fun-1 vm-1 5000", "stop fun-1 vm-1 5000"]
+        assert actions == ["start fun-1 vm-1 20000", "start fun-1 vm-1 20000", "stop fun-1 vm-1 20000"]
 
     on_host(layout_of(component(start=None, ocf=daemon)), tmp_path / "run", scenario)
 

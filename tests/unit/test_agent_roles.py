@@ -15,6 +15,7 @@ from tests.unit.agent_host import (
     ADDRESS,
     GROUP,
     SERVICE,
+    SHORT_S,
     SPEAK,
     VNFC,
     HostUnderTest,
@@ -86,13 +87,20 @@ def test_the_address_that_a_component_claims_is_seen_there(tmp_path: Path) -> No
 
 
 def test_an_address_that_is_not_claimed_in_time_fails_the_activation(tmp_path: Path) -> None:
+    said: list[str] = []
+
     async def scenario(host: HostUnderTest) -> None:
         await host.started()
         outcome = await host.agent.perform(activation(host))
         assert isinstance(outcome, ActionFailed)
-        assert outcome.why == f"fun-1 has not claimed {ADDRESS} within 0.3 s"
+        said.append(outcome.why)
 
-    on_host(layout_of(component(**speaking()), service=CLAIMED), tmp_path, scenario)
+    for limit_s in (SHORT_S, 1, 5, 20):
+        what = component(**speaking(role_limit_s=limit_s))
+        on_host(layout_of(what, service=CLAIMED), tmp_path / f"{limit_s}", scenario)
+        if said[-1] != f"no answer to BecomeActive within {limit_s} s":  # A busy machine.
+            break
+    assert said[-1] == f"fun-1 has not claimed {ADDRESS} within {limit_s} s"
 
 
 def test_a_role_that_is_not_answered_gives_no_address(tmp_path: Path) -> None:
@@ -103,7 +111,7 @@ def test_a_role_that_is_not_answered_gives_no_address(tmp_path: Path) -> None:
         assert outcome.why == "no answer to BecomeActive within 0.3 s"
         assert host.agent.facts().vnfcs[0].services == ()
 
-    on_host(layout_of(component(**speaking(before="continue"))), tmp_path, scenario)
+    on_host(layout_of(component(**speaking(before="continue", role_limit_s=SHORT_S))), tmp_path, scenario)
 
 
 def test_a_role_command_that_fails_is_quoted(tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ def test_a_death_during_the_activation_ends_it_at_once(tmp_path: Path) -> None:
         assert "killed by SIGKILL" in outcome.why or "closed its connection" in outcome.why
         assert host.agent.facts().vnfcs[0].services == ()
 
-    on_host(layout_of(component(**speaking(before="continue", role_limit_s=5.0))), tmp_path, scenario)
+    on_host(layout_of(component(**speaking(before="continue"))), tmp_path, scenario)
 
 
 def test_what_the_active_says_of_its_standbys_is_passed_on(tmp_path: Path) -> None:

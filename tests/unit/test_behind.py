@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -12,6 +13,9 @@ from holdfast.model.names import HA, VIM, Party
 from holdfast.store.behind import Behind
 from holdfast.store.etcd_state import Write
 from holdfast.store.port import Saved, StoreBroken, Superseded, Waiting
+
+LIMIT_S = 20.0
+"""Patience with a busy machine."""
 
 
 class Cluster:
@@ -64,7 +68,7 @@ class Front:
 def run(scene: Callable[[Front], Awaitable[None]], loaded: dict[Party, Saved] | None = None) -> None:
     async def play() -> None:
         front = Front(loaded)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(2 * LIMIT_S):
             await scene(front)
         front.behind.close()
 
@@ -77,7 +81,7 @@ def test_a_change_is_taken_at_once_and_kept_a_little_later() -> None:
         assert front.behind.load(HA) == Saved(1, {"a": b"1"})
         assert not front.behind.is_kept(HA, 1)
         assert front.behind.waiting.changes == 1
-        assert await front.behind.flush(1.0)
+        assert await front.behind.flush(LIMIT_S)
         assert front.behind.is_kept(HA, 1)
         assert not front.behind.is_kept(HA, 2)
         assert front.kept == [HA]
@@ -98,11 +102,11 @@ def test_what_comes_while_the_store_is_busy_becomes_one_transaction() -> None:
         assert front.behind.waiting.changes == 99
         assert not front.behind.is_kept(HA, 1)
         front.cluster.answers.set()
-        assert await front.behind.flush(1.0)
+        assert await front.behind.flush(LIMIT_S)
         assert len(front.cluster.history) == 2
         assert front.cluster.parts == {HA: {"a": b"49"}, VIM: {"b": b"49"}}
         assert front.behind.save(HA, {"a": b"last"}, 50) == 51
-        assert await front.behind.flush(1.0)
+        assert await front.behind.flush(LIMIT_S)
         assert front.cluster.versions[HA] == 3
 
     run(scene)
@@ -126,7 +130,7 @@ def test_the_store_always_holds_a_state_that_once_was(seed: int) -> None:
             states.append(state)
             if chance.random() < 0.3:
                 await asyncio.sleep(0)
-        assert await front.behind.flush(5.0)
+        assert await front.behind.flush(LIMIT_S)
         places = [states.index(held) for held in front.cluster.history]
         assert places == sorted(places)
         assert front.cluster.history[-1] == states[-1]
@@ -140,7 +144,7 @@ def test_no_transaction_is_larger_than_etcd_takes() -> None:
             front.behind.save(HA, {f"p{n}": bytes(ETCD_TXN_BYTES_MAX // 3)}, n)
         for n in range(150):
             front.behind.save(VIM, {f"p{n}": b"x"}, n)
-        assert await front.behind.flush(1.0)
+        assert await front.behind.flush(LIMIT_S)
         assert [len(state[HA]) for state in front.cluster.history] == [3, 6, 8, 8]
         assert len(front.cluster.parts[VIM]) == 150
 
@@ -155,13 +159,12 @@ def test_a_lost_store_raises_an_alarm_names_what_waits_and_catches_up_by_itself(
         await front.alarmed.wait()
         text = front.alarms[0]
         assert text is not None
-        assert text.startswith("3 changes have waited for the store for 1.")
-        assert text.endswith(": no majority")
+        assert re.fullmatch(r"3 changes have waited for the store for \d+\.\d+ s: no majority", text)
         assert front.behind.waiting.problem == "no majority"
         assert front.behind.waiting.since is not None
         assert not await front.behind.flush(0.0)
         front.cluster.problem = None
-        assert await front.behind.flush(5.0)
+        assert await front.behind.flush(LIMIT_S)
         assert front.alarms[-1] is None
         assert front.cluster.parts == {HA: {"a": b"2"}}
 
@@ -172,7 +175,7 @@ def test_it_goes_on_from_what_was_loaded() -> None:
     async def scene(front: Front) -> None:
         assert front.behind.load(HA) == Saved(7, {"a": b"1", "b": b"2"})
         assert front.behind.save(HA, {"a": None}, 7) == 8
-        assert await front.behind.flush(1.0)
+        assert await front.behind.flush(LIMIT_S)
         assert (front.cluster.versions[HA], front.cluster.parts[HA]) == (8, {"b": b"2"})
 
     run(scene, {HA: Saved(7, {"a": b"1", "b": b"2"})})
@@ -191,7 +194,7 @@ def test_another_writer_ends_it_and_nothing_more_is_taken() -> None:
     async def scene(front: Front) -> None:
         front.cluster.versions[HA] = 5
         front.behind.save(HA, {"a": b"1"}, 0)
-        assert not await front.behind.flush(1.0)
+        assert not await front.behind.flush(LIMIT_S)
         assert len(front.superseded) == 1
         with pytest.raises(Superseded, match="is at 5"):
             front.behind.save(HA, {"a": b"2"}, 1)
@@ -209,7 +212,7 @@ def test_more_than_memory_should_hold_is_refused() -> None:
         with pytest.raises(StoreBroken, match="wait for the store already"):
             front.behind.save(HA, {"a": content}, taken)
         front.cluster.answers.set()
-        assert await front.behind.flush(5.0)
+        assert await front.behind.flush(LIMIT_S)
         assert front.behind.save(HA, {"a": content}, taken) == taken + 1
 
     run(scene)
@@ -227,7 +230,7 @@ def test_an_error_of_another_kind_is_retried_too() -> None:
 
         behind = Behind({}, save_all, front.alarm, front.kept.append, front.superseded.append)
         behind.save(HA, {"a": b"1"}, 0)
-        assert await behind.flush(2.0)
+        assert await behind.flush(LIMIT_S)
         assert front.cluster.parts == {HA: {"a": b"1"}}
         behind.close()
 

@@ -20,7 +20,7 @@ def holdfast(base: Path, *words: str) -> tuple[int, str, str]:
         [sys.executable, "-m", "holdfast", *words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
         env={**os.environ, "HOLDFAST_RUN": str(base), "NO_COLOR": "1"},
     )
@@ -46,7 +46,7 @@ def test_an_error_of_the_operating_system_is_a_message_too() -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
     assert done.returncode == 1

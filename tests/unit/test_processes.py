@@ -36,7 +36,7 @@ def test_a_stranger_with_an_old_pid_is_left_alone(sleeper: "subprocess.Popen[byt
 def test_a_process_that_is_stopped_can_be_ended(sleeper: "subprocess.Popen[bytes]") -> None:
     process = processes.process_of(sleeper.pid)
     os.kill(sleeper.pid, signal.SIGSTOP)
-    assert processes.end(process, 5.0)
+    assert processes.end(process, 20.0)
     assert not processes.is_alive(process)
 
 

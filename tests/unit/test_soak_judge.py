@@ -173,17 +173,19 @@ def owners_run(*answers: tuple[float, str]) -> OwnersRun:
 
 
 @pytest.mark.parametrize(
-    ("kind", "moved_at", "fails"),
+    ("kind", "silent_at", "moved_at", "fails"),
     [
-        ("kill-agent", 110.0, False),
-        ("kill-store", 110.0, True),
-        ("fence-hangs", 110.0, True),
-        ("kill-agent", 125.0, True),
+        ("kill-agent", 110.0, 110.0, False),
+        ("kill-store", 110.0, 110.0, True),
+        ("fence-hangs", 110.0, 110.0, True),
+        ("kill-agent", 125.0, 125.0, True),
+        ("kill-agent", 109.2, 125.0, False),
     ],
 )
-def test_an_address_moves_only_for_a_cause(kind: str, moved_at: float, fails: bool) -> None:
-    """A cause counts until all is as declared again, and for three seconds more."""
-    evidence = replace(good_run("agent away"), owners=(owners_run((101.0, "aa"), (moved_at, "bb")),))
+def test_an_address_moves_only_for_a_cause(kind: str, silent_at: float, moved_at: float, fails: bool) -> None:
+    """A cause counts until all is as declared again, and for three seconds more; a silence is that of what began it."""
+    seen = owners_run((101.0, "aa"), (silent_at - 0.005, "aa"), (moved_at, "bb"))
+    evidence = replace(good_run("agent away"), owners=(seen,))
     done = DoneFault(kind, "h1", 109.0, 109.5, "9 kill-agent h1")
     notes = structs.replace(notes_of(evidence, done), recovered_at=112.0, vnfcs={"bb": "registry-2"})
     order = wrong(judge_episode(evidence, notes, Before())).get("order", "")

@@ -352,12 +352,17 @@ class Voter:
             self._touch(record)
 
     def _best(self, service: ServiceName, seat: Seat, steps: tuple[Step, ...], now: int) -> Record | None:
-        """Of those who wait and were heard so lately that a promise would still be of use: the highest epoch."""
-        best, highest = None, -1
+        """Of those who wait and were heard so lately that a promise would still be of use: who takes, before who waits.
+
+        Who takes was told by a majority that it may. Somebody who only waits, under a higher epoch, would be promised
+        here what it may be told nowhere else; and the one that has the service would have one voter less for good.
+        """
+        best, highest = None, (False, -1)
         for record in seat.waiting.values():
             claim = record.claims[service]
-            if record.until_ns > now and claim.step in steps and claim.epoch >= seat.floor and claim.epoch > highest:
-                best, highest = record, claim.epoch
+            rank = (claim.step == "take", claim.epoch)
+            if record.until_ns > now and claim.step in steps and claim.epoch >= seat.floor and rank > highest:
+                best, highest = record, rank
         return best
 
     # Answers.

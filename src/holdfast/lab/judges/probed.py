@@ -125,6 +125,10 @@ class ProbeRun:
         found.sort(key=lambda answer: answer.at)
         return found
 
+    def last_answer_s(self, before_s: float) -> float:
+        """When the last good answer came up to then; 0 where none had come."""
+        return max((at for at in self.answered_at if 0 <= at <= before_s), default=0.0)
+
     def gaps(self, since: float, until: float | None = None) -> list[Gap]:
         """The times without answer that end after `since` and begin before `until`."""
         times = sorted(at for at in self.answered_at if at >= 0)

@@ -293,17 +293,18 @@ def _order(evidence: Evidence, notes: EpisodeNotes, before: Before) -> Iterator[
     yield from _order_of_one(evidence, notes)
 
 
-def moves(evidence: Evidence, notes: EpisodeNotes, before: Before) -> Iterator[tuple[float, str, str]]:
+def moves(evidence: Evidence, notes: EpisodeNotes, before: Before) -> Iterator[whole.Move]:
     """When which address was answered at another host; first where it was at the end of the episode before."""
     for run in evidence.owners:
-        last = ""
+        last, answered_s = "", 0.0
         answers = [(answer.at, answer.mac) for answer in run.answers if answer.kind == "answer"]
         former = before.owner.get(run.address)
         for at, mac in [*([(run.began_at, former)] if former else []), *sorted(answers)]:
             place = _place(evidence.layout, notes, run.address, mac)
             if place != last:
                 last = place
-                yield at, run.address, place
+                yield whole.Move(at, answered_s, run.address, place)
+            answered_s = at
 
 
 def _place(layout: Layout, notes: EpisodeNotes, address: str, mac: str) -> str:

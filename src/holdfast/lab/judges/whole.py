@@ -7,6 +7,8 @@ Out: violations, each with the judge that saw it and what it saw. None of them k
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from msgspec import Struct
+
 from holdfast.lab.judges.checks import redundancy_missing
 from holdfast.lab.judges.counting import rests_on_observations, started_too_often
 from holdfast.lab.judges.facts import Fact, facts
@@ -124,14 +126,24 @@ def of_journals(layout: Layout, records: Sequence[Record], told: Sequence[Fact] 
     return [violation for violations in found for violation in violations[:TOLD_MAX]]
 
 
-def moved_for_nothing(
-    layout: Layout, moves: Sequence[tuple[float, str, str]], faults: Sequence[Struck]
-) -> list[Violation]:
+class Move(Struct, frozen=True):
+    """An address is answered at a host, and was not answered there before. The first one of an address is no move."""
+
+    at_s: float
+    silent_s: float
+    """The last answer of the former one before that."""
+    address: str
+    host: str
+
+
+def moved_for_nothing(layout: Layout, moves: Sequence[Move], faults: Sequence[Struck]) -> list[Violation]:
     """No service moves while nothing is wrong, nor for a fault that is no reason to, nor for one on another host.
+
+    A move that ends a silence is the doing of what was wrong as the silence began, however long it lasted.
 
     Args:
         layout: where everything is.
-        moves: when which address was answered at which host that was not answered there before; the first is no move.
+        moves: of all addresses, in order.
         faults: all that was done.
     """
     # A voter that starts is silent for as long as a promise, and may then have to wait for the end of one.
@@ -139,16 +151,17 @@ def moved_for_nothing(
     at: dict[str, str] = {}
     since: dict[str, float] = {}
     wrong: list[Violation] = []
-    for at_s, address, host in moves:
-        former, at[address] = at.get(address), host
-        came_s, since[address] = since.get(address, at_s), at_s
-        if former is None or _is_given_back(layout, address, host, at_s - came_s):
+    for move in moves:
+        former, at[move.address] = at.get(move.address), move.host
+        came_s, since[move.address] = since.get(move.address, move.at_s), move.at_s
+        if former is None or _is_given_back(layout, move.address, move.host, move.at_s - came_s):
             continue
-        near = [fault for fault in faults if fault.at_s <= at_s <= fault.until_s + settled_s]
+        near = [one for one in faults if one.at_s <= move.at_s and move.silent_s <= one.until_s + settled_s]
         harmful = [fault for fault in near if fault.kind not in HARMLESS]
         if not harmful or _is_elsewhere(layout, former, harmful):
             why = "nothing" if not near else ", ".join(f"{fault.kind} {fault.entity}" for fault in near)
-            wrong.append(Violation("moved", f"{address} moved from {former} to {host}, and wrong was {why}", at_s))
+            what = f"{move.address} moved from {former} to {move.host}"
+            wrong.append(Violation("moved", f"{what}, and wrong was {why}", move.at_s))
     return wrong
 
 

@@ -230,9 +230,14 @@ class SeedRun:
         for overlap in self.tap.overlaps[:3]:
             at_s = overlap.at_ns / NS
             self.violations.append(Violation("owners", f"{overlap.address}: {' and '.join(overlap.owners)}", at_s))
+        moves: list[whole.Move] = []
         for address, probe in self.probes.items():
             name = self.addresses[address].name
             result = probe.result()
+            for at_ns, moved, host in self.tap.moves:
+                if moved == address:
+                    at_s = at_ns / NS
+                    moves.append(whole.Move(at_s, result.last_answer_s(at_s), address, host))
             proofs = by_name(result)
             excused = foreseen(proofs, self.tail.records)
             for proof in [one for one in proofs if one not in excused][:3]:
@@ -256,7 +261,6 @@ class SeedRun:
         if all(fault.kind != "restore-store" for fault in struck):  # Who leads then may not know the last numbers.
             self.violations += given_once(self.tail.by_file.values())[: whole.TOLD_MAX]
         self.violations += blamed(self.layout, self._seen(), struck)[: whole.TOLD_MAX]
-        moves = [(at_ns / NS, address, host) for at_ns, address, host in self.tap.moves]
         self.violations += whole.moved_for_nothing(self.layout, moves, struck)
         for trouble in self.world.site.troubles[:3]:
             self.violations.append(Violation("bug", f"{trouble.process}: {trouble.text}", trouble.at_ns / NS))

@@ -207,10 +207,12 @@ class _ToAgent:
         self.kept: KeptLink | None = None
         self.is_joined = False
         self._newest: Link | None = None
+        self._opened_s = 0.0
 
     def link_opened(self, link: Link) -> None:
         self.is_joined = False
         self._newest = link
+        self._opened_s = asyncio.get_running_loop().time()
         link.send(Leads(self._term, self._links.leader, self._links.layout_print))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
@@ -224,9 +226,12 @@ class _ToAgent:
             return
         if not isinstance(message, Tell):
             return
+        # What it told before it was called anew is no older than that: or an end of the link before, noticed late
+        # because this manager stood still, would be taken for that of the present one.
+        at = max(message.at, self._opened_s)
         if isinstance(message.event, AgentJoined):
             # From here on actions may go out; the pump sends the outstanding ones when it has heard the facts.
-            self._pump.push(self._seat, message.event, message.at, before=self._joined)
+            self._pump.push(self._seat, message.event, at, before=self._joined)
             return
         if isinstance(message.event, HostFailed) and not message.is_now:
             # It may have waited on its way, while this manager was cut off itself or stood still, and be over by now.
@@ -238,10 +243,10 @@ class _ToAgent:
             # The agent beside us does not hear it there, so neither do we.
             self._links.avoid(message.event.host, message.event.network)
         if message.number == 0:
-            self._pump.push(self._seat, message.event, message.at)
+            self._pump.push(self._seat, message.event, at)
             return
         took = Took((message.number,))
-        self._pump.push(self._seat, message.event, message.at, lambda _: link.send(took))
+        self._pump.push(self._seat, message.event, at, lambda _: link.send(took))
 
     def _joined(self) -> None:
         self.is_joined = self.kept is not None and self.kept.link is not None and self.kept.link.is_open

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import random
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +24,23 @@ from holdfast.lab.sim.timeline import Timeline
 from holdfast.runtime.premises import Handle, Premises
 from holdfast.runtime.premises_here import HERE
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 FORKS_AND_WAITS = "sleep 1000 & wait"
 FORKS_AWAY = "setsid sleep 1000 & exec sleep 1000"
 IGNORES = "trap '' TERM; while :; do sleep 1; done"
 Case = Callable[[Premises], Awaitable[None]]
+
+
+def unused_port() -> int:
+    """A TCP port of this machine that is free, and that its kernel gives to no outgoing connection meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("of 100 ports none is free")
 
 
 class Place(Protocol):

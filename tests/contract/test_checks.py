@@ -14,10 +14,10 @@ from holdfast.model.layout import Check
 from holdfast.model.processor import ProcessorUse
 from holdfast.runtime.sockets import Endpoint
 from holdfast.runtime.streams import SOCKETS, Streams
-from tests.contract.places import Simulated
+from tests.contract.places import Simulated, unused_port
 
 LIMIT_S = 20.0
-PORT = 47232
+PORT = unused_port()
 
 
 class Heard:
@@ -115,7 +115,7 @@ async def answers_to(check: Check, streams: Streams, answer: bytes) -> str | Non
     ids=["well", "no-content", "busy", "mail", "endless"],
 )
 def test_http_wants_the_declared_status(play: Play, answer: bytes, wanted: int, trouble: str | None) -> None:
-    check = Check(kind="http", port=PORT, limit_s=2, status=wanted)
+    check = Check(kind="http", port=PORT, limit_s=20, status=wanted)
 
     async def ask(streams: Streams) -> None:
         assert await answers_to(check, streams, answer) == trouble
@@ -125,7 +125,7 @@ def test_http_wants_the_declared_status(play: Play, answer: bytes, wanted: int, 
 
 def test_tcp_wants_a_connection(play: Play) -> None:
     async def ask(streams: Streams) -> None:
-        check = Check(kind="tcp", port=PORT, limit_s=2)
+        check = Check(kind="tcp", port=PORT, limit_s=20)
         assert await answers_to(check, streams, b"") is None
         assert await ask_once(check, target(streams=streams)) == "refused"
 

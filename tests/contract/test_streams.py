@@ -15,6 +15,7 @@ from holdfast.lab.sim.streams import Exchange, SimStreams
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.runtime.sockets import Endpoint, Place
 from holdfast.runtime.streams import Sockets, Streams
+from tests.contract.places import unused_port
 
 LIMIT_S = 20.0
 Case = Callable[[Streams, Streams, Place], Coroutine[Any, Any, object]]
@@ -117,7 +118,7 @@ def in_kernel(case: Case, place: Place) -> None:
 
 @pytest.fixture(params=["path", "endpoint"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return tmp_path / "here.sock" if request.param == "path" else Endpoint("127.0.0.1", 47231)
+    return tmp_path / "here.sock" if request.param == "path" else Endpoint("127.0.0.1", unused_port())
 
 
 @pytest.fixture(params=[in_kernel, in_simulation], ids=["kernel", "simulated"])

@@ -28,7 +28,7 @@ from tests.live.hosts_by_hand import (
 )
 from tests.live.test_up_down import in_nest
 
-pytestmark = [pytest.mark.namespaces, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.namespaces
 OWN = {"a": "dns-1", "b": "dns-2", "c": "dns-3"}
 """Which component is on which host."""
 

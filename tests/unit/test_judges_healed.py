@@ -75,6 +75,7 @@ def test_an_owner_that_announces_itself_and_a_client_that_is_answered_again_are_
 def test_an_owner_that_is_silent_after_the_heal_is_found(announced: tuple[float, ...]) -> None:
     check = judged(evidence(owners(announced=announced), second()))
     assert (check.ok, check.text) == (False, f"{OWNER} did not announce the address within 1 s after the heal")
+    assert check.of_time is (announced == (HEAL + 1.5,)), "that it came, and late, a busy machine can do"
 
 
 @pytest.mark.parametrize("kind", ["answer", "announcement"])
@@ -94,6 +95,7 @@ def test_whoever_has_it_after_the_next_fault_is_no_matter_of_this_heal() -> None
 def test_a_client_that_stays_misled_is_found(until: float, when: str) -> None:
     check = judged(evidence(owners(), second((MISLED + 0.01, until))))
     assert (check.ok, check.text) == (False, f"the client that was misled was answered again {when}")
+    assert check.of_time is (when != "never")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import Any
 from holdfast.drivers.sandbox import Sandbox
 from holdfast.lab.acts import FaultFailed
 
-EFFECT_LIMIT_S = 2.0
+EFFECT_LIMIT_S = 10.0
 
 
 def kill_vnfc(folder: Path) -> list[int]:

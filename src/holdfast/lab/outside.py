@@ -17,7 +17,7 @@ from holdfast.errors import WorldError
 from holdfast.lab.acts import FaultFailed
 
 INTERFACE = "eth0"
-COMMAND_LIMIT_S = 5.0
+COMMAND_LIMIT_S = 20.0
 
 
 class Outside:

@@ -54,7 +54,7 @@ CLIENT = "client"
 SECOND = "second"
 """Name of a host's interface on the second network."""
 SUPERVISOR_END_LIMIT_S = 15.0
-STORE_LEADER_LIMIT_S = 5.0
+STORE_LEADER_LIMIT_S = 20.0
 
 
 class LiveWorld:

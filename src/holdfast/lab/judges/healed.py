@@ -48,10 +48,14 @@ def healed(evidence: Evidence, all_facts: Sequence[Fact], two_owners_ms: float) 
         return Check(True, "nothing was taken over while the network was cut")
     said: list[str] = []
     for heal in taken:
-        wrong = [*_wrong(heal, answers), *_told_twice(heal, all_facts)]
+        wrong = [*_claimed(heal, answers), *_told_twice(heal, all_facts)]
+        announced = _announced(heal, answers)
+        if not announced or announced[0].at >= heal.at + ANNOUNCED_WITHIN_S:
+            is_late_alone = bool(announced) and not wrong
+            text = f"{heal.owner} did not announce the address within {ANNOUNCED_WITHIN_S:g} s after the heal"
+            return Check(False, listed([text, *wrong]), is_late_alone)
         if wrong:
             return Check(False, listed(wrong))
-        announced = _announced(heal, answers)
         said.append(f"the owner announced itself {_ms(announced[0].at - heal.at)} after the heal")
         of_second = _second_client(evidence, heal)
         if of_second is not None:
@@ -81,15 +85,11 @@ def _announced(heal: Heal, answers: Sequence[OwnerAnswer]) -> list[OwnerAnswer]:
     return [
         answer
         for answer in answers
-        if answer.kind == "announcement"
-        and answer.mac == heal.owner
-        and heal.at <= answer.at < min(heal.until, heal.at + ANNOUNCED_WITHIN_S)
+        if answer.kind == "announcement" and answer.mac == heal.owner and heal.at <= answer.at < heal.until
     ]
 
 
-def _wrong(heal: Heal, answers: Sequence[OwnerAnswer]) -> Iterator[str]:
-    if not _announced(heal, answers):
-        yield f"{heal.owner} did not announce the address within {ANNOUNCED_WITHIN_S:g} s after the heal"
+def _claimed(heal: Heal, answers: Sequence[OwnerAnswer]) -> Iterator[str]:
     others = [answer for answer in answers if heal.at <= answer.at < heal.until and answer.mac != heal.owner]
     if others:
         yield f"{others[0].mac} claimed the address {_ms(others[0].at - heal.at)} after the heal, as well"
@@ -130,7 +130,7 @@ def _second_client(evidence: Evidence, heal: Heal) -> Check | None:
     back = min((answer.at for answer in answers if answer.sent_at >= heal.at), default=None)
     if back is None or back - heal.at > CORRECTED_WITHIN_S:
         when = "never" if back is None else f"{_ms(back - heal.at)} after the heal"
-        return Check(False, f"the client that was misled was answered again {when}")
+        return Check(False, f"the client that was misled was answered again {when}", back is not None)
     return Check(True, f"the client that was misled was answered again {_ms(back - heal.at)} after it")
 
 

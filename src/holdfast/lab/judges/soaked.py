@@ -264,8 +264,9 @@ def _level(layout: Layout, notes: EpisodeNotes, probes: dict[ServiceName, ProbeR
         is_noise = outage is not None and probe.noise_s >= outage.length_s / 2
         (noisy if is_noise else wrong).extend(one.text for one in found)
     if noisy and not wrong:
-        return Check(None, f"its client itself was late: {listed(noisy)}")
-    return Check(not wrong, listed(wrong) or "each service was back as its level promises")
+        return Check(None, f"its client itself was late: {listed(noisy)}", of_time=True)
+    # Whether it is answered at all is judged by `restored`.
+    return Check(not wrong, listed(wrong) or "each service was back as its level promises", of_time=bool(wrong))
 
 
 def _outage_ms(notes: EpisodeNotes, probes: Iterable[ProbeRun]) -> float | None:

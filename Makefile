@@ -1,9 +1,11 @@
 # Two commands matter: `make demo` (nine failures, live) and `make test`. Both set everything up first.
-.PHONY: demo test lint setup unit live soak seeds compiled bench format clean
+.PHONY: demo test lint setup unit live soak fuzz seeds compiled bench format clean
 
 H := .venv/bin
 SECONDS ?= 600
 SEED ?= 1
+FUZZ_SECONDS ?= 60
+FUZZ ?=
 SEEDS ?= 1..500
 REPEAT ?= 20
 
@@ -27,8 +29,12 @@ unit: setup
 live: setup
 	$(H)/pytest tests/live
 
-# Random faults of every kind on five live hosts, for so many seconds: docs/soak.md
-soak: setup
+# Whatever comes from outside, as bytes, led by coverage, for so many seconds: docs/bad-input.md
+fuzz: setup
+	$(H)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+# The same, and then random faults of every kind on five live hosts, for so many seconds: docs/soak.md
+soak: fuzz
 	$(H)/holdfast lab soak --seconds $(SECONDS) --seed $(SEED)
 
 # A compiled copy of the sources, for drawn runs alone: docs/simulation.md

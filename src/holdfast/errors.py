@@ -46,7 +46,15 @@ class WorldError(HoldfastError):
 
 
 class PeerError(HoldfastError):
-    """The other end of a link broke the protocol, or could not prove who it is."""
+    """The other end of a link broke the protocol, or could not prove who it is.
+
+    Args:
+        kind: what it is counted as (docs/bad-input.md).
+    """
+
+    def __init__(self, message: str, hint: str = "", kind: str = "words") -> None:
+        super().__init__(message, hint)
+        self.kind = kind
 
 
 class Bug(HoldfastError):

@@ -55,6 +55,7 @@ from holdfast.model.names import (
 from holdfast.model.reasons import Reason
 from holdfast.runtime.agent_succession import CarryOut
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.refusals import Refusals
 from holdfast.runtime.seat import Core
 
 H1 = HostName("h1")
@@ -155,6 +156,9 @@ class ToyAgent:
         self.performed.append(action)
         await self.hold.wait()
         return ActionDone(action.id, "confirmed")
+
+    def counts_refusals(self, into: Refusals) -> None:
+        self.refusals = into
 
     def carries_out_by(self, carry_out: CarryOut) -> None:
         self.by_itself = carry_out

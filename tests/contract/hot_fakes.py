@@ -18,6 +18,7 @@ class PlainSpeech:
         self._me = me.encode().ljust(16, b"\0")
         self._key = key
         self.incarnation = incarnation
+        self.refused: dict[str, int] = {}
         self._number = 0
         self._last: dict[tuple[HostName, int, int], int] = {}
 

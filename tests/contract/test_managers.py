@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from holdfast.runtime.manager import Pump
 from holdfast.runtime.manager_process import MakeCore, make_seats, parties_in
 from holdfast.runtime.outside import ask, end_all
 from holdfast.runtime.reach import Links, Outdated
+from holdfast.runtime.refusals import LINKS
 from holdfast.runtime.seat import Seat
 from holdfast.runtime.streams import SOCKETS, Streams
 from holdfast.store.journal import Journal, read
@@ -79,7 +81,7 @@ async def an_agent(
     me = agent_party(H1)
     journal = Journal(folder.journal(me), me)
     process = AgentProcess(layout, H1, journal, ToyAgent, folder.terms(H1), layout_print=layout_print)
-    server = await listen(folder.socket(me), key, me, process, streams)
+    server = await listen(folder.socket(me), key, me, process, streams, partial(process.refusals.add, LINKS))
     assert isinstance(process.agent, ToyAgent)
     try:
         yield process, process.agent

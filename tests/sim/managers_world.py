@@ -34,6 +34,7 @@ from holdfast.runtime.agent_succession import CarryOut
 from holdfast.runtime.cluster import Reign
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import places_of_agent
+from holdfast.runtime.refusals import Refusals
 from holdfast.runtime.seat import Core, Seat
 from holdfast.store.etcd_target import Endpoint
 from holdfast.store.journal import Journal
@@ -72,6 +73,9 @@ class ToyOnHost(ToyAgent):
     def __init__(self, host: HostName, emit: Emit, mark: Mark) -> None:
         super().__init__(emit, mark)
         self._host = host
+
+    def counts_refusals(self, into: Refusals) -> None:
+        self.refusals = into
 
     def carries_out_by(self, carry_out: CarryOut) -> None:
         return

@@ -53,7 +53,8 @@ class Side:
         self.door = ComponentDoor(
             world.folder / f"{name}.sock",
             lambda _name, _pid: self.listener,
-            lambda why: None,
+            lambda _pid: self.listener,
+            lambda _error, _whose: None,
             SimStreams(world.exchange, agent, self.loop, name),
         )
         self.process: Process

@@ -27,6 +27,7 @@ from holdfast.runtime.agent import Agent, Outcome
 from holdfast.runtime.folder import RunFolder
 
 HOST, VM, VNFC, SERVICE, GROUP = HostName("h1"), VmName("vm-1"), VnfcName("fun-1"), ServiceName("fun"), GroupName("fun")
+GROUP_OF = (VNFC, *(VnfcName(f"fun-{number}") for number in (2, 3, 4)))
 ADDRESS = "10.77.0.100/24"
 LIMIT_S = 60.0
 SHORT_S = 0.3
@@ -77,7 +78,18 @@ def layout_of(
         vms={VM: Vm(VM, HOST, ("10.77.0.11/24",))} if in_vm else {},
         vnfs={VnfName("fun"): Vnf(VnfName("fun"), VnfmName("vnfm"), 1, True, (GROUP,))},
         components={GROUP: what},
-        groups={GROUP: Group(GROUP, VnfName("fun"), "fun", redundancy, "standby", "none", (SERVICE,), (VNFC,))},
+        groups={
+            GROUP: Group(
+                GROUP,
+                VnfName("fun"),
+                "fun",
+                redundancy,
+                "standby",
+                "none",
+                (SERVICE,),
+                GROUP_OF,
+            )
+        },
         services={SERVICE: service},
         vnfcs={VNFC: Vnfc(VNFC, VnfName("fun"), "fun", GROUP, HOST, vm)},
     )

@@ -166,7 +166,9 @@ def test_what_the_active_says_of_its_standbys_is_passed_on(tmp_path: Path) -> No
 
 
 def test_the_facts_say_for_whom_each_update_of_the_active_waits(tmp_path: Path) -> None:
-    comes_back = "'recorded' in line and sock.sendall(b'synced standby=late epoch=6\\nsynced standby=fun-3 epoch=7\\n')"
+    comes_back = (
+        "'recorded' in line and sock.sendall(b'synced standby=fun-4 epoch=6\\nsynced standby=fun-3 epoch=7\\n')"
+    )
 
     async def scenario(host: HostUnderTest) -> None:
         await host.started()
@@ -187,7 +189,9 @@ def test_the_facts_say_for_whom_each_update_of_the_active_waits(tmp_path: Path) 
     [
         ("b'unwell reason=disk%20full\\n'", "check", "disk full"),
         ("b'nonsense\\n'", "role", "unknown word"),
-        ("b'synced standby=a epoch=1\\n' * 2001", "role", "more than 2000 lines"),
+        ("b'@1 ok\\n' * 2001", "role", "more than 2000 lines"),
+        ("b'synced standby=fun-2 epoch=1\\n' * 201", "role", "more than 200 losses and returns"),
+        ("b'synced standby=other epoch=1\\n'", "role", "speaks of 'other', which is none of fun"),
     ],
 )
 def test_unwell_nonsense_and_floods_are_failures(tmp_path: Path, says: str, cause: str, words: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from holdfast.errors import PeerError
 from holdfast.model.names import Party
-from holdfast.wire.handshake import Calling, FrameKeys, Hello, Listening, Proof, Welcome
+from holdfast.wire.handshake import PROTOCOL, Calling, FrameKeys, Hello, Listening, Proof, Welcome
 from holdfast.wire.link_messages import decoded
 
 KEY = b"k" * 32
@@ -86,19 +86,19 @@ def test_a_listeners_proof_cannot_be_sent_back_to_it() -> None:
 
 
 def test_a_foreign_version_is_refused_with_both_numbers() -> None:
-    with pytest.raises(PeerError, match="speaks protocol 99, this side speaks 3"):
+    with pytest.raises(PeerError, match="speaks protocol 99, this side speaks 4"):
         listening().answer(msgspec.msgpack.encode(Hello(99, HA, b"c" * 16)))
     caller = calling()
-    with pytest.raises(PeerError, match="speaks protocol 4"):
-        caller.answer(msgspec.msgpack.encode(Welcome(4, AGENT, b"l" * 16, b"")))
+    with pytest.raises(PeerError, match=f"speaks protocol {PROTOCOL + 1}"):
+        caller.answer(msgspec.msgpack.encode(Welcome(PROTOCOL + 1, AGENT, b"l" * 16, b"")))
 
 
 def test_a_listener_tells_a_caller_of_another_version_which_one_it_speaks() -> None:
     listener = listening()
-    with pytest.raises(PeerError, match="speaks protocol 2, this side speaks 3"):
+    with pytest.raises(PeerError, match="speaks protocol 2, this side speaks 4"):
         listener.answer(msgspec.msgpack.encode(Hello(2, HA, b"c" * 16)))
     farewell = msgspec.msgpack.decode(sent(listener.farewell), type=Welcome)
-    assert (farewell.protocol, farewell.proof) == (3, b"")
+    assert (farewell.protocol, farewell.proof) == (PROTOCOL, b"")
     assert listening().farewell is None
 
 

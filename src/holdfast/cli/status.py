@@ -6,7 +6,8 @@ import typer
 
 FORMAT = 1
 UNKNOWN = "unknown"
-SHOWN_OF_MANAGERS = ("away", "pid", "agents", "unreached", "outstanding", "store", "statistics")
+OF_RESTARTS = {"heartbeats:life", "heartbeats:stranger", "heartbeats:nonce", "links:no-proof"}
+SHOWN_OF_MANAGERS = ("away", "pid", "agents", "unreached", "refused", "outstanding", "store", "statistics")
 
 
 def register(app: typer.Typer) -> None:
@@ -78,12 +79,25 @@ def show(document: dict[str, Any]) -> None:
         whys = [part.get("unreached", {}).get(host, "") for part in document["managers"].values()]
         why = next((f": {why}" for why in whys if why), "")
         console.print(f"agent {host} is not joined with {', '.join(parties)}{why}", style="red", markup=False)
+    for who, counts in _refused(document).items():
+        console.print(f"{who} has refused: {counts} (docs/bad-input.md)", style="yellow", markup=False)
     for party, part in document["managers"].items():
         if "away" in part:
             console.print(f"manager {party} is away: {part['away']}", style="red", markup=False)
             continue
         for action in part["outstanding"]:
             console.print(f"{party} waits for {action['action']} of {action['about']} ({action['id']})", markup=False)
+
+
+def _refused(document: dict[str, Any]) -> dict[str, str]:
+    """By party: what it has refused to hear, but for what comes with every restart of a host's agents."""
+    told = [item for part in document["managers"].values() for item in part.get("refused", {}).items()]
+    shown = {who: {kind: count for kind, count in counts.items() if kind not in OF_RESTARTS} for who, counts in told}
+    return {
+        who: ", ".join(f"{kind.replace(':', ' ')} {count}" for kind, count in counts.items())
+        for who, counts in shown.items()
+        if counts
+    }
 
 
 def _voters(voters: dict[str, Any]) -> str:

@@ -54,8 +54,10 @@ class Asking(asyncio.Protocol):
             transport.write(self._question)
 
     def data_received(self, data: bytes) -> None:
+        if self.answer.done():
+            return  # However much it has to say.
         self._said += data
-        if (b"\r\n" in self._said or len(self._said) > STATUS_LINE_BYTES_MAX) and not self.answer.done():
+        if b"\r\n" in self._said or len(self._said) > STATUS_LINE_BYTES_MAX:
             self.answer.set_result(self._said)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -141,11 +143,17 @@ async def _ask_http(check: Check, target: Target) -> None:
         answer = await asking.answer
     finally:
         asking.close()
+    trouble = trouble_with(answer, check.status)
+    if trouble:
+        raise NotWell(trouble)
+
+
+def trouble_with(answer: bytes, status: int) -> str:
+    """What is wrong with the first line of an HTTP answer; empty when that status was given."""
     parts = answer.split(b"\r\n")[0].split(b" ")
-    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
-        raise NotWell("the answer is not HTTP")
-    if int(parts[1]) != check.status:
-        raise NotWell(f"status {int(parts[1])} instead of {check.status}")
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not (len(parts[1]) == 3 and parts[1].isdigit()):
+        return "the answer is not HTTP"
+    return "" if int(parts[1]) == status else f"status {int(parts[1])} instead of {status}"
 
 
 async def until_well(check: Check, target: Target, answered: Callable[[Check, str], None]) -> None:

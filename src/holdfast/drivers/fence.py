@@ -25,6 +25,8 @@ Power = Literal["on", "off"]
 
 _STATUS_PAUSE_S = 0.05
 _OUTPUT_SHOWN = 300
+_OUTPUT_KEPT = 4 * _OUTPUT_SHOWN
+_PIECE_BYTES = 1 << 16
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 """Fence agents are installed there, and not everybody's PATH has it."""
 
@@ -123,12 +125,27 @@ async def call_agent(device: FenceDevice, action: str, limit_s: float) -> tuple[
     is_done = False
     try:
         async with asyncio.timeout(limit_s):
-            output, _ = await process.communicate(lines.encode())
+            output = await _talk(process, lines.encode())
         is_done = True
     finally:
         if not is_done:
             await _end(process)
     return process.returncode or 0, output.decode(errors="replace").strip()[-_OUTPUT_SHOWN:]
+
+
+async def _talk(process: asyncio.subprocess.Process, options: bytes) -> bytes:
+    """Give it its options; answer the end of what it says until it ends. However much that is, little of it is kept."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(ConnectionError):  # It need not read what it is given.
+        process.stdin.write(options)
+        await process.stdin.drain()
+    process.stdin.close()
+    said = b""
+    while piece := await process.stdout.read(_PIECE_BYTES):
+        said = (said + piece)[-_OUTPUT_KEPT:]
+    await process.wait()
+    return said
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

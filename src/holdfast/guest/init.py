@@ -272,8 +272,9 @@ def answer(house: House, connection: Connection, packet: bytes) -> bool:
         reply = OPERATIONS[request["op"]](house, connection, request, handles)
     except (Refused, OSError) as error:
         reply = {"error": str(error)}
-    except (ValueError, KeyError, TypeError) as error:
-        reply = {"error": f"not understood: {error!r}"}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        # Whoever finds our socket may say anything: it must not be the end of all that runs in here.
+        reply = {"error": f"not understood: {error!r}"[:1000]}
     sent = connection.send({"id": number, **reply}, handles)
     for handle in handles:
         os.close(handle)

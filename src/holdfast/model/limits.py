@@ -2,10 +2,24 @@
 
 FRAME_BYTES_MAX = 1 << 20
 """Longest message on a link between agent and managers."""
+STRANGERS_FRAME_BYTES_MAX = 4096
+"""Longest message of a caller that has not proved yet who it is."""
+STRANGERS_MAX = 64
+"""Callers at one place that have not proved yet who they are; when one more comes, the one that came first goes."""
 COMPONENT_LINE_BYTES_MAX = 4096
 """Longest line of the component protocol."""
 COMPONENT_LINES_PER_S_MAX = 2000
 """More from one component is a flood: its socket is closed and the VNFC counts as failed."""
+COMPONENT_NEWS_PER_S_MAX = 200
+"""More losses and returns of standbys are a flood, too: each of them is written down by the managers."""
+COMPONENT_CALLS_PER_S_MAX = 200
+"""More connections from one VNFC within a second are a flood as well."""
+COMPONENT_SILENT_MAX = 8
+"""Connections of one VNFC that have not said hello; when one more comes, the one that came first goes."""
+COMPONENT_HELLO_LIMIT_S = 5.0
+"""A connection on which nobody has said hello by then is closed."""
+COMPONENT_LOG_BYTES_MAX = 16 << 20
+"""What a run has written to standard output and error beyond this is thrown away, but for its end."""
 OUTCOMES_KEPT = 1024
 """Outcomes an agent remembers, so that a repeated action gets its old answer."""
 MESSAGES_REMEMBERED = 256

@@ -8,9 +8,10 @@ breaks off whatever else is under way for the same entity; instructions of an ol
 import asyncio
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
-from holdfast.errors import HoldfastError, WorldError
+from holdfast.errors import HoldfastError, PeerError, WorldError
 from holdfast.model.actions import (
     Activate,
     AgentAction,
@@ -41,7 +42,7 @@ from holdfast.model.names import ActionId, HostName, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
 from holdfast.runtime import agent_roles as roles
 from holdfast.runtime.agent_announcing import Announcing
-from holdfast.runtime.agent_components import ComponentDoor
+from holdfast.runtime.agent_components import ComponentDoor, Listener
 from holdfast.runtime.agent_grants import HeldGrants
 from holdfast.runtime.agent_network import HostNetwork, table_of
 from holdfast.runtime.agent_succession import CarryOut, StandingTakeOver
@@ -53,6 +54,7 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor
 from holdfast.runtime.premises import Premises
 from holdfast.runtime.premises_here import HERE
+from holdfast.runtime.refusals import COMPONENTS, HEARTBEATS, Refusals
 
 Outcome = ActionDone | ActionFailed
 
@@ -100,7 +102,11 @@ class Agent:
         self._standing = StandingTakeOver(
             host, self._vnfcs, self._exclusive, self._by_itself, emit, mark, self._announcing.again
         )
-        self._door = ComponentDoor(folder.component_socket(host), self._recognise, self._refused, premises.streams)
+        self._refusals: Refusals | None = None
+        self._refused_before: set[tuple[VnfcName, str]] = set()
+        self._door = ComponentDoor(
+            folder.component_socket(host), self._recognise, self._whose, self._refused, premises.streams
+        )
         self._vm_turns = {name: Turns() for name in self._vms}
         self._vnfc_turns = {name: Turns() for name in self._vnfcs}
         self._outcomes: dict[ActionId, Outcome] = {}
@@ -166,6 +172,11 @@ class Agent:
     async def _by_itself(self, action: Activate, reasons: tuple[Reason, ...]) -> Outcome:
         return await self._own_decisions(action, reasons)
 
+    def counts_refusals(self, into: Refusals) -> None:
+        """Whatever it refuses to hear is counted there."""
+        self._refusals = into
+        self._exclusive.refused = partial(into.are, HEARTBEATS)
+
     async def _unwritten(self, action: Activate, reasons: tuple[Reason, ...]) -> Outcome:
         return await self.perform(action)
 
@@ -193,8 +204,17 @@ class Agent:
         life = self._vnfcs.get(VnfcName(name))
         return life if life is not None and life.is_process_of(pid) else None
 
-    def _refused(self, why: str) -> None:
-        self._mark("component-refused", self.host, why)
+    def _whose(self, pid: int) -> VnfcOnHost | None:
+        return next((life for life in self._vnfcs.values() if life.is_process_of(pid)), None)
+
+    def _refused(self, error: PeerError, whose: Listener | None) -> None:
+        """Written down for each of the first of a kind only: whoever is refused may come again at once."""
+        name = whose.vnfc.name if isinstance(whose, VnfcOnHost) else VnfcName("")
+        if (name, error.kind) not in self._refused_before:
+            self._refused_before.add((name, error.kind))
+            self._mark("component-refused", name or self.host, error.message)
+        if self._refusals is not None:
+            self._refusals.add(COMPONENTS, error.kind)
 
     # --- actions
 

@@ -16,12 +16,13 @@ from pathlib import Path
 import msgspec
 
 from holdfast.core.suspicion_words import Noticed
-from holdfast.errors import WorldError
+from holdfast.errors import PeerError, WorldError
 from holdfast.model.actions import StandingOrder
 from holdfast.model.events import Silence
 from holdfast.model.granting import DEFAULT, Profile, Succession, Successor, VoterSet
 from holdfast.model.layout import NETWORKS, Layout, Service, in_charge, witnesses_of
 from holdfast.model.names import HA, HostName, ServiceName
+from holdfast.model.reading import UNREADABLE
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.agent_hearing import HostsHeard
 from holdfast.runtime.agent_voters import AgentVoters
@@ -36,6 +37,7 @@ from holdfast.runtime.hot_words import (
     HotNetwork,
     HotPeer,
     HotSettings,
+    Pulse,
     Standing,
     ToRider,
     event,
@@ -79,6 +81,8 @@ class HeldGrants:
         )
         self._hosts: HostsHeard | None = None
         self.gate_is_timed = False
+        self.refused: Callable[[Mapping[str, int]], None] = lambda _: None
+        """Told with each pulse how many datagrams the hot process has refused, by reason."""
 
     # --- life
 
@@ -261,9 +265,17 @@ class HeldGrants:
         if not packet:
             self._broken()
             return
-        heard = event(packet)
-        if isinstance(heard, FromRider):
-            self._heard(words.news_in(heard.body))
+        try:
+            heard = event(packet)
+            news = words.news_in(heard.body) if isinstance(heard, FromRider) else None
+        except (*UNREADABLE, PeerError) as error:
+            self._say("hot-process-not-understood", self._host, str(error))
+            self._broken()
+            return
+        if news is not None:
+            self._heard(news)
+        elif isinstance(heard, Pulse):
+            self.refused(heard.refused_by)
         elif self._hosts is not None:
             if isinstance(heard, Standing):
                 self._answer_silent(self._hosts.stands(heard), everybody=len(self._asked) > ASKED_MAX)

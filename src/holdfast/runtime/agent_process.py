@@ -17,8 +17,9 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,6 +54,7 @@ from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import layout_print, load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import LINK_CUT, Link, listen
+from holdfast.runtime.refusals import LINKS, Refusals
 from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.runtime.watchdog import watched
@@ -65,6 +67,7 @@ from holdfast.wire.link_messages import (
     LinkMessage,
     NewestTerm,
     OtherLayout,
+    Refused,
     StillSilent,
     Tell,
     Took,
@@ -88,6 +91,9 @@ class Performer(Protocol):
 
     def carries_out_by(self, carry_out: "CarryOut") -> None:
         """What it decides by itself is carried out, and written down, by `carry_out`."""
+
+    def counts_refusals(self, into: Refusals) -> None:
+        """Whatever it refuses to hear is counted there."""
 
     def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None: ...
 
@@ -137,6 +143,8 @@ class AgentProcess:
         self.agent = make(self.emit, self.mark)
         self.agent.when_over(self.fail)
         self.agent.carries_out_by(self._decided)
+        self.refusals = Refusals(self._tell_refused)
+        self.agent.counts_refusals(self.refusals)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
         """Result: whether everything on the host has been ended."""
 
@@ -168,6 +176,10 @@ class AgentProcess:
             if link is not None:
                 link.send(Tell(event, at, 0))
         self._journal.write([Marked(at, self.me, self._journal.number(), "told", _about(event), happened(event))])
+
+    def _tell_refused(self, counts: Mapping[str, int]) -> None:
+        for link in self._links.values():
+            link.send(Refused(dict(counts)))
 
     def _in_charge(self, event: Event) -> Party:
         if isinstance(event, VmBooted | VmDied | NetworkSilent | NetworkHeard):
@@ -216,6 +228,8 @@ class AgentProcess:
         if older is not None:
             older.close()
         link.send(Tell(self.agent.facts(), self._loop.time()))
+        if self.refusals.counts:
+            link.send(Refused(self.refusals.counts))
         self.agent.ask_silent(lambda found: self._tell_silent(link, found))
         for tell in self._news.get(link.peer, {}).values():
             link.send(tell)
@@ -334,6 +348,7 @@ class AgentProcess:
 
     async def close(self) -> None:
         """Close links and detectors; what runs on the host goes on."""
+        self.refusals.close()
         if not self._has_ended_all:
             await self.agent.close(end_all=False)
         for link in [*self._links.values(), *self._unnamed, *self._others]:
@@ -384,7 +399,8 @@ async def attend(
     try:
         await process.agent.open()
         for place in places:
-            servers.append(await listen(place, key, process.me, process, streams))
+            refused = partial(process.refusals.add, LINKS)
+            servers.append(await listen(place, key, process.me, process, streams, refused))
         opened()
         await process.ended
     finally:

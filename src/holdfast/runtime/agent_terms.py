@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.model.names import Party
+from holdfast.model.reading import UNREADABLE
 
 Trouble = Callable[[str], None]
 
@@ -55,7 +56,7 @@ class Terms:
             return {party: Followed(one) if isinstance(one, int) else one for party, one in found.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             # An agent that refused to start would do more harm than one that must hear of the newest term again.
             self._trouble(f"the terms in {self._path} cannot be read: {error}")
             return {}

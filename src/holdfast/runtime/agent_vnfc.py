@@ -38,8 +38,6 @@ from holdfast.runtime.sockets import Endpoint
 from holdfast.wire import component as wire
 
 Result = TypeVar("Result")
-
-
 ENDED: frozenset[FailureCause] = frozenset({"exited", "killed"})
 
 
@@ -60,6 +58,7 @@ class VnfcOnHost:
         self.vnfc = vnfc
         self.component = layout.components[vnfc.group]
         self.services = [layout.services[name] for name in layout.groups[vnfc.group].services]
+        self._others = frozenset(layout.groups[vnfc.group].vnfcs) - {vnfc.name}
         self.layout = layout
         self.network = network
         self.run = 0
@@ -338,6 +337,9 @@ class VnfcOnHost:
             self._connected.clear()
 
     def heard(self, message: wire.Unwell | wire.Lost | wire.Synced) -> None:
+        if isinstance(message, wire.Lost | wire.Synced) and message.standby not in self._others:
+            self.broke_protocol(f"speaks of {message.standby[:60]!r}, which is none of {self.vnfc.group}")
+            return  # Managers would write down whatever name it makes up.
         match message:
             case wire.Unwell(reason):
                 self._failed(self.run, "check", f"says that it is unwell: {reason}")
@@ -427,8 +429,7 @@ class VnfcOnHost:
 
     def _cut_off(self, take: Callable[[Vnfc, Service], None] | None = None) -> list[str]:
         """From here on nobody reaches it, whatever it still does."""
-        take = take if take is not None else self.network.take
-        troubles = []
+        take, troubles = take or self.network.take, []
         for service in self.services:
             try:
                 take(self.vnfc, service)

@@ -25,7 +25,12 @@ def about(action: Action) -> str:
 
 
 def status_of(
-    layout: Layout, seat: Seat, joined: dict[HostName, bool], unreached: dict[HostName, str], now: float
+    layout: Layout,
+    seat: Seat,
+    joined: dict[HostName, bool],
+    unreached: dict[HostName, str],
+    now: float,
+    refused: dict[str, dict[str, int]],
 ) -> dict[str, Any]:
     """The party's part of `holdfast status --json`."""
     view = seat.view
@@ -36,6 +41,7 @@ def status_of(
         "now": now,
         "agents": joined,
         "unreached": unreached,
+        "refused": refused,
         "vnfs": _vnfs(layout, seat, joined),
         "vms": {vm.name: _vm(vm, view, joined) for vm in layout.vms.values()} if seat.party == VIM else {},
         "voters": None if view.voters is None else msgspec.to_builtins(view.voters),

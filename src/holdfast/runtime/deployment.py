@@ -30,6 +30,7 @@ from holdfast.errors import HoldfastError, PeerError, UserError, WorldError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import END_LIMIT_S, UP_MARGIN_S
 from holdfast.model.names import HostName, Party, ServiceName, agent_party
+from holdfast.model.reading import UNREADABLE
 from holdfast.model.records import Ended
 from holdfast.runtime import processes
 from holdfast.runtime.folder import RunFolder, default_base
@@ -261,6 +262,8 @@ def statuses(layout: Layout, folder: RunFolder, limit_s: float = 1.0) -> dict[Pa
             answers[party] = msgspec.json.decode(ask(folder, party, AskStatus(), limit_s).body)
         except PeerError as error:
             answers[party] = {"party": party, "away": error.message}
+        except UNREADABLE as error:
+            answers[party] = {"party": party, "away": f"its answer cannot be read: {error}"}
         except OSError as error:
             raise UserError(f"the key of {folder.root} cannot be read: {error.strerror}", "run as its owner") from error
     return answers

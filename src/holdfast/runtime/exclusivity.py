@@ -69,6 +69,9 @@ class Exclusivity(Protocol):
         In order with other news.
         """
 
+    refused: Callable[[Mapping[str, int]], None]
+    """Told now and then how many datagrams of other hosts were refused, by reason."""
+
     async def open(self, told: Told) -> None: ...
 
     async def guard(self, port: str) -> None:
@@ -103,6 +106,9 @@ class Unguarded:
     gate_is_timed = False
     life = 0
     voters = None
+
+    def __init__(self) -> None:
+        self.refused: Callable[[Mapping[str, int]], None] = lambda _: None
 
     def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None:
         answer(())

@@ -7,6 +7,7 @@ import msgspec
 from holdfast.errors import UserError
 from holdfast.model.layout import Layout, vnfms_of
 from holdfast.model.names import HA, VIM, HostName, Party, agent_party
+from holdfast.model.reading import UNREADABLE
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.sockets import Endpoint, Place
 
@@ -20,7 +21,7 @@ def load_layout(folder: RunFolder) -> Layout:
             f"{folder.root} is no run folder: {error.strerror}: {folder.layout.name}",
             "`holdfast up FILE` makes one; on several hosts: holdfast prepare FILE --folder FOLDER",
         ) from error
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UserError(
             f"{folder.layout} is no layout of this version: {error}", "run `holdfast down` first"
         ) from error

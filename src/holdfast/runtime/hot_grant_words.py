@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from holdfast.errors import PeerError
 from holdfast.model.granting import (
     Held,
     Lapsed,
@@ -16,6 +17,7 @@ from holdfast.model.granting import (
     VoterSet,
 )
 from holdfast.model.names import HostName, ServiceName
+from holdfast.model.reading import UNREADABLE
 
 AGENT_SILENT_NS = 3_000_000_000
 """An agent that says nothing for so long looks after nothing: what it holds is given up."""
@@ -199,11 +201,19 @@ def packed(message: GrantCommand | GrantNews) -> bytes:
 
 
 def command_in(body: bytes) -> GrantCommand:
-    return _COMMANDS.decode(body)
+    """Raises PeerError for bytes that are none."""
+    try:
+        return _COMMANDS.decode(body)
+    except UNREADABLE as error:
+        raise PeerError(f"what the agent says about grants cannot be read: {error}") from error
 
 
 def news_in(body: bytes) -> GrantNews:
-    return _NEWS.decode(body)
+    """Raises PeerError for bytes that are none."""
+    try:
+        return _NEWS.decode(body)
+    except UNREADABLE as error:
+        raise PeerError(f"what the hot process says about grants cannot be read: {error}") from error
 
 
 def news_of(output: object) -> GrantNews | None:

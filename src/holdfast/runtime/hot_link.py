@@ -10,8 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
+from holdfast.model.reading import UNREADABLE
 from holdfast.runtime import sockets
 from holdfast.runtime.hot_words import (
     LINK_QUEUE_MAX,
@@ -118,7 +117,7 @@ class HotLink:
             packet = b""
         try:
             return command(packet)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             self.disconnect()
             return None
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from holdfast.core.suspicion import Suspicion
 from holdfast.core.suspicion_words import patience
+from holdfast.errors import PeerError
 from holdfast.model.names import HostName
 from holdfast.runtime import hot_beat, hot_rights
 from holdfast.runtime.hot_clock import KERNEL_CLOCKS, Clocks
@@ -220,7 +221,10 @@ class HotLoop:
             self.suspicion.set_peers(command.peers, now)
             self._rider.set_peers(command.peers, self._now_ns())
         elif isinstance(command, ToRider):
-            self._rider.told(command.body, self._now_ns())
+            try:
+                self._rider.told(command.body, self._now_ns())
+            except PeerError:
+                self._link.disconnect()  # As one that speaks nonsense to the loop itself.
         else:
             assert isinstance(command, EndHot)
             self.is_ending = True
@@ -260,6 +264,7 @@ class HotLoop:
                 self._refused,
                 self._sockets.unsent_by_name(),
                 self._link.dropped,
+                {reason: count for reason, count in self._speech.refused.items() if count},
             )
         )
         self._processor_ns, self._sent_before, self._received, self._refused = processor_ns, sent, 0, 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from holdfast.errors import HoldfastError, UserError
+from holdfast.model.reading import UNREADABLE
 from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.runtime.hot_grants import GrantRider, make_window
 from holdfast.runtime.hot_process import read_settings, run
@@ -35,7 +36,7 @@ def _rider(path: Path, settings: HotSettings, incarnation: int, now_ns: int) -> 
     file = path.with_suffix(".grants")
     try:
         grants = msgspec.json.decode(file.read_bytes(), type=GrantSettings)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UserError(f"settings {file} cannot be used: {error}", "the agent writes this file") from error
     return GrantRider(grants, incarnation, make_window(grants), now_ns)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from holdfast.errors import HoldfastError, UserError
+from holdfast.model.reading import UNREADABLE
 from holdfast.runtime import hot_rights
 from holdfast.runtime.hot_clock import now_ns
 from holdfast.runtime.hot_link import HotLink
@@ -35,7 +36,7 @@ def read_settings(path: Path) -> HotSettings:
         settings = msgspec.json.decode(path.read_bytes(), type=HotSettings)
     except OSError as error:
         raise UserError(f"settings {path} cannot be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UserError(f"settings {path} are not understood: {error}", "the agent writes this file") from error
     short = [name for name, peer in settings.peers.items() if len(peer.addresses) != len(settings.networks)]
     if short or not settings.networks or settings.heartbeat_ns <= 0:

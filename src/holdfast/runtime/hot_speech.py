@@ -4,7 +4,7 @@
 datagrams with suspicion: the grants. Both are sans-IO; the loop reads the clock and owns the sockets.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from holdfast.core.suspicion_words import Noticed
@@ -36,6 +36,10 @@ class Speech(Protocol):
     @property
     def incarnation(self) -> int:
         """This agent's present life."""
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many datagrams were not taken, by reason."""
 
     def seal(self, peer: HostName, body: bytes, now_ns: int) -> bytes | None:
         """The datagram that carries the body; None while there is no session with the peer yet."""

@@ -86,6 +86,8 @@ class Pulse(Struct, frozen=True, tag=True):
     """By network: datagrams that the own kernel did not take, because the interface is down or full."""
     dropped: int
     """Messages to the agent that found no room since the start."""
+    refused_by: dict[str, int] = {}
+    """Datagrams of no session of ours, by reason, since the process began; a hot process of before tells none."""
 
 
 class FromRider(Struct, frozen=True, tag=True):
@@ -129,10 +131,10 @@ def packed(message: HotEvent | HotCommand) -> bytes:
 
 
 def event(packet: bytes) -> HotEvent:
-    """Raises msgspec.DecodeError for bytes that are none."""
+    """Raises one of UNREADABLE for bytes that are none."""
     return _EVENTS.decode(packet)
 
 
 def command(packet: bytes) -> HotCommand:
-    """Raises msgspec.DecodeError for bytes that are none."""
+    """Raises one of UNREADABLE for bytes that are none."""
     return _COMMANDS.decode(packet)

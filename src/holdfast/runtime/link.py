@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from holdfast.errors import PeerError, words_of
@@ -20,6 +20,7 @@ from holdfast.model.limits import (
     LINK_REFUSED_RETRY_S,
     LINK_RETRY_S,
     OTHER_PLACE_AFTER_S,
+    STRANGERS_MAX,
 )
 from holdfast.model.names import Party
 from holdfast.runtime.sockets import Endpoint, Place
@@ -51,12 +52,39 @@ class Owner(Protocol):
         ...
 
 
+class Door:
+    """Callers that have not proved yet who they are: a bounded number, so that they keep nobody else out."""
+
+    def __init__(self, refused: Callable[[str], None]) -> None:
+        """
+        Args:
+            refused: hears the kind of each refusal.
+        """
+        self.refused = refused
+        self._strangers: dict[Link, None] = {}
+
+    def came(self, link: "Link") -> None:
+        self._strangers[link] = None
+        if len(self._strangers) > STRANGERS_MAX:
+            first = next(iter(self._strangers))
+            first.give_up(PeerError(f"more than {STRANGERS_MAX} callers that have not proved themselves", kind="crowd"))
+            self.went(first)
+
+    def went(self, link: "Link") -> None:
+        self._strangers.pop(link, None)
+
+
 class Link(asyncio.Protocol):
     """One end of one connection."""
 
-    def __init__(self, handshake: Calling | Answering, owner: Owner) -> None:
+    def __init__(self, handshake: Calling | Answering, owner: Owner, door: Door | None = None) -> None:
+        """
+        Args:
+            door: through which it came, for the end that was called.
+        """
         self._handshake = handshake
         self._owner = owner
+        self._door = door
         self._reader, self._writer = FrameReader(), FrameWriter()
         self._transport: asyncio.Transport | None = None
         self._limit: asyncio.TimerHandle | None = None
@@ -93,7 +121,7 @@ class Link(asyncio.Protocol):
         self._write(encoded(message))
         if self._transport.get_write_buffer_size() > LINK_BUFFER_BYTES_MAX:
             # A peer that is stopped for long: it gets all it needs to know when it connects again.
-            self._give_up(PeerError(f"{self.peer} does not read what it is sent"))
+            self.give_up(PeerError(f"{self.peer} does not read what it is sent", kind="unread"))
 
     def _write(self, payload: bytes) -> None:
         if self._transport is not None:
@@ -106,7 +134,7 @@ class Link(asyncio.Protocol):
     def refuse(self, why: str) -> None:
         """Cut it: its owner cannot work with the other end. It is not called again at once."""
         self.is_refused = self.is_unwanted = True
-        self._give_up(PeerError(why))
+        self.give_up(PeerError(why))
 
     def abort(self) -> None:
         """Let go at once, also of what is not connected yet: what was not sent yet is lost."""
@@ -121,7 +149,10 @@ class Link(asyncio.Protocol):
             transport.abort()
             return
         loop = asyncio.get_running_loop()
-        self._limit = loop.call_later(HANDSHAKE_LIMIT_S, self._give_up, PeerError("no proof within the limit"))
+        no_proof = PeerError("no proof within the limit", kind="no-proof")
+        self._limit = loop.call_later(HANDSHAKE_LIMIT_S, self.give_up, no_proof)
+        if self._door is not None:
+            self._door.came(self)
         if (first := self._handshake.first()) is not None:
             self._write(first)
 
@@ -135,7 +166,7 @@ class Link(asyncio.Protocol):
                     self._introduce(payload)
         except PeerError as error:
             self.is_refused = True
-            self._give_up(error)
+            self.give_up(error)
 
     def _introduce(self, payload: bytes) -> None:
         answer = self._handshake.answer(payload)
@@ -147,11 +178,16 @@ class Link(asyncio.Protocol):
             # The caller signs what follows its proof, and the listener what follows its welcome.
             self._writer.seal(self._handshake.keys.sends)
             self._reader.seal(self._handshake.keys.hears)
+            if self._door is not None:
+                self._door.went(self)
             self.is_open = True
             self.opened_s = asyncio.get_running_loop().time()
             self._owner.link_opened(self)
 
-    def _give_up(self, error: PeerError) -> None:
+    def give_up(self, error: PeerError) -> None:
+        """Cut it, and count it if it came from outside."""
+        if self._door is not None and not self.is_unwanted:
+            self._door.refused(error.kind)
         _say(f"link with {self.peer or 'somebody'} cut: {error.message}")
         self.trouble = error.message
         if self._handshake.farewell is not None:
@@ -163,8 +199,12 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._limit is not None:
             self._limit.cancel()
+        if self._door is not None:
+            self._door.went(self)
         if isinstance(self._handshake, Answering) and self.peer and not (self._handshake.is_done or self.trouble):
             _say(f"link with {self.peer} ended before its proof: perhaps it knows another key")
+            if self._door is not None:
+                self._door.refused("no-proof")
         self.fell_silent = isinstance(exc, OSError) and not isinstance(exc, ConnectionError)
         if not self.ended.done():
             self.ended.set_result(None)
@@ -183,9 +223,21 @@ def _say(text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
 
-async def listen(place: Place, key: bytes, me: Party, owner: Owner, streams: Streams = SOCKETS) -> Listening:
-    """Accept links there; every one is handed to `owner` once its caller is known."""
-    return await streams.listen(place, lambda: Link(Answering(key, me, os.urandom(NONCE_BYTES)), owner))
+async def listen(
+    place: Place,
+    key: bytes,
+    me: Party,
+    owner: Owner,
+    streams: Streams = SOCKETS,
+    refused: Callable[[str], None] = lambda _: None,
+) -> Listening:
+    """Accept links there; every one is handed to `owner` once its caller is known.
+
+    Args:
+        refused: hears the kind of each caller, or of what one said, that was refused.
+    """
+    door = Door(refused)
+    return await streams.listen(place, lambda: Link(Answering(key, me, os.urandom(NONCE_BYTES)), owner, door))
 
 
 class KeptLink:

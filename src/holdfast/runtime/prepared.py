@@ -17,6 +17,7 @@ from holdfast.errors import PeerError, UserError, WorldError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import END_LIMIT_S
 from holdfast.model.names import HostName, agent_party
+from holdfast.model.reading import UNREADABLE
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import fingerprint
 from holdfast.runtime.hot_link import connected
@@ -91,7 +92,7 @@ def _refuse_other_layout(layout: Layout, folder: RunFolder, encoded: bytes) -> N
         return
     try:
         name = msgspec.json.decode(present, type=Layout).name
-    except msgspec.DecodeError:
+    except UNREADABLE:
         name = "a layout of another version"
     if name == layout.name:
         raise UserError(

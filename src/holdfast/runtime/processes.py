@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from holdfast.model.reading import UNREADABLE
 from holdfast.runtime.folder import RunFolder
 
 
@@ -118,7 +119,7 @@ def read_lists(folder: RunFolder) -> dict[str, Process]:
     for path in sorted(folder.root.glob("processes*.json")):
         try:
             listed = msgspec.json.decode(path.read_bytes(), type=Listed)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             continue
         for name, process in listed.processes.items():
             found[name if name not in found else f"{name} ({path.stem})"] = process

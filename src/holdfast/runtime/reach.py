@@ -10,6 +10,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -34,6 +35,7 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import layout_print, parties_of, places_to_call
 from holdfast.runtime.link import LINK_CUT, KeptLink, Link, listen
 from holdfast.runtime.manager import Pump, Reach, SetPower
+from holdfast.runtime.refusals import LINKS
 from holdfast.runtime.seat import Seat
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.wire.link_messages import (
@@ -50,6 +52,7 @@ from holdfast.wire.link_messages import (
     NewestTerm,
     OtherLayout,
     Pass,
+    Refused,
     StillSilent,
     Taken,
     Tell,
@@ -95,6 +98,8 @@ class Links:
         self._managers: dict[tuple[Party, Party], _ToPeer] = {}
         self._servers: list[Listening] = []
         self._accepted: list[_FromOthers] = []
+        self.refused: dict[str, dict[str, int]] = {}
+        """What each agent, and this process itself, has refused to hear."""
 
     async def open(self, pump: Pump) -> None:
         """Listen for every party of the pump, and begin to call agents and the other managers."""
@@ -102,7 +107,14 @@ class Links:
             others = _FromOthers(pump, seat, self)
             self._accepted.append(others)
             self._servers.append(
-                await listen(self._folder.socket(seat.party), self._key, seat.party, others, self._streams)
+                await listen(
+                    self._folder.socket(seat.party),
+                    self._key,
+                    seat.party,
+                    others,
+                    self._streams,
+                    partial(self._refused, seat.party),
+                )
             )
             for host in self._layout.hosts:
                 agent = _ToAgent(pump, seat, host, self._term, self)
@@ -114,6 +126,11 @@ class Links:
                     manager = _ToPeer(pump, seat)
                     manager.kept = self._kept(seat.party, party, manager)
                     self._managers[seat.party, party] = manager
+
+    def _refused(self, party: Party, kind: str) -> None:
+        counts = self.refused.setdefault(str(party), {})
+        name = f"{LINKS}:{kind}"
+        counts[name] = counts.get(name, 0) + 1
 
     def was_prepared_otherwise(self, host: HostName) -> None:
         """One host that differs from the others is left out; if it is our own, somebody else has to lead."""
@@ -181,7 +198,7 @@ class Links:
         joined = {host: self._agents[seat.party, host].is_joined for host in self._layout.hosts}
         kept = {host: self._agents[seat.party, host].kept for host, is_joined in joined.items() if not is_joined}
         unreached = {host: link.trouble for host, link in kept.items() if link is not None}
-        return msgspec.json.encode(status_of(self._layout, seat, joined, unreached, seat.now()))
+        return msgspec.json.encode(status_of(self._layout, seat, joined, unreached, seat.now(), self.refused))
 
     async def close(self) -> None:
         """Close every link and socket."""
@@ -224,6 +241,8 @@ class _ToAgent:
             link.refuse(f"the host was prepared with another layout ({message.layout}; here it is {ours})")
             self._links.was_prepared_otherwise(self._host)
             return
+        if isinstance(message, Refused):
+            self._links.refused[str(agent_party(self._host))] = message.counts
         if not isinstance(message, Tell):
             return
         # What it told before it was called anew is no older than that: or an end of the link before, noticed late

@@ -14,16 +14,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from holdfast.errors import Bug
+from holdfast.errors import WorldError
 from holdfast.model.actions import Action, Decision, PowerAction
 from holdfast.model.events import Event, Observed
 from holdfast.model.limits import MESSAGES_REMEMBERED, TIME_KEPT_S
 from holdfast.model.names import ActionId, Party
+from holdfast.model.reading import UNREADABLE
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
 from holdfast.runtime.view import View, fold
 from holdfast.store.journal import Journal
 from holdfast.store.port import Store, StoreBroken, Waiting
 
+_RESTORE = "restore the store from a backup (docs/etcd.md), or end the deployment and start it anew"
 BUG = "bug"
 """Name of the mark that stands where a core has failed."""
 
@@ -254,7 +256,12 @@ class Seat:
 
 
 def _part(parts: dict[str, bytes], name: str, kind: Any, default: Any) -> Any:
-    return msgspec.msgpack.decode(parts[name], type=kind) if name in parts else default
+    if name not in parts:
+        return default
+    try:
+        return msgspec.msgpack.decode(parts[name], type=kind)
+    except UNREADABLE as error:
+        raise WorldError(f"the part {name} of the saved state cannot be read: {error}", _RESTORE) from error
 
 
 def _state_from(parts: dict[str, bytes], fresh: Any) -> Any:
@@ -264,5 +271,5 @@ def _state_from(parts: dict[str, bytes], fresh: Any) -> Any:
     whole = encode({name: msgspec.Raw(content) for name, content in fields.items()})
     try:
         return msgspec.msgpack.decode(whole, type=type(fresh))
-    except msgspec.ValidationError as error:
-        raise Bug(f"the saved state does not fit {type(fresh).__name__}: {error}") from error
+    except UNREADABLE as error:
+        raise WorldError(f"the saved state does not fit {type(fresh).__name__}: {error}", _RESTORE) from error

@@ -16,6 +16,7 @@ import msgspec
 
 from holdfast.errors import UserError, WorldError
 from holdfast.model.granting import VoterSet
+from holdfast.model.reading import UNREADABLE
 
 
 def read(path: Path) -> VoterSet | None:
@@ -28,7 +29,7 @@ def read(path: Path) -> VoterSet | None:
         return msgspec.json.decode(path.read_bytes(), type=VoterSet)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UserError(
             f"{path} is no voter set: {error}",
             "remove it only if this host may count as one with a new disk (docs/grants.md, A6)",

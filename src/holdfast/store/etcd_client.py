@@ -18,6 +18,7 @@ import msgspec
 
 from holdfast.errors import HoldfastError, MachineLacks, UserError
 from holdfast.model.limits import ETCD_IDLE_CONNECTIONS_MAX, ETCD_LIMIT_S, ETCD_PAUSE_S, ETCD_TRY_GROWTH, ETCD_TRY_S
+from holdfast.model.reading import UNREADABLE
 from holdfast.store.etcd_http import Dial, Line, LineBroken, NotBelieved, dialled
 from holdfast.store.etcd_target import Endpoint, Target
 from holdfast.store.etcd_words import (
@@ -134,7 +135,7 @@ class EtcdClient:
     def _watched(self, text: bytes, endpoint: Endpoint) -> Watched:
         try:
             told = decode(text, WatchLine)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise LineBroken(f"etcd member {endpoint} says {text[:80]!r}") from error
         if told.error is not None or told.result is None:
             message = told.error if isinstance(told.error, str) else told.error.message if told.error else "no words"
@@ -217,7 +218,7 @@ class EtcdClient:
         try:
             version = str(msgspec.json.decode(content)["etcdserver"])
             age = tuple(int(part) for part in version.split(".")[:2])
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        except (*UNREADABLE, KeyError, TypeError, ValueError) as error:
             words = content[:80].decode(errors="replace").strip()
             raise UserError(f"what listens at {endpoint} is no etcd: it answers {status} {words!r}") from error
         if age < OLDEST:
@@ -238,7 +239,7 @@ class EtcdClient:
             if status == 200:
                 return decode(content, kind)
             failed = decode(content, Failed)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             words = content[:80].decode(errors="replace")
             raise LineBroken(f"etcd member {endpoint} answers {status} {words!r}") from error
         raise self._refusal(failed, endpoint)

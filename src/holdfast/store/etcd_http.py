@@ -85,7 +85,7 @@ class Line:
             self._send(path, body, token)
             status, headers = await self._head()
             if headers.get("transfer-encoding") == "chunked":
-                content = b"".join([chunk async for chunk in self._chunks()])
+                content = await self._joined()
             else:
                 length = int(headers.get("content-length", "0"))
                 if length > ETCD_ANSWER_BYTES_MAX:
@@ -105,6 +105,8 @@ class Line:
             rest = b""
             async for chunk in self._chunks():
                 *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > ETCD_ANSWER_BYTES_MAX:
+                    raise ValueError(f"a line of more than {ETCD_ANSWER_BYTES_MAX} bytes")
                 for line in lines:
                     yield line
             if rest:
@@ -132,11 +134,17 @@ class Line:
         pairs = (line.partition(":") for line in lines if line)
         return int(status), {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
 
+    async def _joined(self) -> bytes:
+        content = bytearray()
+        async for chunk in self._chunks():
+            content += chunk
+            if len(content) > ETCD_ANSWER_BYTES_MAX:
+                raise ValueError(f"more than {ETCD_ANSWER_BYTES_MAX} bytes")
+        return bytes(content)
+
     async def _chunks(self) -> AsyncIterator[bytes]:
-        total = 0
         while size := int((await self._reader.readuntil(b"\r\n")).split(b";")[0], 16):
-            total = max(total, size)
-            if total > ETCD_ANSWER_BYTES_MAX:
+            if size > ETCD_ANSWER_BYTES_MAX:
                 raise ValueError(f"a piece of {size} bytes")
             yield await self._reader.readexactly(size)
             await self._reader.readexactly(2)

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from holdfast.errors import HoldfastError, MachineLacks, UserError
 from holdfast.model.limits import ETCD_PAUSE_S, LEADER_ASK_S, LEADER_LENGTH_S
+from holdfast.model.reading import UNREADABLE
 from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_state import Fence, term_key, term_text
 from holdfast.store.etcd_words import KeyValue, Range, Txn, get, is_revision, put
@@ -258,5 +259,5 @@ def _record_in(pair: KeyValue) -> LeaderRecord | None:
         return None
     try:
         return msgspec.json.decode(pair.value, type=LeaderRecord)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise StoreBroken(f"etcd key {pair.key.decode(errors='replace')} is no leader's record: {error}") from error

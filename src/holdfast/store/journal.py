@@ -14,6 +14,7 @@ import msgspec
 
 from holdfast.errors import WorldError
 from holdfast.model.names import Party
+from holdfast.model.reading import UNREADABLE
 from holdfast.model.records import Marked, Opened, Record
 
 GAP = "journal-gap"
@@ -126,7 +127,7 @@ def read(path: Path) -> Iterator[Record]:
             continue
         try:
             record = decode.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             if broken is not None:
                 raise broken from None
             broken = WorldError(f"{path}:{number}: not a record of format 1: {error}")
@@ -187,5 +188,5 @@ def _tail(path: Path) -> tuple[int, bool]:
 def _number(line: bytes) -> int | None:
     try:
         return msgspec.json.decode(line, type=_Numbered).n
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None

@@ -44,9 +44,14 @@ class SqliteStore:
         self._path = path
 
     def load(self, party: Party) -> Saved:
-        row = self._base.execute("SELECT version FROM versions WHERE party=?", (party,)).fetchone()
-        parts = dict(self._base.execute("SELECT name, content FROM parts WHERE party=? ORDER BY name", (party,)))
-        return Saved(row[0] if row else 0, parts)
+        try:
+            row = self._base.execute("SELECT version FROM versions WHERE party=?", (party,)).fetchone()
+            parts = dict(self._base.execute("SELECT name, content FROM parts WHERE party=? ORDER BY name", (party,)))
+        except sqlite3.Error as error:
+            raise WorldError(f"the store {self._path} cannot be read: {error}", "is the disk well?") from error
+        if not all(isinstance(content, bytes) for content in parts.values()):
+            raise WorldError(f"the store {self._path} holds what no manager has written", "restore it, or remove it")
+        return Saved(int(row[0]) if row else 0, parts)
 
     def save(self, party: Party, changes: Mapping[str, bytes | None], expected: int) -> int:
         removed = [(party, name) for name, content in changes.items() if content is None]

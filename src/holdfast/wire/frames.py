@@ -2,11 +2,12 @@
 
 In:   payloads to be sent; the bytes that a stream delivers.
 Out:  bytes; payloads.
-Always: never is more buffered than one frame of the permitted length: a longer one is refused as soon as its length is
-known. From `seal` on the reader gives out what a writer with the same key has written, all of it, in its order, and
-nothing else: the first byte that was changed, left out, put in, doubled or moved is an error, and so is all that
-follows. Both parts of a frame are numbered from the seal on, without being told; the MAC (keyed BLAKE2s of 16 bytes) is
-over the number and the part. So a length that was changed is found before anything is waited for.
+Always: never is more buffered than one frame of the permitted length, and before the seal that is a short one: a
+longer one is refused as soon as its length is known. From `seal` on the reader gives out what a writer with the same
+key has written, all of it, in its order, and nothing else: the first byte that was changed, left out, put in, doubled
+or moved is an error, and so is all that follows. Both parts of a frame are numbered from the seal on, without being
+told; the MAC (keyed BLAKE2s of 16 bytes) is over the number and the part. So a length that was changed is found before
+anything is waited for.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import struct
 from hmac import compare_digest
 
 from holdfast.errors import PeerError
-from holdfast.model.limits import FRAME_BYTES_MAX
+from holdfast.model.limits import FRAME_BYTES_MAX, STRANGERS_FRAME_BYTES_MAX
 
 MAC_BYTES = 16
 _LENGTH = struct.Struct(">I")
@@ -89,8 +90,9 @@ class FrameReader:
             if head is None:
                 return None
             (length,) = _LENGTH.unpack(head)
-            if length > FRAME_BYTES_MAX:
-                raise self._given_up(f"a frame of {length} bytes is longer than the permitted {FRAME_BYTES_MAX}")
+            permitted = STRANGERS_FRAME_BYTES_MAX if self._seal is None else FRAME_BYTES_MAX
+            if length > permitted:
+                raise self._given_up(f"a frame of {length} bytes is longer than the permitted {permitted}", "too-long")
             self._length = length
         payload = self._part(self._length)
         if payload is not None:
@@ -106,11 +108,11 @@ class FrameReader:
         if self._seal is not None and not compare_digest(
             self._seal.mac(part), bytes(self._buffer[size : size + mac_bytes])
         ):
-            raise self._given_up("what arrived is not what was sent: it was changed on the way")
+            raise self._given_up("what arrived is not what was sent: it was changed on the way", "changed")
         del self._buffer[: size + mac_bytes]
         return part
 
-    def _given_up(self, trouble: str) -> PeerError:
+    def _given_up(self, trouble: str, kind: str) -> PeerError:
         self._trouble = trouble
         self._buffer.clear()
-        return PeerError(trouble)
+        return PeerError(trouble, kind=kind)

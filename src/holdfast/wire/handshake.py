@@ -22,8 +22,9 @@ from msgspec import Struct
 
 from holdfast.errors import PeerError
 from holdfast.model.names import Party
+from holdfast.model.reading import UNREADABLE
 
-PROTOCOL = 3
+PROTOCOL = 4
 NONCE_BYTES = 16
 
 
@@ -73,14 +74,16 @@ def _frame_keys(key: bytes, hello: Hello, listener: Party, nonce: bytes) -> Fram
 def _decoded(payload: bytes) -> Hello | Welcome | Proof:
     try:
         return _DECODE.decode(payload)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise PeerError(f"the peer does not speak the handshake of protocol {PROTOCOL}: {error}") from error
 
 
 def _check_protocol(theirs: int) -> None:
     if theirs != PROTOCOL:
         raise PeerError(
-            f"the peer speaks protocol {theirs}, this side speaks {PROTOCOL}", "run the same version on both sides"
+            f"the peer speaks protocol {theirs}, this side speaks {PROTOCOL}",
+            "run the same version on both sides",
+            kind="version",
         )
 
 
@@ -113,7 +116,7 @@ class Calling:
             raise PeerError(f"{welcome.listener} answered where {self.peer} was expected")
         wanted = _proof(self._key, b"listener", self._hello, self.peer, welcome.nonce)
         if not hmac.compare_digest(wanted, welcome.proof):
-            raise PeerError(f"{self.peer} does not know this deployment's key")
+            raise PeerError(f"{self.peer} does not know this deployment's key", kind="key")
         self.keys = _frame_keys(self._key, self._hello, self.peer, welcome.nonce)
         return _ENCODE.encode(Proof(_proof(self._key, b"caller", self._hello, self.peer, welcome.nonce)))
 
@@ -156,7 +159,7 @@ class Listening:
         if isinstance(message, Proof) and self._hello is not None and not self.is_done:
             wanted = _proof(self._key, b"caller", self._hello, self._me, self._nonce)
             if not hmac.compare_digest(wanted, message.proof):
-                raise PeerError(f"{self.peer} does not know this deployment's key")
+                raise PeerError(f"{self.peer} does not know this deployment's key", kind="key")
             keys = _frame_keys(self._key, self._hello, self._me, self._nonce)
             self.keys = FrameKeys(sends=keys.hears, hears=keys.sends)
             return None

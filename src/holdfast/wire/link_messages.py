@@ -11,6 +11,7 @@ from holdfast.model.actions import AgentAction
 from holdfast.model.events import Event, HostFailed
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName, VnfName
+from holdfast.model.reading import UNREADABLE
 
 
 class Leads(Struct, frozen=True, tag=True):
@@ -50,6 +51,12 @@ class Tell(Struct, frozen=True, tag=True):
     """Not 0: the agent keeps the news, and tells it again, until the manager has answered Took."""
     is_now: bool = False
     """It was so when the manager began to be followed, or when it had asked: no news that waited on the way."""
+
+
+class Refused(Struct, frozen=True, tag=True):
+    """Agent -> manager: how much it has refused to hear since it began, by door and kind (docs/bad-input.md)."""
+
+    counts: dict[str, int]
 
 
 class StillSilent(Struct, frozen=True, tag=True):
@@ -132,7 +139,20 @@ class Answer(Struct, frozen=True, tag=True):
 
 
 LinkMessage = (
-    Leads | OtherLayout | NewestTerm | Do | Tell | StillSilent | Took | Pass | Taken | EndAll | AllEnded | Ask | Answer
+    Leads
+    | OtherLayout
+    | NewestTerm
+    | Do
+    | Tell
+    | Refused
+    | StillSilent
+    | Took
+    | Pass
+    | Taken
+    | EndAll
+    | AllEnded
+    | Ask
+    | Answer
 )
 
 _ENCODE = msgspec.msgpack.Encoder()
@@ -148,5 +168,5 @@ def decoded(payload: bytes) -> LinkMessage:
     """The message in a frame's payload; raises PeerError if it is none."""
     try:
         return _DECODE.decode(payload)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise PeerError(f"the peer sent what is no message of this protocol: {error}") from error

@@ -25,6 +25,7 @@ from holdfast.model.granting import (
     VoterSetIs,
 )
 from holdfast.model.names import HostName
+from holdfast.model.reading import UNREADABLE
 
 VERSION = 1
 LETTERS_MAX = 64
@@ -67,7 +68,7 @@ def unpacked(sender: HostName, incarnation: int, body: bytes | memoryview) -> li
         raise PeerError(f"{sender} sent {len(body)} bytes about grants, at most {BODY_BYTES_MAX} are expected")
     try:
         read = _DECODE.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise PeerError(f"what {sender} sent about grants cannot be read: {error}") from error
     if read.version != VERSION:
         raise PeerError(f"{sender} speaks version {read.version} about grants, this side speaks {VERSION}")

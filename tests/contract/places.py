@@ -27,6 +27,7 @@ from holdfast.runtime.premises_here import HERE
 LIMIT_S = 60.0
 FORKS_AND_WAITS = "sleep 1000 & wait"
 FORKS_AWAY = "setsid sleep 1000 & exec sleep 1000"
+FORKS_AND_ENDS = "setsid sleep 1000 & exit 0"
 IGNORES = "trap '' TERM; while :; do sleep 1; done"
 Case = Callable[[Premises], Awaitable[None]]
 
@@ -91,6 +92,11 @@ def forks(running: Running) -> None:
     running.fork(runs, ["sleep", "1000"])
 
 
+def forks_and_ends(running: Running) -> None:
+    forks(running)
+    command(0)(running)
+
+
 def ignores(running: Running) -> None:
     running.process.heeds = lambda: None
 
@@ -101,6 +107,7 @@ PROGRAMS = {
     "sleep": runs,
     FORKS_AND_WAITS: forks,
     FORKS_AWAY: forks,
+    FORKS_AND_ENDS: forks_and_ends,
     IGNORES: ignores,
 }
 

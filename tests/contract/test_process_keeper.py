@@ -10,7 +10,7 @@ import pytest
 from holdfast.drivers.pidfd import Pidfd
 from holdfast.errors import WorldError
 from holdfast.runtime.premises import Handle, Keeper, Premises, end, over_within, run
-from tests.contract.places import FORKS_AND_WAITS, FORKS_AWAY, IGNORES, Here, Place, Simulated
+from tests.contract.places import FORKS_AND_ENDS, FORKS_AND_WAITS, FORKS_AWAY, IGNORES, Here, Place, Simulated
 
 LIMIT_S = 20.0
 
@@ -37,6 +37,10 @@ def with_capsule(place: Place, scenario: Scenario) -> None:
 
 def lives(handle: Handle) -> bool:
     return not handle.is_gone and not handle.is_dying
+
+
+def alone(keeper: Keeper) -> bool:
+    return keeper.is_alone
 
 
 def test_a_command_gives_its_status(place: Place) -> None:
@@ -73,6 +77,29 @@ def test_a_program_that_cannot_be_started_says_why(place: Place, argv: list[str]
     async def scenario(_premises: Premises, keeper: Keeper) -> None:
         with pytest.raises(WorldError, match=said):
             await keeper.spawn(argv, around)
+
+    with_capsule(place, scenario)
+
+
+def test_it_is_alone_when_nothing_is_left_that_lives(place: Place) -> None:
+    async def scenario(_premises: Premises, keeper: Keeper) -> None:
+        assert alone(keeper)
+        child = await keeper.spawn(["sleep", "1000"], place.around)
+        assert not alone(keeper)
+        child.handle.kill()
+        assert await over_within(child.handle, LIMIT_S)
+        assert alone(keeper)
+        child.close()
+
+    with_capsule(place, scenario)
+
+
+def test_what_has_forked_away_is_not_left_out(place: Place) -> None:
+    async def scenario(_premises: Premises, keeper: Keeper) -> None:
+        child = await keeper.spawn(["sh", "-c", FORKS_AND_ENDS], place.around)
+        assert await over_within(child.handle, LIMIT_S)
+        assert not alone(keeper)
+        child.close()
 
     with_capsule(place, scenario)
 

@@ -246,11 +246,13 @@ class Story:
         return []
 
     def fail(self, words: list[str]) -> list[str]:
-        """`fail VNFC [check]`: its process is killed, or hangs."""
+        """`fail VNFC [check | isolated]`: its process is killed, or hangs; or its agent has isolated it at once."""
         if words[1:] == ["check"]:
             news = self.stage.world.fail(VnfcName(words[0]), "check", "3 answers missed")
         else:
             news = self.stage.world.fail(VnfcName(words[0]), "killed", "signal 9")
+        if words[1:] == ["isolated"]:
+            news += self.stage.world.isolated_unasked(VnfcName(words[0]))
         self.stage.queue.extend(news)
         return []
 

@@ -46,6 +46,7 @@ from holdfast.model.events import (
     VmFact,
     VnfcFact,
     VnfcFailed,
+    VnfcIsolated,
     VnfcReady,
 )
 from holdfast.model.layout import Layout, first_voters, in_charge, vnfms_of
@@ -302,6 +303,11 @@ class World:
         if self.layout.vnfcs[name].host in self.away:
             return []
         return [(self._in_charge(name), VnfcFailed(name, vnfc.run, cause, detail))]
+
+    def isolated_unasked(self, name: VnfcName) -> list[News]:
+        """Its agent has ended what was left of it, before any manager asks for that."""
+        self._end(name)
+        return [(self._in_charge(name), VnfcIsolated(name, self.vnfcs[name].run, "confirmed"))]
 
     def end_vm(self, name: VmName, by: str, to_vim: bool = True, to_vnf: bool = True) -> list[News]:
         vm = self.vms[name]

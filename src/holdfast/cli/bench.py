@@ -41,6 +41,26 @@ def failover(
     raise typer.Exit(run_and_show(plan, json, markdown))
 
 
+@app.command("path")
+def path(
+    system: Annotated[str, typer.Option(help="holdfast or holdfast-hosts")] = "holdfast",
+    case: Annotated[str, typer.Option(help="crash or switchover")] = "crash",
+    repeat: Annotated[int, typer.Option(min=1, max=1000, help="how many runs")] = 5,
+    out: Annotated[Path, typer.Option(help="where each run leaves its folder")] = Path("runs/path"),
+) -> None:
+    """Where does the time go, from the last answer of the old one to the first of the new one?"""
+    from holdfast.errors import UserError
+    from holdfast.lab.bench.own import walked
+    from holdfast.lab.bench.path import PATHS, table
+
+    moments = PATHS.get((system, case))
+    if moments is None:
+        known = "; ".join(f"--system {one} --case {other}" for one, other in PATHS)
+        raise UserError(f"the path of {case} with {system} is not known", f"expected one of: {known}")
+    runs = [walked(system, case, number, out.absolute(), moments) for number in range(repeat)]
+    typer.echo(table(moments, runs))
+
+
 def _chosen(option: str, text: str, known: dict[str, str]) -> list[str]:
     from holdfast.errors import UserError
 

@@ -52,6 +52,7 @@ from holdfast.model.events import (
     VmBooted,
     VmDied,
     VnfcFailed,
+    VnfcIsolated,
     VnfcReady,
 )
 from holdfast.model.messages import (
@@ -82,6 +83,8 @@ def happened(event: Event) -> str:
             return f"{vnfc} is running and well (run {run})"
         case VnfcFailed(vnfc, run, cause, detail):
             return f"{vnfc} failed ({detail or cause}; run {run})"
+        case VnfcIsolated(vnfc, run, detail):
+            return f"nothing of {vnfc} runs any more{' (' + detail + ')' if detail else ''}; run {run}"
         case StandbyLost(vnfc, _, _, standby):
             return f"{vnfc} asks for leave to go on without standby {standby}"
         case StandbySynced(vnfc, _, _, standby):

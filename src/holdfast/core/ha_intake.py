@@ -76,6 +76,7 @@ from holdfast.model.events import (
     VmDied,
     VnfcFact,
     VnfcFailed,
+    VnfcIsolated,
     VnfcReady,
 )
 from holdfast.model.limits import FIRST_CHOICE_WAIT_S
@@ -101,6 +102,8 @@ def take_in(turn: Turn, event: Event) -> None:
                 _ready(turn, event.vnfc, event.run, event.position)
         case VnfcFailed():
             _failure(turn, event)
+        case VnfcIsolated():
+            _isolated_unasked(turn, event)
         case StandbyLost():
             _standby_lost(turn, event)
         case StandbySynced():
@@ -153,6 +156,14 @@ def _failure(turn: Turn, event: VnfcFailed) -> None:
         vm_gone_by_agent(turn, event.vnfc, event.detail)
     elif turn.vnfc(event.vnfc).phase != "stopping":  # One that was told to end may end.
         fail(turn, event.vnfc, event.cause, event.detail)
+
+
+def _isolated_unasked(turn: Turn, event: VnfcIsolated) -> None:
+    if not turn.is_ours(event.vnfc):
+        return
+    now = turn.vnfc(event.vnfc)
+    if now.run == event.run and now.phase == "failed":
+        isolated(turn, event.vnfc, Reason("vnfc-isolated", event.vnfc, event.detail, turn.seen))
 
 
 def _ready(turn: Turn, name: VnfcName, run: int, position: Position | None) -> None:

@@ -54,6 +54,7 @@ from holdfast.model.events import (
     VmBooted,
     VmDied,
     VnfcFailed,
+    VnfcIsolated,
     VnfcReady,
 )
 from holdfast.model.messages import VmIsolated
@@ -104,6 +105,7 @@ def take_in(draft: Draft, event: Event) -> None:
         case (
             VnfcReady()
             | VnfcFailed()
+            | VnfcIsolated()
             | StandbyLost()
             | StandbySynced()
             | ServiceTaken()

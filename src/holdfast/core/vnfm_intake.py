@@ -34,6 +34,7 @@ from holdfast.model.events import (
     VmDied,
     VnfcFact,
     VnfcFailed,
+    VnfcIsolated,
     VnfcReady,
 )
 from holdfast.model.layout import in_charge
@@ -53,6 +54,8 @@ def take_in(draft: Draft, event: Event) -> None:
                 _ready_unasked(draft, event.vnfc, event.run, 0)
         case VnfcFailed():
             vnfc_failed(draft, event)
+        case VnfcIsolated():
+            pass  # It has asked for that, and hears when it is done.
         case AgentJoined():
             _agent_joined(draft, event)
         case AgentLost():

@@ -29,8 +29,14 @@ ANNOUNCE_AGAIN_AFTER_S = (0.01, 0.05, 0.25, 1.0)
 def assign(zone: Zone, address: str) -> None:
     """Add `10.77.0.100/24` or `fd00::100/64` to the zone's interface, read it back, announce it once.
 
-    Doing it again is harmless, and announces again. The zone's own address stays the preferred source.
+    Doing it again is harmless, and announces again.
     """
+    place(zone, address)
+    announce(zone, address)
+
+
+def place(zone: Zone, address: str) -> None:
+    """Add it and read it back; nobody is told where it is now. The zone's own address stays the preferred source."""
     wanted = _parsed(address)
     with _said(f"assign {wanted} to interface {zone.interface}"):
         present = _of_family(zone, wanted)
@@ -46,7 +52,6 @@ def assign(zone: Zone, address: str) -> None:
                     f"{wanted} was added to interface {zone.interface} but is not usable there when read back",
                     "something else in the VM takes the address away or holds it for a duplicate",
                 )
-    announce(zone, address)
 
 
 def withdraw(zone: Zone, address: str) -> None:

@@ -247,6 +247,10 @@ class Keeper:
             return False
         return ours.st_ino == theirs.st_ino
 
+    @property
+    def is_alone(self) -> bool:
+        return sandbox.is_alone(self.handle.number)
+
     def take_found(self) -> tuple[Child, ...]:
         """Processes that were there when we connected, once; the caller closes them."""
         found, self._found = self._found, ()

@@ -71,16 +71,37 @@ def gone(pidfd: int, limit_s: float = 0.0) -> bool:
 def is_dying(pidfd: int) -> bool:
     """Whether the process has begun to end. First processes end what is in their sandbox before they are gone."""
     try:
-        flags = int(Path(f"/proc/{pid_of(pidfd)}/stat").read_text().rpartition(")")[2].split()[PF_FIELD])
+        flags = int(_stat_of(pid_of(pidfd))[PF_FIELD])
     except (OSError, ValueError, IndexError):
         return True
     return bool(flags & PF_EXITING)
 
 
+def is_alone(pidfd: int) -> bool:
+    """Whether nothing else runs in the PID namespace whose first process this is; False where that is not to be seen.
+
+    Whatever there has lost its parent is a child of the first process, and what has ended has no children: so who has
+    no living child is alone, and stays alone unless it begins something itself.
+    """
+    pid = pid_of(pidfd)
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [child for thread in threads for child in (thread / "children").read_text().split()]
+        has_living = any(_stat_of(int(child))[0] not in "ZX" for child in children)
+    except (OSError, ValueError, IndexError):
+        return gone(pidfd)
+    return not has_living or gone(pidfd)
+
+
+def _stat_of(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat after the program's name."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def exit_status(pidfd: int) -> int | None:
     """The wait status of a process that has ended, until its parent has taken it; None when that is not to be seen."""
     try:
-        fields = Path(f"/proc/{pid_of(pidfd)}/stat").read_text().rpartition(")")[2].split()
+        fields = _stat_of(pid_of(pidfd))
         return (int(fields[EXIT_CODE_FIELD]) or None) if fields[0] == "Z" else None
     except (OSError, ValueError, IndexError):
         return None

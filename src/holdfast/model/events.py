@@ -61,6 +61,18 @@ class VnfcFailed(Struct, frozen=True, tag=True):
     detail: str = ""
 
 
+class VnfcIsolated(Struct, frozen=True, tag=True):
+    """Nothing of a VNFC that has failed runs any more, or is heard: its agent has seen to that before it was asked.
+
+    It comes after VnfcFailed, where that was the end of its process; an isolation that was ordered meanwhile is as good
+    as done.
+    """
+
+    vnfc: VnfcName
+    run: int
+    detail: str = ""
+
+
 class StandbyLost(Struct, frozen=True, tag=True):
     """The active asks for leave to acknowledge updates without this standby (rule: state tells the truth)."""
 
@@ -244,6 +256,7 @@ Event = (
     | DeadlinePassed
     | VnfcReady
     | VnfcFailed
+    | VnfcIsolated
     | StandbyLost
     | StandbySynced
     | VmBooted

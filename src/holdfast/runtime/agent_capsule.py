@@ -178,6 +178,14 @@ class Capsule:
         """Kill everything in it; `end` confirms."""
         self._keeper.handle.kill()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the run is left but the first process around it, which is none of its own."""
+        return self._keeper.is_alone
+
+    async def is_over_within(self, limit_s: float) -> bool:
+        return await premises.over_within(self._keeper.handle, limit_s)
+
     async def end(self, limit_s: float) -> bool:
         """Kill everything in it. True when it is confirmed that nothing is left."""
         return await premises.end(self._keeper, limit_s)

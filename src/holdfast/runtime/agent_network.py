@@ -146,6 +146,16 @@ class HostNetwork:
             self._zone(vnfc).assign(service.address)
             self._mark("address-assigned", service.name, f"{service.address} at {vnfc.name}")
 
+    def place(self, vnfc: Vnfc, service: Service) -> None:
+        """Add the address where the VNFC is, and read it back; `announce` makes it known."""
+        if service.address:
+            self._zone(vnfc).place(service.address)
+
+    def announce(self, vnfc: Vnfc, service: Service) -> None:
+        if service.address:
+            self._zone(vnfc).announce(service.address)
+            self._mark("address-assigned", service.name, f"{service.address} at {vnfc.name}")
+
     def announce_again(self, vnfc: Vnfc, service: Service, still: Callable[[], bool]) -> None:
         """Announce a few times more, because a neighbour may have missed the first one, while `still()`."""
         if not service.address:

@@ -42,6 +42,7 @@ from holdfast.model.events import (
     VmBooted,
     VmDied,
     VnfcFailed,
+    VnfcIsolated,
     VnfcReady,
 )
 from holdfast.model.layout import Layout, in_charge
@@ -184,7 +185,7 @@ class AgentProcess:
     def _in_charge(self, event: Event) -> Party:
         if isinstance(event, VmBooted | VmDied | NetworkSilent | NetworkHeard):
             return VIM
-        if isinstance(event, VnfcReady | VnfcFailed | StandbyLost | StandbySynced | ServiceTaken):
+        if isinstance(event, VnfcReady | VnfcFailed | VnfcIsolated | StandbyLost | StandbySynced | ServiceTaken):
             return in_charge(self._layout, self._layout.vnfcs[event.vnfc].vnf)
         raise HoldfastError(f"an agent has no {type(event).__name__} to tell")
 

@@ -1,7 +1,7 @@
 """Roles: what a VNFC is told, and what its interface does, in the order that keeps one active.
 
 In: Activate, StandBy, Quiesce, ConfirmLoss for a VNFC that is ready. Out: done, or HoldfastError. What always holds: an
-address is given only after the component has confirmed the role, and taken before it may go to another.
+address is made known only after the component has confirmed the role, and taken before it may go to another.
 Where the component claims the address itself, the gate is opened first and the address is then seen at the
 component; whoever was active before has been isolated by then (the manager sees to that).
 """
@@ -41,6 +41,8 @@ async def serve(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[V
             await life.while_it_lives(_tell_and_open(life, service, epoch, in_sync))
         if claims and service.address:
             await life.while_it_lives(_see_claimed(life, service))
+        elif _is_told_alone(life):
+            life.network.announce(life.vnfc, service)
         else:
             life.network.assign(life.vnfc, service)
         if service.address and not life.network.holds(life.vnfc, service):
@@ -69,15 +71,25 @@ async def _tell_active(life: VnfcOnHost, service: Service, epoch: int, in_sync: 
 
 
 async def _tell_and_open(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...]) -> None:
-    """Open the gate while the component does its part; nothing is answered behind it before the address is there."""
+    """Open the gate while the component does its part, and put the address there.
+
+    Nobody hears of the address before the component has confirmed its role. Where a command makes it active, that may
+    take long, or count on the address: there it is not put there before.
+    """
     telling = asyncio.ensure_future(_tell_active(life, service, epoch, in_sync))
     try:
         await asyncio.sleep(0)  # It is told first.
         life.network.open_gate(life.vnfc, service)
+        if _is_told_alone(life):
+            life.network.place(life.vnfc, service)
         await telling
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
+
+
+def _is_told_alone(life: VnfcOnHost) -> bool:
+    return life.component.speaks and life.component.become_active is None
 
 
 async def _see_claimed(life: VnfcOnHost, service: Service) -> None:

@@ -51,6 +51,11 @@ class VmOnHost:
         """Whether VNFCs can be started in it."""
         return self._is_up and self.keeper is not None and not self.keeper.handle.is_gone
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether its end has begun, or is over: then the end of what is in it proves nothing of this alone."""
+        return self.keeper is None or self.keeper.handle.is_dying
+
     def look(self) -> None:
         """Take note of its end now, if the loop has not come to it yet."""
         if self.keeper is not None and self.keeper.handle.is_gone:

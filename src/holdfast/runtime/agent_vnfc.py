@@ -1,7 +1,7 @@
 """One VNFC of this host: its present run, if any.
 
-In: start, stop, isolate (roles: agent_roles), and what detectors see. Out: VnfcReady, VnfcFailed, StandbyLost,
-StandbySynced. The processes of a run live in a capsule (a PID namespace), so that ending it is complete.
+In: start, stop, isolate (roles: agent_roles), and what detectors see. Out: VnfcReady, VnfcFailed, VnfcIsolated,
+StandbyLost, StandbySynced. The processes of a run live in a capsule (a PID namespace), so that ending it is complete.
 
 What always holds: a failure is reported once a run; an end that was asked for is not reported as a failure; the death
 of the VNFC is seen on its own processes and never concluded from its VM's.
@@ -22,12 +22,14 @@ from holdfast.model.events import (
     StandbySynced,
     VnfcFact,
     VnfcFailed,
+    VnfcIsolated,
     VnfcReady,
 )
 from holdfast.model.layout import Check, Layout, Operation, Service, Vnfc
 from holdfast.model.names import Role, ServiceName, VnfcName
 from holdfast.model.processor import ProcessorUse
 from holdfast.runtime.agent_capsule import Capsule, end_left
+from holdfast.runtime.agent_checks import listener
 from holdfast.runtime.agent_components import Session
 from holdfast.runtime.agent_network import HostNetwork, Mark
 from holdfast.runtime.agent_setting import Setting
@@ -228,28 +230,17 @@ class VnfcOnHost:
     # --- while it runs
 
     def _start_checks(self) -> None:
-        listener = checks.Listener(self._missed, self._check_failed, self._doubted, self._starved)
+        heard = listener(self.vnfc.name, self._mark, lambda what: self._failed(self.run, "check", what))
         target = self._target()
         for check in self.component.checks:
             if check.kind != "process":
-                self._checks.append(asyncio.create_task(checks.keep_asking(check, target, listener)))
-
-    def _missed(self, check: Check, misses: int, trouble: str) -> None:
-        self._mark("check-missed", self.vnfc.name, f"{checks.words(check)}: {trouble} ({misses} of {check.misses})")
-
-    def _check_failed(self, check: Check, trouble: str) -> None:
-        often = f", {check.misses} times in a row" if check.misses > 1 else ""
-        self._failed(self.run, "check", f"{checks.words(check)}: {trouble}{often}")
-
-    def _doubted(self, check: Check, late_s: float) -> None:
-        self._mark("late-ourselves", self.vnfc.name, f"{checks.words(check)} not counted: {late_s * 1000:.0f} ms late")
-
-    def _starved(self, check: Check, share: float) -> None:
-        about = f"{checks.words(check)} not counted: it was not let run for {share:.0%} of the time"
-        self._mark("starved", self.vnfc.name, about)
+                self._checks.append(asyncio.create_task(checks.keep_asking(check, target, heard)))
 
     def _root_ended(self, root: int) -> None:
-        report = asyncio.create_task(self._report_end(self.run, root))
+        self._report(self._report_end(self.run, root))
+
+    def _report(self, telling: Coroutine[Any, Any, None]) -> None:
+        report = asyncio.create_task(telling)
         self._reports[report] = None
         report.add_done_callback(self._reports.pop)
 
@@ -274,20 +265,29 @@ class VnfcOnHost:
         self._over.set()
         if self.condition == "ready" and not self._end_is_wanted:
             self.condition = "failed"
-            lets_go_first = self.network.exclusive.is_shared and bool(self.provides)
-            if lets_go_first:
-                # Nobody need be asked: what it held is let go now, so that a successor need not wait for the end of a
-                # grant. What could not be withdrawn is found again when it is isolated.
-                self._cut_off()
-            self._emit(VnfcFailed(self.vnfc.name, run, cause, detail))
-            if cause in ENDED:
-                # There is nothing of it to keep: this goes on while the manager decides to isolate it,
-                # which does all of it again and confirms it.
-                if not lets_go_first:
-                    self._cut_off()
-                if self._capsule is not None and self.component.cleanup is None:
-                    self._capsule.begin_end()
+            self._failed_when_ready(run, cause, detail)
         self._stop_checks()
+
+    def _failed_when_ready(self, run: int, cause: FailureCause, detail: str) -> None:
+        """Tell it; and of one whose process has ended there is nothing to keep: it is isolated before anybody asks."""
+        capsule = self._capsule if cause in ENDED and self.component.cleanup is None else None
+        lets_go_first = self.network.exclusive.is_shared and bool(self.provides)
+        # Where grants are held nobody need be asked: what it held is let go now, so that a successor need not wait for
+        # the end of one. What could not be withdrawn is found again when it is isolated.
+        troubles = self._cut_off() if lets_go_first else []
+        self._emit(VnfcFailed(self.vnfc.name, run, cause, detail))
+        if cause in ENDED and not lets_go_first:
+            troubles = self._cut_off()
+        if capsule is not None:
+            if not troubles:
+                self._report(self._tell_isolated(run, capsule))
+            capsule.begin_end()
+
+    async def _tell_isolated(self, run: int, capsule: Capsule) -> None:
+        """The manager has it isolated meanwhile, and need not wait until its order has come here and an answer back."""
+        is_over = capsule.is_empty or await capsule.is_over_within(self.component.cleanup_limit_s)
+        if is_over and self._capsule is capsule and not (self._vm is not None and self._vm.is_ending):
+            self._emit(VnfcIsolated(self.vnfc.name, run, "confirmed"))
 
     def _stop_checks(self) -> None:
         for task in self._checks:

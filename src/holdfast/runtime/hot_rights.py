@@ -65,10 +65,11 @@ def claim(priority: int) -> Rights:
 
 
 def precede(nice: int = AGENT_NICE) -> Lack | None:
-    """Run before ordinary processes; whatever this process starts does not. For an agent, which has an event loop.
+    """Run before ordinary processes; whatever this process starts does not. For agents and managers: event loops.
 
     On a host whose processors are all taken an agent of ordinary priority waits for its turn several times in a
-    take-over: to see the end of a process, to let the claim go, to give the role, to open the gate.
+    take-over: to see the end of a process, to let the claim go, to give the role, to open the gate. A manager that
+    decides in between waits as well.
     """
     try:
         os.setpriority(os.PRIO_PROCESS, 0, nice)

@@ -44,10 +44,12 @@ from holdfast.model.events import (
 )
 from holdfast.model.layout import FenceLevels, Layout, grant_suffices
 from holdfast.model.limits import BUG_PAUSE_S, MESSAGE_REPEAT_MAX_S, MESSAGE_REPEAT_S, STORE_TIDY_S
-from holdfast.model.names import ActionId, HostName, Party
+from holdfast.model.names import HA, ActionId, HostName, Party
 from holdfast.runtime.seat import Seat
 from holdfast.store.port import Superseded
 
+REPORT_PAUSE_S = 0.003
+"""How long what the HA manager tells a VNFM beside it waits: no take-over rests on it, and one is over by then."""
 HELD_BACK_PAUSE_S = 0.02
 """How soon it is looked again whether a deadline counts."""
 Answered = Callable[[tuple[Decision, ...]], None]
@@ -268,7 +270,15 @@ class Pump:
             self._reach.manager(seat, action)
             return
         event = Received(action.id, seat.party, action.message)
-        self.push(receiver, event, now, lambda _: self.message_taken(seat, action.id), (seat.party, action.id))
+
+        def hand_over() -> None:
+            taken_by = self._loop.time()
+            self.push(receiver, event, taken_by, lambda _: self.message_taken(seat, action.id), (seat.party, action.id))
+
+        if seat.party == HA:
+            self._loop.call_later(REPORT_PAUSE_S, hand_over)
+        else:
+            hand_over()
 
     def message_taken(self, seat: Seat, message: ActionId) -> None:
         """The receiver's store has the message."""

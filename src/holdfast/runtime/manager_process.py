@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from holdfast.errors import HoldfastError, UserError
 from holdfast.model.layout import Layout
 from holdfast.model.names import HA, VIM, HostName, Party
+from holdfast.runtime import hot_rights
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of
 from holdfast.runtime.manager import Pump
@@ -217,6 +218,8 @@ def main(arguments: Sequence[str] | None = None, *, may_be_alone: bool = True) -
                 f"{layout.name} has {len(layout.hosts)} hosts, so its managers share a store, and none is given",
                 "--store etcd://… (STORE in the unit's environment file: docs/several-hosts.md)",
             )
+        if (lack := hot_rights.precede()) is not None:
+            sys.stderr.write(f"manager: {lack.what}: {lack.reply} ({lack.hint})\n")
         if chosen.store:
             # Only here: one machine needs neither TLS nor HTTP, and starts faster without.
             from holdfast.runtime.cluster import run_shared

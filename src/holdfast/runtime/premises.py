@@ -103,6 +103,10 @@ class Keeper(Protocol):
     def holds(self, pid: int) -> bool:
         """Whether the process of this number (as the agent sees it) lives in here."""
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing runs in here but this first process, looked at now; False where that is not to be seen."""
+
     async def note(self, **notes: object) -> None:
         """Leave a note for the agent that comes after us."""
 
@@ -121,6 +125,9 @@ class Zone(Protocol):
 
     def assign(self, address: str) -> None:
         """Add it (with prefix length), read it back, announce it once. Again is harmless, and announces again."""
+
+    def place(self, address: str) -> None:
+        """The same without announcing it: who has asked before goes on asking elsewhere."""
 
     def withdraw(self, address: str) -> None:
         """Take it away and confirm that it is gone. Absent already is fine; so is a zone whose interface is gone."""

@@ -32,6 +32,9 @@ class ZoneHere:
     def assign(self, address: str) -> None:
         addresses.assign(self._zone, address)
 
+    def place(self, address: str) -> None:
+        addresses.place(self._zone, address)
+
     def withdraw(self, address: str) -> None:
         addresses.withdraw(self._zone, address)
 

@@ -5,6 +5,7 @@ In:   one of Holdfast's shapes, a case, a folder. Out: what any lab run leaves, 
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from msgspec import structs
 from holdfast.errors import HoldfastError
 from holdfast.lab import faults, scenario
 from holdfast.lab.bench.busy import Busy
-from holdfast.lab.bench.cases import Own
+from holdfast.lab.bench.cases import OWN, Own
+from holdfast.lab.bench.path import Moment, steps
 from holdfast.lab.bench.trial import ProcessorTime, Trial, measured
 from holdfast.lab.campaign import Progress, judge_one, run_one
 from holdfast.lab.judges.evidence import Evidence, load_evidence
@@ -60,6 +62,12 @@ def play(own: Own, case: str, number: int, out: Path, idle_s: float) -> Trial:
         lapses=sum(isinstance(one, Marked) and one.name == "grant-lapsed" for one in evidence.records),
         why=complaints(case, verdict),
     )
+
+
+def walked(system: str, case: str, number: int, out: Path, moments: Sequence[Moment]) -> dict[str, float]:
+    """One run, and how long each step of its recovery took. Errors: HoldfastError when it left nothing to measure."""
+    folder = run_one(chosen(OWN[system], case, 0.0), number, out, lambda progress: None)
+    return steps(load_evidence(folder / "run.json"), moments)
 
 
 def _since(evidence: Evidence, case: str) -> float:

@@ -108,6 +108,8 @@ class _Gone:
                     self._is_gone(*self._on_host[str(fields.get("host", ""))])
             case "seen", "VnfcFailed" if fields["cause"] == "vm-gone":
                 self._is_gone(str(fields["vnfc"]))
+            case "seen", "VnfcIsolated":
+                self._is_gone(str(fields["vnfc"]))
             case "seen", "VmDied":
                 self._vm_is_gone(str(fields["vm"]))
             case "seen" | "heard", "HostFailed":

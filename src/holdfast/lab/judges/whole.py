@@ -37,6 +37,7 @@ GIVEN = (
     "vm-gone",
     "host-up",
     "host-fenced",
+    "host-vouched-off",
     "repair-requested",
     "operator-asked",
 )

@@ -261,6 +261,8 @@ def _of_fact(fact: Fact, heard: dict[str, Fact]) -> Iterable[Arrow]:
         case "seen", "VnfcFailed":
             vnfc = str(fields["vnfc"])
             yield Arrow(fact.at, vnfc, fact.by, f"failed ({fields['cause']})", True, ((vnfc, "┊"),))
+        case "seen", "VnfcIsolated":
+            yield Arrow(fact.at, str(fields["vnfc"]), fact.by, "isolated", True)
         case "seen", "VnfcReady":
             vnfc = str(fields["vnfc"])
             yield Arrow(fact.at, vnfc, fact.by, "ready", True, ((vnfc, "│"),))

@@ -100,6 +100,10 @@ class SimChild:
 class SimKeeper:
     """Keeps the contract of Keeper."""
 
+    @property
+    def is_alone(self) -> bool:
+        return not self._init.children and not self._init.capsules
+
     def __init__(self, loop: SimLoop, init: SimInit) -> None:
         self.name = init.name
         self.handle = SimHandle(loop, init, init.process)

@@ -78,12 +78,14 @@ class SimZone:
         return inner
 
     def assign(self, address: str) -> None:
+        self.place(address)
+        self.announce(address)
+
+    def place(self, address: str) -> None:
         ip, wanted = _parsed(address)
         self._caller.spends(KERNEL_NS)
-        interface = self._interface(f"assign {wanted} to")
-        interface.addresses.setdefault(ip, wanted)
+        self._interface(f"assign {wanted} to").addresses.setdefault(ip, wanted)
         self._caller.network.changed()
-        self._caller.network.announce(interface, ip)
 
     def withdraw(self, address: str) -> None:
         ip, unwanted = _parsed(address)

@@ -5,7 +5,7 @@ the order in which they arise; a party that is held gets its own later. Commands
 with a function whose docstring says what it does.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -168,14 +168,14 @@ class Stage:
             self.queue.extend(self.world.join(host))
         self.settle()
 
-    def restart(self, party: Party) -> None:
+    def restart(self, party: Party, is_behind: bool = False) -> None:
         """The manager's process ends and starts again: it has its saved state, and hears how things are now."""
         core = self.cores[party]
         core.save_and_load()
         if party in self.held:
             # News of agents that nobody took are gone; messages are repeated until they are taken.
             self.held[party] = [(to, event) for to, event in self.held[party] if isinstance(event, Received)]
-        self.queue.append((party, ManagerStarted()))
+        self.queue.append((party, ManagerStarted(is_behind=is_behind)))
         for host in self.layout.hosts:
             if host not in self.world.away:
                 self.queue.append((party, self.world.facts(host)))
@@ -210,6 +210,7 @@ class Story:
     def __init__(self) -> None:
         self._stage: Stage | None = None
         self._snapshot: dict[Party, Any] = {}
+        self._forgotten: Counter[str] = Counter()
         self.commands = 0
 
     @property
@@ -309,6 +310,14 @@ class Story:
     def restart(self, words: list[str]) -> list[str]:
         """`restart PARTY`: the manager's process is killed and started again."""
         self.stage.restart(Party(words[0]))
+        return []
+
+    def forget(self, words: list[str]) -> list[str]:
+        """`forget PARTY`: likewise, and its store was damaged: it begins without memory, as often as that happens."""
+        self._forgotten[words[0]] += 1
+        core = self.stage.cores[Party(words[0])]
+        core.restore(Stage(self.stage.layout).cores[Party(words[0])].state, self._forgotten[words[0]])
+        self.stage.restart(Party(words[0]), is_behind=True)
         return []
 
     def take_snapshot(self, words: list[str]) -> list[str]:
@@ -435,6 +444,7 @@ COMMANDS: dict[str, Callable[[Story, list[str]], list[str]]] = {
     "hold": Story.hold,
     "release": Story.release,
     "restart": Story.restart,
+    "forget": Story.forget,
     "snapshot": Story.take_snapshot,
     "restore": Story.restore,
     "agent": Story.agent,

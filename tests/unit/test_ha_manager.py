@@ -243,16 +243,30 @@ def test_without_our_memory_a_vnfc_with_state_waits_for_the_others() -> None:
     assert activation.epoch > 4
 
 
-def test_what_runs_although_we_know_nothing_of_it_is_isolated_first() -> None:
+def test_a_standby_with_state_that_runs_although_we_know_nothing_of_it_is_isolated_first() -> None:
     core = Core(layouts.registry())
     core.up("vm1")
-    fact = VnfcFact(ONE, 3, "ready", "active", 5, (SERVICE,))
+    fact = VnfcFact(ONE, 3, "ready", "standby", 5)
     actions = core.see(AgentJoined(HostName("host1"), (fact,), ()))
     isolation = next(action for action in actions if isinstance(action, IsolateVnfc))
     assert isolation.run == 3
     restart = next(action for action in core.done([isolation]) if isinstance(action, StartVnfc))
     assert restart.run == 4
     assert restart.epoch == 6
+
+
+def test_an_active_that_serves_although_we_know_nothing_of_it_goes_on() -> None:
+    """The store is older than what runs, or was lost: to end what serves would be a failure of our own making."""
+    core = Core(layouts.registry())
+    core.up("vm1")
+    fact = VnfcFact(ONE, 3, "ready", "active", 5, (SERVICE,), in_sync=())
+    actions = core.see(AgentJoined(HostName("host1"), (fact,), ()))
+    assert not [action for action in actions if isinstance(action, IsolateVnfc | StartVnfc)]
+    service = next(iter(core.state.groups.values())).services[SERVICE]
+    assert (service.state, service.holder, service.epoch, service.in_sync) == ("provided", ONE, 5, ())
+    other = VnfcFact(TWO, 2, "ready", "active", 4, (SERVICE,), in_sync=())
+    actions = core.see(AgentJoined(HostName("host2"), (other,), ()))
+    assert [action.vnfc for action in actions if isinstance(action, IsolateVnfc)] == [TWO]
 
 
 def test_one_that_answers_for_a_service_it_does_not_hold_is_isolated() -> None:

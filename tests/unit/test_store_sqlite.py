@@ -15,7 +15,7 @@ from holdfast.store.sqlite import SqliteStore
 def test_a_file_that_is_no_store_is_refused_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     path.write_bytes(b"not a data base at all" * 100)
-    with pytest.raises(WorldError, match=r"state\.db cannot be opened"):
+    with pytest.raises(WorldError, match=r"state\.db is damaged: it does not begin as an SQLite file does"):
         SqliteStore(path)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from holdfast.model.layout import Layout
     from holdfast.model.records import Record
     from holdfast.runtime.folder import RunFolder
+    from holdfast.store.journal import Broken
 
 TOLD_AT_ONCE = 3
 """How many incidents of one VNF, VNFC or VM are told in full; of several the last ones."""
@@ -28,12 +29,30 @@ def why(
     folder: Annotated[Path | None, typer.Option(help="folder of an earlier run, or of one of the lab")] = None,
 ) -> None:
     """Tell what happened and for which reasons: the last incident, or the one that is meant."""
-    from holdfast.core import explain
     from holdfast.runtime.given import load_layout
 
     place = _place(name, folder)
     layout = load_layout(place) if place.layout.exists() else None
-    records = read_journals(place)
+    records, broken = read_journals(place)
+    damaged = [_say_broken(one) for one in broken]
+    _tell_of(about, json, layout, records)
+    if elsewhere := _journals_elsewhere(place, layout) if not json else []:
+        typer.echo(f"what was decided while a manager on another host led is told there: {', '.join(elsewhere)}")
+    if any(damaged):
+        raise typer.Exit(1)
+
+
+def _say_broken(broken: "Broken") -> bool:
+    """On standard error; whether the disk, or somebody, has damaged what was written."""
+    typer.echo(f"holdfast: {broken}", err=True)
+    if not broken.is_cut:
+        typer.echo("hint: the line stays there and is passed over; check the disk, keep a copy of the file", err=True)
+    return not broken.is_cut
+
+
+def _tell_of(about: str | None, json: bool, layout: "Layout | None", records: "list[Record]") -> None:
+    from holdfast.core import explain
+
     incidents = explain.incidents(records, layout)
     meant = _meant(about, incidents, layout)
     chosen = meant if json and about is not None else meant[-1 if about is None else -TOLD_AT_ONCE :]
@@ -57,8 +76,6 @@ def why(
     earlier = [one.id for one in meant if one not in chosen]
     if earlier:
         typer.echo(f"earlier incidents: {', '.join(earlier[-EARLIER_SHOWN:])} (holdfast why INCIDENT)")
-    if elsewhere := _journals_elsewhere(place, layout):
-        typer.echo(f"what was decided while a manager on another host led is told there: {', '.join(elsewhere)}")
 
 
 def wall_time(at: float, records: "list[Record]") -> float:
@@ -124,12 +141,13 @@ def _place(name: str | None, folder: Path | None) -> "RunFolder":
         return ended
 
 
-def read_journals(folder: "RunFolder") -> "list[Record]":
-    """All records of a run, of whichever party."""
+def read_journals(folder: "RunFolder") -> "tuple[list[Record], list[Broken]]":
+    """All records of a run, of whichever party, and the lines that are none."""
     from holdfast.errors import UserError
     from holdfast.store.journal import read
 
     paths = sorted((folder.root / "journal").glob("*.jsonl"))
     if not paths:
         raise UserError(f"there is no journal in {folder.root}", "give the folder of a run: --folder")
-    return [record for path in paths for record in read(path)]
+    broken: list[Broken] = []
+    return [record for path in paths for record in read(path, broken.append)], broken

@@ -31,7 +31,14 @@ from holdfast.core.ha_incidents import (
     leave_sync,
     provided,
 )
-from holdfast.core.ha_memory import correct_in_sync, life_of_vm, taken_for_what_it_is, took_over
+from holdfast.core.ha_memory import (
+    correct_in_sync,
+    forget_who_serves,
+    life_of_vm,
+    remember_vms,
+    taken_for_what_it_is,
+    took_over,
+)
 from holdfast.core.ha_standing import order_known, sealed, started_again
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
@@ -95,6 +102,8 @@ def take_in(turn: Turn, event: Event) -> None:
             turn.met = {}
             for group in turn.groups:
                 turn.touch(group)
+                if event.is_behind:
+                    forget_who_serves(turn, group)
         case DeadlinePassed():
             _time_is_up(turn)
         case VnfcReady():
@@ -351,6 +360,7 @@ def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     facts = {fact.vnfc: fact for fact in event.vnfcs}
     here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]
     boots = {fact.vm: fact.boot for fact in event.vms if fact.condition == "up"}
+    remember_vms(turn, boots)
     for name in here:
         turn.touch(turn.group_of(name))
         fact = facts.get(name) or VnfcFact(name, 0, "absent")

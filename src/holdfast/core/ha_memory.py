@@ -14,14 +14,14 @@ from holdfast.core.ha_hosts import service_taken
 from holdfast.core.ha_turn import Turn
 from holdfast.model.actions import ConfirmLoss
 from holdfast.model.events import ServiceTaken, VnfcFact
-from holdfast.model.names import VmName, VnfcName
+from holdfast.model.names import GroupName, VmName, VnfcName
 from holdfast.model.reasons import Reason
 
 
 def taken_for_what_it_is(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, int]) -> bool:
     """Go on from a run that we do not know; False if it has to be ended, and started anew."""
     group = turn.wanted(turn.group_of(name))
-    if turn.layout.grants is None or fact.condition != "ready" or not group.role_is_assigned:
+    if fact.condition != "ready" or not group.role_is_assigned:
         return False
     if fact.role == "active" and fact.services:
         if any(fact.epoch <= turn.service(service).epoch for service in fact.services):
@@ -47,14 +47,30 @@ def took_over(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
         service_taken(turn, ServiceTaken(name, fact.run, service, fact.epoch, in_sync))
 
 
+def forget_who_serves(turn: Turn, group: GroupName) -> None:
+    """What is remembered of it may be too old: until agents have told, its services are given to nobody."""
+    for name, service in turn.groups[group].services.items():
+        turn.put_service(name, replace(service, behind=True))
+
+
+def remember_vms(turn: Turn, boots: Mapping[VmName, int]) -> None:
+    """VMs that run, and that we have forgotten: nobody says once more that they are up."""
+    if not any(service.behind for group in turn.groups.values() for service in group.services.values()):
+        return
+    for vm, boot in boots.items():
+        known = turn.vms.get(vm)
+        if known is not None and known.boot == 0:
+            turn.put_vm(vm, replace(known, boot=boot, up=True, news=Reason("vm-up", vm, "", turn.seen)))
+
+
 def correct_in_sync(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
     """The active's agent knows for whom each update waits: what we remember may be older."""
-    if turn.layout.grants is None or fact.in_sync is None:
+    if fact.in_sync is None:
         return
     for service in turn.held_by(name):
         now, told = turn.service(service), _in_sync(turn, name, fact)
-        if now.epoch == fact.epoch and set(now.in_sync) != set(told):
-            turn.put_service(service, replace(now, in_sync=told))
+        if now.epoch == fact.epoch and (set(now.in_sync) != set(told) or now.behind):
+            turn.put_service(service, replace(now, in_sync=told, behind=False))
 
 
 def _in_sync(turn: Turn, name: VnfcName, fact: VnfcFact) -> tuple[VnfcName, ...]:

@@ -144,7 +144,7 @@ def _obstacles(turn: Turn, group: GroupName, name: VnfcName) -> Reasons:
         return (known.condemned, Reason("vm-needed", vm, "", turn.seen))
     if known.up:
         return ()
-    return (known.given_up or Reason("vm-needed", vm, "", known.news.seen if known.news else ()),)
+    return (known.given_up or Reason("vm-needed", vm, "", known.news.seen if known.news else turn.seen),)
 
 
 def _start(turn: Turn, group: GroupName, name: VnfcName) -> None:

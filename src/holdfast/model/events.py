@@ -33,6 +33,8 @@ class ManagerStarted(Struct, frozen=True, tag=True):
     """The hosts with a member of the store that it leads by, where the members' addresses tell."""
     store_members: int = 0
     """How many members there are, on hosts or elsewhere."""
+    is_behind: bool = False
+    """Its store was damaged: what it has given out, and what has happened, may not be in it."""
 
 
 class DeadlinePassed(Struct, frozen=True, tag=True):

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from holdfast.model.names import Party
 from holdfast.model.reading import UNREADABLE
+from holdfast.store.sums import checked, with_sum
 
 Trouble = Callable[[str], None]
 
@@ -51,22 +52,38 @@ class Terms:
         if self._path is None:
             return {}
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=dict[Party, Followed | int])
+            found = msgspec.json.decode(checked(self._path.read_bytes()), type=dict[Party, Followed | int | str])
             # Written by an older version, which knew no leaders: nobody leads under that term any more.
-            return {party: Followed(one) if isinstance(one, int) else one for party, one in found.items()}
+            return {
+                party: Followed(one) if isinstance(one, int) else one
+                for party, one in found.items()
+                if not isinstance(one, str)
+            }
         except FileNotFoundError:
             return {}
-        except (OSError, *UNREADABLE) as error:
+        except (OSError, ValueError, *UNREADABLE) as error:
             # An agent that refused to start would do more harm than one that must hear of the newest term again.
-            self._trouble(f"the terms in {self._path} cannot be read: {error}")
+            aside = self._put_aside()
+            self._trouble(
+                f"the terms in {self._path} cannot be read: {error}{aside}; leaders tell theirs when they call"
+            )
             return {}
+
+    def _put_aside(self) -> str:
+        assert self._path is not None
+        aside = self._path.with_suffix(".damaged")
+        try:
+            self._path.replace(aside)
+        except OSError as error:
+            return f" (and not put aside: {error.strerror})"
+        return f" (it is kept as {aside.name})"
 
     def _save(self) -> None:
         if self._path is None:
             return
         fresh = self._path.with_suffix(f".{os.getpid()}")
         try:
-            fresh.write_bytes(msgspec.json.encode(self._newest))
+            fresh.write_bytes(with_sum(msgspec.json.encode(self._newest)))
             fresh.replace(self._path)
         except OSError as error:
             self._trouble(f"the newest terms could not be written to {self._path}: {error.strerror}")

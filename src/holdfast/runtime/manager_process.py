@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.errors import HoldfastError, UserError
+from holdfast.model.events import ManagerStarted
 from holdfast.model.layout import Layout
 from holdfast.model.names import HA, VIM, HostName, Party
 from holdfast.runtime import hot_rights
@@ -27,10 +28,12 @@ from holdfast.runtime.reach import Links
 from holdfast.runtime.seat import Core, Seat
 from holdfast.runtime.surroundings import Surroundings, settle
 from holdfast.runtime.watchdog import watched
+from holdfast.store.damaged import kept_aside, open_sound, times_damaged
 from holdfast.store.journal import Journal
 from holdfast.store.port import Store
-from holdfast.store.sqlite import SqliteStore
 
+DAMAGED = "store-damaged"
+"""Kind of the alarm while a damaged store lies beside the one in use."""
 SHARES = ("all", "ha", "vnfm", "vim")
 """What one process may hold: everything, or one kind of manager (all VNFMs together)."""
 
@@ -95,7 +98,7 @@ def make_seats(
     parties: Sequence[Party],
     core: MakeCore = core_of,
     running: Running | None = None,
-    opened: Callable[[Path], Store] = SqliteStore,
+    opened: Callable[[Path], Store] = open_sound,
 ) -> tuple[list[Seat], list[Store], list[Journal]]:
     """Every party's seat with its store and journal, from where an earlier process left off."""
     seats: list[Seat] = []
@@ -103,12 +106,27 @@ def make_seats(
     journals: list[Journal] = []
     for party in parties:
         folder.state(party).parent.mkdir(parents=True, exist_ok=True)
-        store = opened(folder.state(party))
+        path = folder.state(party)
+        store = opened(path)
         stores.append(store)
-        seat, journal = make_seat(folder, party, core(layout, party), store, running=running)
+        seat, journal = make_seat(folder, party, core(layout, party), store, times_damaged(path), running)
+        _tell_of_damage(seat, kept_aside(path))
         seats.append(seat)
         journals.append(journal)
     return seats, stores, journals
+
+
+def _tell_of_damage(seat: Seat, aside: Sequence[Path]) -> None:
+    """An alarm until a person has taken the damaged files away, and the manager has started again."""
+    if not aside:
+        seat.calm(DAMAGED)
+        return
+    names = ", ".join(str(one) for one in aside)
+    seat.alarm(
+        DAMAGED,
+        f"its store was damaged and is kept as {names}; it went on from what was sound and what agents tell, and may"
+        " not know of failures before that: check the disk, then move these files away",
+    )
 
 
 def make_seat(
@@ -180,7 +198,8 @@ async def hold(
             )
 
     links = Links(layout, folder, load_key(folder), around.power, outdated, streams=around.streams)
-    pump = Pump(layout, seats, links.reach, tidy)
+    is_behind = any(times_damaged(folder.state(party)) for party in parties)
+    pump = Pump(layout, seats, links.reach, tidy, began=ManagerStarted(is_behind=is_behind))
     begun(pump.end)
     try:
         pump.start()

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from holdfast.drivers.fence import set_power
 from holdfast.runtime.manager import SetPower
 from holdfast.runtime.streams import SOCKETS, Streams
+from holdfast.store.damaged import open_sound
 from holdfast.store.port import Store
-from holdfast.store.sqlite import SqliteStore
 
 
 def settle() -> None:
@@ -42,7 +42,7 @@ class Surroundings(NamedTuple):
     wall: Callable[[], float] = time.time
     pid: int = 0
     """0: this process."""
-    store: Callable[[Path], Store] = SqliteStore
+    store: Callable[[Path], Store] = open_sound
     """Opens the store of a party that shares it with nobody."""
     settle: Callable[[], None] = settle
     """Called when a leader has begun."""

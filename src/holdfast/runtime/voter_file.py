@@ -3,7 +3,8 @@
 In:   voter sets, from the agent (which has time) or from the hot process (when there is no agent that could).
 Out:  the newest one that was written.
 Always: whole or not at all, and on disk (fsync) when `keep` returns; an older one never takes the place of a newer one,
-whoever was stopped in the middle of writing it.
+whoever was stopped in the middle of writing it. It has a checksum, so that one that has changed on the disk is not
+taken for what was promised.
 """
 
 import fcntl
@@ -17,6 +18,7 @@ import msgspec
 from holdfast.errors import UserError, WorldError
 from holdfast.model.granting import VoterSet
 from holdfast.model.reading import UNREADABLE
+from holdfast.store.sums import checked, with_sum
 
 
 def read(path: Path) -> VoterSet | None:
@@ -26,10 +28,10 @@ def read(path: Path) -> VoterSet | None:
         UserError: something else is there. To go on with an older one would give the word of this voter away.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=VoterSet)
+        return msgspec.json.decode(checked(path.read_bytes()), type=VoterSet)
     except FileNotFoundError:
         return None
-    except (OSError, *UNREADABLE) as error:
+    except (OSError, ValueError, *UNREADABLE) as error:
         raise UserError(
             f"{path} is no voter set: {error}",
             "remove it only if this host may count as one with a new disk (docs/grants.md, A6)",
@@ -54,7 +56,7 @@ def keep(path: Path, voters: VoterSet, *, is_patient: bool = True) -> None:
             if present is not None and present.version >= voters.version:
                 return
             with part.open("wb") as file:
-                file.write(msgspec.json.encode(voters))
+                file.write(with_sum(msgspec.json.encode(voters)))
                 file.flush()
                 os.fsync(file.fileno())
             part.rename(path)

@@ -3,7 +3,8 @@
 A batch is one `write` straight to the operating system, so what was written survives a killed process;
 nothing waits for the disk. A disk that is full or read-only costs records, never the service: they
 are counted and the caller is told once, and the loss itself becomes a record as soon as there is room.
-Record numbers go on after a restart where the file ends.
+Record numbers go on after a restart where the file ends. Each line has a checksum; one that has changed on the disk
+stays where it is, and whoever reads the journal is told of it and goes on behind it.
 """
 
 import os
@@ -11,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from holdfast.errors import WorldError
 from holdfast.model.names import Party
 from holdfast.model.reading import UNREADABLE
 from holdfast.model.records import Marked, Opened, Record
+from holdfast.store.sums import checked, is_whole, with_sum
 
 GAP = "journal-gap"
 """Name of the mark that stands where records were lost."""
@@ -74,12 +77,12 @@ class Journal:
         """Append the records, all in one write, or count them as lost."""
         if not records:
             return
-        lines = [self._encode.encode(record) for record in records]
+        lines = [with_sum(self._encode.encode(record)) for record in records]
         if self._unmarked:
             # A first record that could not be written comes late, but is not lost.
             first, lost = self._unopened, self._unmarked - (self._unopened is not None)
             mark = Marked(records[0].at, self._by, self.number(), GAP, detail=f"{lost} records lost")
-            lines[:0] = [self._encode.encode(one) for one in (first, mark) if one is not None]
+            lines[:0] = [with_sum(self._encode.encode(one)) for one in (first, mark) if one is not None]
         block = (b"\n" if self._torn else b"") + b"\n".join(lines) + b"\n"
         try:
             if self._file < 0:
@@ -111,33 +114,66 @@ class Journal:
             self._file = -1
 
 
-def read(path: Path) -> Iterator[Record]:
+class Broken(Struct, frozen=True):
+    """A line of a journal that is no record."""
+
+    path: Path
+    line: int
+    """Counted from 1."""
+    offset: int
+    """Of its first byte in the file."""
+    why: str
+    is_cut: bool
+    """It is the beginning of a record where a writer may have been killed, or have had no more room: that can be."""
+
+    def __str__(self) -> str:
+        why = "cut off when its writer ended" if self.is_cut else self.why
+        return f"{self.path}:{self.line}: {why}; the line begins at byte {self.offset}"
+
+
+def read(path: Path, tell: Callable[[Broken], None] | None = None) -> Iterator[Record]:
     """Yield the records of a journal file.
 
     A line cut off in the middle is passed over where that is explained: at the end of the file, before a
     new `Opened` (the process was killed while it wrote) and before a gap mark (the disk was full).
 
+    Args:
+        path: the file.
+        tell: gets each line that is passed over; without it, only those are whose cut is explained.
+
     Raises:
-        WorldError: a line is not a record, with file and line.
+        WorldError: the file cannot be read; or, without `tell`, a line is not a record, with file and line.
     """
     decode: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
-    broken: WorldError | None = None
+    broken: Broken | None = None
+    offset = 0
     for number, line in enumerate(_lines(path), 1):
+        begin, offset = offset, offset + len(line)
+        line = line.rstrip(b"\r\n")
         if not line.strip():
             continue
         try:
-            record = decode.decode(line)
-        except UNREADABLE as error:
+            record = decode.decode(checked(line))
+        except (ValueError, *UNREADABLE) as error:
             if broken is not None:
-                raise broken from None
-            broken = WorldError(f"{path}:{number}: not a record of format 1: {error}")
+                _pass_over(broken, tell)
+            why = f"not a record of format 1: {error}"
+            broken = Broken(path, number, begin, why, not is_whole(line))
             continue
-        if broken is not None and not (isinstance(record, Opened) or _is_gap(record)):
-            raise broken
+        if broken is not None:
+            is_explained = isinstance(record, Opened) or _is_gap(record)
+            _pass_over(msgspec.structs.replace(broken, is_cut=broken.is_cut and is_explained), tell)
         broken = None
         yield record
-    if broken is not None and not _ends_torn(path):
-        raise broken
+    if broken is not None:
+        _pass_over(msgspec.structs.replace(broken, is_cut=broken.is_cut and _ends_torn(path)), tell)
+
+
+def _pass_over(broken: Broken, tell: Callable[[Broken], None] | None) -> None:
+    if tell is not None:
+        tell(broken)
+    elif not broken.is_cut:
+        raise WorldError(str(broken))
 
 
 def _is_gap(record: Record) -> bool:

@@ -22,7 +22,7 @@ def recorded(turn: Turn, name: ServiceName, epoch: int) -> None:
 
 def tell_epochs(turn: Turn) -> None:
     """At the end of a step: what is new to everybody who is there, and everything to those that have just joined."""
-    if turn.layout.grants is None:
+    if turn.layout.grants is None or not (turn.recorded or turn.joined):
         return
     for host in turn.layout.hosts:
         if host in turn.joined:

@@ -14,7 +14,7 @@ from holdfast.core.ha_turn import Turn
 from holdfast.model.events import FailureCause, HostFailed, HostReturned, Position, ServiceTaken
 from holdfast.model.layout import grant_suffices
 from holdfast.model.messages import HostIsOff, HostsAre
-from holdfast.model.names import HostName, ServiceName, VnfcName
+from holdfast.model.names import GroupName, HostName, ServiceName, VnfcName
 from holdfast.model.reasons import Reason
 
 
@@ -26,14 +26,10 @@ def host_failed(turn: Turn, event: HostFailed) -> None:
     detail = f"found by {event.by}" + (f": {event.detail}" if event.detail else "")
     turn.failed_hosts[event.host] = Reason("host-failed", event.host, detail, turn.seen)
     proof = Reason("grant-ends", event.host, "", turn.seen)
-    for name in _on(turn, event.host):
+    for name in turn.on_host(event.host):
         fail(turn, name, "host", f"host {event.host} has failed")
         if grant_suffices(turn.layout, turn.group_of(name)):
             _free(turn, name, proof)
-
-
-def _on(turn: Turn, host: HostName) -> list[VnfcName]:
-    return [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == host and turn.is_ours(vnfc.name)]
 
 
 def _free(turn: Turn, name: VnfcName, proof: Reason) -> None:
@@ -45,9 +41,24 @@ def _free(turn: Turn, name: VnfcName, proof: Reason) -> None:
 
 def host_returned(turn: Turn, event: HostReturned) -> None:
     """It is heard again. What was cleaned up in vain meanwhile is known from its agent, which had it outstanding."""
-    if turn.failed_hosts.pop(event.host, None) is not None:
-        for group in turn.groups:  # Each may have waited for a majority.
-            turn.touch(group)
+    no_longer_failed(turn, event.host)
+
+
+def no_longer_failed(turn: Turn, host: HostName) -> None:
+    if host not in turn.failed_hosts:
+        return
+    had_majority = not turn.no_majority()
+    del turn.failed_hosts[host]
+    for name in turn.on_host(host):
+        turn.touch(turn.group_of(name))
+    if not had_majority:
+        _touch_all(turn)
+
+
+def _touch_all(turn: Turn) -> None:
+    """Each group may have waited for a majority of the voters."""
+    for group in turn.groups:
+        turn.touch(group)
 
 
 def hosts_are(turn: Turn, message: HostsAre) -> None:
@@ -55,13 +66,22 @@ def hosts_are(turn: Turn, message: HostsAre) -> None:
     before = turn.hosts
     if before is not None and message.number <= before.number:
         return
+    had_majority = not turn.no_majority()
     turn.hosts = message
-    for name, group in turn.groups.items():
-        turn.touch(name)
-        for service, now in group.services.items():
-            heirs = tuple(one for one in now.heirs if turn.layout.vnfcs[one.vnfc].host not in message.locked)
-            if heirs != now.heirs:
-                turn.put_service(service, replace(turn.service(service), heirs=heirs))
+    if had_majority != (not turn.no_majority()):
+        _touch_all(turn)
+    locked = before.locked if before is not None else ()
+    for host in (*locked, *message.locked):
+        for name in turn.on_host(host):
+            turn.touch(turn.group_of(name))
+            _without_locked(turn, turn.group_of(name), message)
+
+
+def _without_locked(turn: Turn, group: GroupName, message: HostsAre) -> None:
+    for service, now in turn.groups[group].services.items():
+        heirs = tuple(one for one in now.heirs if turn.layout.vnfcs[one.vnfc].host not in message.locked)
+        if heirs != now.heirs:
+            turn.put_service(service, replace(now, heirs=heirs))
 
 
 def host_is_off(turn: Turn, message: HostIsOff) -> None:
@@ -69,7 +89,7 @@ def host_is_off(turn: Turn, message: HostIsOff) -> None:
     if not message.ends(turn.lives.get(message.host, 0)):
         return  # It is up again, and what we have started there since is not meant.
     proof = Reason(message.proof, message.host, message.how, turn.seen)
-    for name in _on(turn, message.host):
+    for name in turn.on_host(message.host):
         if turn.vm_of(name) is None:
             fail(turn, name, "host", f"host {message.host} was switched off")
             isolated(turn, name, proof)

@@ -18,13 +18,16 @@ from holdfast.core.ha_hosts import (
     host_returned,
     hosts_are,
     may_have_taken,
+    no_longer_failed,
     service_taken,
     tells_of_succession,
 )
 from holdfast.core.ha_incidents import (
+    LOST,
     confirm_again_later,
     confirm_due,
     confirm_loss,
+    expect_unconfirmed,
     fail,
     interrupt,
     isolated,
@@ -88,7 +91,7 @@ from holdfast.model.events import (
 )
 from holdfast.model.limits import FIRST_CHOICE_WAIT_S
 from holdfast.model.messages import HostIsOff, HostsAre, Message
-from holdfast.model.names import GroupName, VmName, VnfcName, VnfName
+from holdfast.model.names import GroupName, ServiceName, VmName, VnfcName, VnfName
 from holdfast.model.reasons import Reason
 
 
@@ -100,6 +103,7 @@ def take_in(turn: Turn, event: Event) -> None:
             # What ran when the state was saved may run no more: nobody is promoted before its agent has been heard.
             turn.agents = dict.fromkeys(turn.agents, False)
             turn.met = {}
+            expect_unconfirmed(turn)
             for group in turn.groups:
                 turn.touch(group)
                 if event.is_behind:
@@ -199,14 +203,16 @@ def _know_epoch(turn: Turn, name: VnfcName, epoch: int) -> None:
 
 
 def _time_is_up(turn: Turn) -> None:
-    confirm_due(turn)
     adjusting_due(turn)
     for name, at in tuple(turn.wakes.items()):
         if at <= turn.now:
             del turn.wakes[name]
-            for vnfc in turn.layout.vnfcs.values():
-                if name in (vnfc.name, vnfc.vm) and vnfc.group in turn.groups:
-                    turn.touch(vnfc.group)
+            if name.startswith(LOST):
+                confirm_due(turn, ServiceName(name.removeprefix(LOST)))
+                continue
+            for vnfc in (VnfcName(name), *turn.in_vm(VmName(name))):
+                if turn.is_ours(vnfc):
+                    turn.touch(turn.group_of(vnfc))
     for pending in turn.desk.hanging():
         _hangs(turn, pending)
 
@@ -354,11 +360,9 @@ def _agent_joined(turn: Turn, event: AgentJoined) -> None:
     turn.lives[event.host] = event.life
     turn.met[event.host] = None
     turn.joined[event.host] = None
-    if turn.failed_hosts.pop(event.host, None) is not None:
-        for group in turn.groups:  # Each may have waited for a majority.
-            turn.touch(group)
+    no_longer_failed(turn, event.host)
     facts = {fact.vnfc: fact for fact in event.vnfcs}
-    here = [vnfc.name for vnfc in turn.layout.vnfcs.values() if vnfc.host == event.host and turn.is_ours(vnfc.name)]
+    here = turn.on_host(event.host)
     boots = {fact.vm: fact.boot for fact in event.vms if fact.condition == "up"}
     remember_vms(turn, boots)
     for name in here:

@@ -191,7 +191,8 @@ class State(Struct, frozen=True):
     late: dict[ActionId, IsolateVnfc] = {}
     """Isolations that took longer than they may: still outstanding, and welcome if they succeed."""
     wakes: dict[str, float] = {}
-    """Names of VMs and VNFCs to be looked at again at a time."""
+    """Names of VMs and VNFCs to be looked at again at a time; and of services whose active waits for a lost standby to
+    be recorded (`lost:<service>`)."""
     failed_hosts: dict[HostName, Reason] = {}
     """Hosts that the agents of others do not hear any more."""
 
@@ -219,7 +220,6 @@ def deadline(state: State) -> float | None:
     times = [*state.wakes.values()]
     for group in state.groups.values():
         for service in group.services.values():
-            times += [one.again_at for one in service.unconfirmed]
             if service.adjusting.until is not None:
                 times.append(service.adjusting.until)
     due = book.next_due(state.ledger)

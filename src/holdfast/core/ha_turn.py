@@ -7,6 +7,8 @@ are not put anew stay the same objects; an action is recorded as outstanding in 
 
 from msgspec.structs import replace
 
+from holdfast.core.book import Book, kept
+from holdfast.core.ha_estate import estate_of
 from holdfast.core.ha_state import GroupNow, IncidentNow, Kind, ServiceNow, State, Task, VmNow, VnfcNow
 from holdfast.core.ledger import Desk
 from holdfast.model.actions import AgentAction, Note, Refuse
@@ -27,8 +29,10 @@ class Turn:
         self.now = now
         self.seen = (observed.n,)
         self.desk = Desk(state.ledger, now)
-        self.groups = dict(state.groups)
-        self.vms = dict(state.vms)
+        self.estate = estate_of(layout)
+        self._before = state
+        self.groups = state.groups
+        self.vms = state.vms
         self.agents = dict(state.agents)
         self.lives = dict(state.lives)
         self.met = dict.fromkeys(state.met)
@@ -46,17 +50,18 @@ class Turn:
         """Collected while one group is planned."""
 
     def state(self) -> State:
+        before = self._before
         return State(
             self.desk.ledger(),
             self.groups,
             self.vms,
-            self.agents,
-            self.lives,
-            tuple(self.met),
+            kept(before.agents, self.agents),
+            kept(before.lives, self.lives),
+            kept(before.met, tuple(self.met)),
             self.hosts,
-            self.late,
-            self.wakes,
-            self.failed_hosts,
+            kept(before.late, self.late),
+            kept(before.wakes, self.wakes),
+            kept(before.failed_hosts, self.failed_hosts),
         )
 
     # Looking
@@ -115,7 +120,10 @@ class Turn:
         return self.agents.get(host) is not False and host not in self.failed_hosts
 
     def in_vm(self, vm: VmName) -> tuple[VnfcName, ...]:
-        return tuple(vnfc.name for vnfc in self.layout.vnfcs.values() if vnfc.vm == vm and vnfc.group in self.groups)
+        return tuple(name for name in self.estate.in_vm.get(vm, ()) if self.is_ours(name))
+
+    def on_host(self, host: HostName) -> tuple[VnfcName, ...]:
+        return tuple(name for name in self.estate.on_host.get(host, ()) if self.is_ours(name))
 
     def can_be_told(self, group: GroupName) -> bool:
         """Whether a running component can learn another epoch than the one it was started with."""
@@ -128,8 +136,14 @@ class Turn:
         self.touched[group] = None
 
     def put_group(self, name: GroupName, now: GroupNow) -> None:
-        self.groups[name] = now
+        self._set_group(name, now)
         self.touch(name)
+
+    def _set_group(self, name: GroupName, now: GroupNow) -> None:
+        # There may be thousands of them: copied only by a step that changes one.
+        if self.groups is self._before.groups:
+            self.groups = Book(self.groups)
+        self.groups[name] = now
 
     def put(self, name: VnfcName, now: VnfcNow) -> None:
         group = self.group_of(name)
@@ -149,6 +163,8 @@ class Turn:
         self.put_group(group, replace(before, incidents=incidents))
 
     def put_vm(self, name: VmName, now: VmNow) -> None:
+        if self.vms is self._before.vms:
+            self.vms = Book(self.vms)
         self.vms[name] = now
         for vnfc in self.in_vm(name):
             self.touch(self.group_of(vnfc))
@@ -200,7 +216,7 @@ class Turn:
                 what, _, about = key.rpartition(" ")
                 self.note(Refuse(what, about), reasons, incident)
         if present != before:
-            self.groups[group] = replace(self.groups[group], refused=present)
+            self._set_group(group, replace(self.groups[group], refused=present))
 
 
 def _sense(reasons: Reasons) -> tuple[tuple[str, str, str], ...]:

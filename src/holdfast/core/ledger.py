@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
+from holdfast.core.book import Book
 from holdfast.model.actions import (
     Action,
     AgentAction,
@@ -61,11 +62,22 @@ class Desk:
         self.decisions: list[Decision] = []
         self._actions = ledger.actions
         self._incidents = ledger.incidents
-        self._pending = dict(ledger.pending)
+        self._before = ledger
+        self._pending = ledger.pending
         self._taken = ledger.taken
 
     def ledger(self) -> Ledger:
+        before = self._before
+        same = self._pending is before.pending and self._taken is before.taken
+        if same and (self._actions, self._incidents) == (before.actions, before.incidents):
+            return before
         return Ledger(self.party, self._actions, self._incidents, self._pending, self._taken)
+
+    def _changing(self) -> dict[ActionId, Pending]:
+        """In a storm much is outstanding: copied only by a step that changes some of it."""
+        if self._pending is self._before.pending:
+            self._pending = Book(self._pending)
+        return self._pending
 
     def number(self) -> ActionId:
         self._actions += 1
@@ -76,7 +88,7 @@ class Desk:
     ) -> None:
         """Decide an action that will be answered; without an answer within `limit_s` it hangs."""
         due = None if limit_s is None else self.now + limit_s
-        self._pending[action.id] = Pending(action, limit_s, due, incident)
+        self._changing()[action.id] = Pending(action, limit_s, due, incident)
         self._decide(action, reasons, incident)
 
     def send(self, to: Party, message: Message, reasons: Reasons, incident: IncidentId | None = None) -> None:
@@ -99,11 +111,12 @@ class Desk:
 
     def settle(self, action: ActionId) -> Pending | None:
         """Take the action off the ledger; None if it is not (or no longer) waited for."""
-        return self._pending.pop(action, None)
+        return self._changing().pop(action) if action in self._pending else None
 
     def drop(self, meaningless: Callable[[Awaited], bool]) -> None:
         """Stop waiting for actions that something wider has overtaken."""
-        self._pending = {number: one for number, one in self._pending.items() if not meaningless(one.action)}
+        for number in [number for number, one in self._pending.items() if meaningless(one.action)]:
+            del self._changing()[number]
 
     def awaited(self) -> tuple[Awaited, ...]:
         """In the order in which they were decided."""
@@ -123,11 +136,11 @@ class Desk:
     def begin_anew(self, action: ActionId) -> None:
         one = self._pending[action]
         if one.limit_s is not None:
-            self._pending[action] = msgspec.structs.replace(one, due=self.now + one.limit_s)
+            self._changing()[action] = msgspec.structs.replace(one, due=self.now + one.limit_s)
 
     def wait_on(self, action: ActionId) -> None:
         """It hangs, and its answer is still welcome whenever it comes."""
-        self._pending[action] = msgspec.structs.replace(self._pending[action], due=None)
+        self._changing()[action] = msgspec.structs.replace(self._pending[action], due=None)
 
     def is_news(self, received: Received) -> bool:
         """False for a message taken before; remembers this one."""
@@ -135,7 +148,8 @@ class Desk:
         if received.id in before:
             return False
         kept = (*before, received.id)[-MESSAGES_REMEMBERED:]
-        self._taken = {**self._taken, received.sender: kept}
+        self._taken = Book(self._taken) if self._taken is self._before.taken else self._taken
+        self._taken[received.sender] = kept
         return True
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from holdfast.core.book import Book, kept
 from holdfast.core.ledger import Desk, Reasons
 from holdfast.core.vim_state import HostLife, Repair, State, VmLife
 from holdfast.model.actions import ClearAlarm, IsolateVm, Send, StartVm
@@ -65,8 +66,9 @@ class Draft:
         self.desk = Desk(state.ledger, now)
         self.n = n
         self.now = now
-        self.vms = dict(state.vms)
-        self.hosts = dict(state.hosts)
+        self._before = state
+        self.vms = state.vms
+        self.hosts = state.hosts
         self.reports = dict(state.reports)
         self.timers = dict(state.timers)
         self.voters = state.voters
@@ -79,17 +81,18 @@ class Draft:
         self.touched_hosts: dict[HostName, None] = {}
 
     def state(self) -> State:
+        before = self._before
         return State(
             self.desk.ledger(),
             self.vms,
             self.hosts,
-            self.reports,
-            self.timers,
+            kept(before.reports, self.reports),
+            kept(before.timers, self.timers),
             self.voters,
             self.told,
-            tuple(self.alarmed_voters),
+            kept(before.alarmed_voters, tuple(self.alarmed_voters)),
             self.unheard,
-            self.networks,
+            kept(before.networks, self.networks),
             self.store_on,
             self.store_members,
         )
@@ -103,6 +106,8 @@ class Draft:
 
     def change(self, vm: VmName, **fields: object) -> VmLife:
         changed = msgspec.structs.replace(self.vm(vm), **fields)
+        if self.vms is self._before.vms:  # There may be thousands: copied only by a step that changes one.
+            self.vms = Book(self.vms)
         self.vms[vm] = changed
         self.touched_vms[vm] = None
         self.touched_hosts[self.layout.vms[vm].host] = None
@@ -120,6 +125,8 @@ class Draft:
 
     def change_host(self, host: HostName, **fields: object) -> HostLife:
         changed = msgspec.structs.replace(self.host(host), **fields)
+        if self.hosts is self._before.hosts:
+            self.hosts = Book(self.hosts)
         self.hosts[host] = changed
         self.touched_hosts[host] = None
         for vm in self.region.vms_on.get(host, ()):

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from holdfast.core import escalation
+from holdfast.core.book import Book, kept
 from holdfast.core.ledger import Desk, Reasons
 from holdfast.core.vnfm_charge import Charge, escalation_of
 from holdfast.core.vnfm_state import Life, Need, State, VmView
@@ -28,8 +29,9 @@ class Draft:
         self.desk = Desk(state.ledger, now)
         self.n = n
         self.now = now
-        self.lives = dict(state.vnfcs)
-        self.views = dict(state.vms)
+        self._before = state
+        self.lives = state.vnfcs
+        self.views = state.vms
         self.epochs = dict(state.epochs)
         self.hosts = dict(state.hosts)
         self.lives_of_hosts = dict(state.lives_of_hosts)
@@ -40,16 +42,17 @@ class Draft:
         self.touched_vms: dict[VmName, None] = {}
 
     def state(self) -> State:
+        before = self._before
         return State(
             self.desk.ledger(),
             self.lives,
             self.views,
-            self.epochs,
-            self.hosts,
-            self.lives_of_hosts,
+            kept(before.epochs, self.epochs),
+            kept(before.hosts, self.hosts),
+            kept(before.lives_of_hosts, self.lives_of_hosts),
             self.locked,
-            self.reports,
-            self.probations,
+            kept(before.reports, self.reports),
+            kept(before.probations, self.probations),
         )
 
     def reason(self, code: Code, about: str, detail: str = "") -> Reason:
@@ -61,6 +64,8 @@ class Draft:
 
     def change(self, vnfc: VnfcName, **fields: object) -> Life:
         changed = msgspec.structs.replace(self.life(vnfc), **fields)
+        if self.lives is self._before.vnfcs:  # There may be thousands: copied only by a step that changes one.
+            self.lives = Book(self.lives)
         self.lives[vnfc] = changed
         self.touched_vnfcs[vnfc] = None
         if vm := self.layout.vnfcs[vnfc].vm:
@@ -72,11 +77,22 @@ class Draft:
 
     def change_vm(self, vm: VmName, **fields: object) -> VmView:
         changed = msgspec.structs.replace(self.view(vm), **fields)
-        self.views[vm] = changed
+        self._set_view(vm, changed)
         self.touched_vms[vm] = None
         for vnfc in self.charge.in_vm.get(vm, ()):
             self.touched_vnfcs[vnfc] = None
         return changed
+
+    def renew_vm(self, vm: VmName, renewed: VmView) -> None:
+        """It has begun another life: nothing of the one before counts."""
+        self._set_view(vm, renewed)
+        self.end_probation(f"vm:{vm}")
+        self.change_vm(vm)
+
+    def _set_view(self, vm: VmName, view: VmView) -> None:
+        if self.views is self._before.vms:
+            self.views = Book(self.views)
+        self.views[vm] = view
 
     def next_epoch(self, group: GroupName) -> int:
         self.epochs[group] = self.epochs.get(group, 0) + 1

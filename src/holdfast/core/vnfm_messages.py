@@ -97,9 +97,7 @@ def _vm_up(draft: Draft, up: VmUp) -> None:
     reason = draft.reason("vm-up", up.vm)
     _fall_with(draft, up.vm, reason, up.boot)
     renewed = VmView(boot=up.boot, condition="up", why=(reason,), claims=view.claims, incident=view.incident)
-    draft.views[up.vm] = renewed
-    draft.end_probation(f"vm:{up.vm}")
-    draft.change_vm(up.vm)
+    draft.renew_vm(up.vm, renewed)
     _pass_on(draft, "up", up, reason)
 
 

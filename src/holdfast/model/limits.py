@@ -97,6 +97,8 @@ ETCD_ANSWER_BYTES_MAX = 64 << 20
 """Largest answer of etcd that is read."""
 ETCD_IDLE_CONNECTIONS_MAX = 4
 """Connections kept open a member, for the next request."""
+ETCD_PIECES = 8
+"""Pieces of a big mapping of a manager's state: all pieces of all of them are fewer than a transaction may have."""
 ETCD_TXN_PARTS_MAX = 100
 """Parts changed in one transaction; etcd itself refuses more than 128 operations."""
 ETCD_TXN_BYTES_MAX = 1 << 20

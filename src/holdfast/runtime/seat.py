@@ -21,7 +21,8 @@ from holdfast.model.limits import MESSAGES_REMEMBERED, TIME_KEPT_S
 from holdfast.model.names import ActionId, Party
 from holdfast.model.reading import UNREADABLE
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
-from holdfast.runtime.view import View, fold
+from holdfast.runtime.parts import Parts, named, state_from
+from holdfast.runtime.view import fold, shown, view_from
 from holdfast.store.journal import Journal
 from holdfast.store.port import Store, StoreBroken, Waiting
 
@@ -79,11 +80,9 @@ class Seat:
         self._core = core
         self._store = store
         self._journal = journal
-        self._encode = msgspec.msgpack.Encoder()
         saved = store.load(party)
         self._version = saved.version
-        self._kept: dict[str, Any] = {}
-        """The values behind the parts in the store, as far as this process has saved them."""
+        self._parts = Parts(store.pieces, saved.parts)
         fresh = core.initial()
         self._machine = machine
         then = _part(saved.parts, "clock", ClockThen, ClockThen(machine, 0.0, 0.0))
@@ -92,7 +91,7 @@ class Seat:
         self._clock: Callable[[], float] = lambda: clock() + self._shift
         self._kept_at = self._clock()
         self.state = core.under_term(_state_from(saved.parts, fresh) if saved.version else fresh, term)
-        self.view = _part(saved.parts, "view", View, View())
+        self.view = view_from(saved.parts)
         self._heard: dict[Party, list[ActionId]] = _part(saved.parts, "heard", dict[Party, list[ActionId]], {})
         journal.last_n = max(journal.last_n, _part(saved.parts, "n", int, 0))
         self.is_taken = True
@@ -170,6 +169,7 @@ class Seat:
         if heard is not None:
             ids = self._heard.get(heard[0], [])
             self._heard = {**self._heard, heard[0]: [*ids, heard[1]][-MESSAGES_REMEMBERED:]}
+        fold(self.view, seen)
         decided_at = self._clock()
         records = [
             Decided(
@@ -177,32 +177,25 @@ class Seat:
             )
             for choice in decisions
         ]
-        view = fold(self.view, seen)
         for record in records:
-            view = fold(view, record)
-        self.view = view
+            fold(self.view, record)
         self.keep()
         self._journal.write(records)
         return decisions
 
     def keep(self) -> None:
         """Save what has changed since the last save that succeeded."""
-        parts = {f"state.{name}": getattr(self.state, name) for name in self.state.__struct_fields__}
-        parts |= {"view": self.view, "heard": self._heard, "n": self._journal.last_n}
+        values = {**named("state", self.state), **shown(self.view), "heard": self._heard, "n": self._journal.last_n}
         if self._machine:
-            parts["clock"] = ClockThen(self._machine, self._shift, self._clock())
-        # States are frozen, so a part that is still the same object has not changed.
-        changes: dict[str, bytes | None] = {
-            name: self._encode.encode(value) for name, value in parts.items() if self._kept.get(name) is not value
-        }
+            values["clock"] = ClockThen(self._machine, self._shift, self._clock())
         try:
-            self._version = self._store.save(self.party, changes, self._version)
+            self._version = self._store.save(self.party, self._parts.changes(values), self._version)
         except StoreBroken as error:
             if self.is_taken:
                 self.alarm("store", error.message)
             self.is_taken = False
             return
-        self._kept = parts
+        self._parts.kept(values)
         self._kept_at = self._clock()
         if not self.is_taken:
             self.is_taken = True
@@ -219,18 +212,16 @@ class Seat:
     def alarm(self, kind: str, text: str) -> None:
         """Raise an alarm of the manager itself."""
         sys.stderr.write(f"{self.party}: {text}\n")
-        alarms = {**self.view.alarms, f"{kind}:{self.party}": text}
-        self.view = msgspec.structs.replace(self.view, alarms=alarms)
+        self.view.alarms[f"{kind}:{self.party}"] = text
         self.mark(kind, str(self.party), text)
 
     def tell_lost(self, text: str) -> None:
         """The journal has begun to lose records: an alarm, but no reason to stop."""
         sys.stderr.write(f"{self.party}: {text}\n")
-        self.view = msgspec.structs.replace(self.view, alarms={**self.view.alarms, f"journal:{self.party}": text})
+        self.view.alarms[f"journal:{self.party}"] = text
 
     def calm(self, kind: str) -> None:
-        alarms = {name: text for name, text in self.view.alarms.items() if name != f"{kind}:{self.party}"}
-        self.view = msgspec.structs.replace(self.view, alarms=alarms)
+        self.view.alarms.pop(f"{kind}:{self.party}", None)
 
     def mark(self, name: str, about: str, detail: str = "") -> None:
         self._journal.write([Marked(self._clock(), self.party, self._journal.number(), name, about, detail)])
@@ -265,11 +256,7 @@ def _part(parts: dict[str, bytes], name: str, kind: Any, default: Any) -> Any:
 
 
 def _state_from(parts: dict[str, bytes], fresh: Any) -> Any:
-    """The saved state; a field that an older version did not save has its first value."""
-    encode = msgspec.msgpack.encode
-    fields = {name: parts.get(f"state.{name}") or encode(getattr(fresh, name)) for name in fresh.__struct_fields__}
-    whole = encode({name: msgspec.Raw(content) for name, content in fields.items()})
     try:
-        return msgspec.msgpack.decode(whole, type=type(fresh))
+        return msgspec.msgpack.decode(state_from(parts, fresh), type=type(fresh))
     except UNREADABLE as error:
         raise WorldError(f"the saved state does not fit {type(fresh).__name__}: {error}", _RESTORE) from error

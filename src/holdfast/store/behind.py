@@ -17,6 +17,7 @@ from holdfast.errors import HoldfastError
 from holdfast.model.limits import (
     ETCD_PAUSE_MAX_S,
     ETCD_PAUSE_S,
+    ETCD_PIECES,
     ETCD_TXN_BYTES_MAX,
     ETCD_TXN_PARTS_MAX,
     STORE_BEHIND_ALARM_S,
@@ -61,6 +62,8 @@ class Behind:
         kept: told of each party of whose changes more are kept now.
         superseded: told once that somebody else writes: nothing more is taken or written.
     """
+
+    pieces = ETCD_PIECES
 
     def __init__(
         self,

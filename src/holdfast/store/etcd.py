@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from holdfast.model.limits import ETCD_LIMIT_S
+from holdfast.model.limits import ETCD_LIMIT_S, ETCD_PIECES
 from holdfast.model.names import Party
 from holdfast.store.etcd_client import EtcdClient
 from holdfast.store.etcd_http import Dial, dialled
@@ -86,6 +86,8 @@ class EtcdStore:
         dial: how members are connected to.
         runner: where it waits.
     """
+
+    pieces = ETCD_PIECES
 
     def __init__(
         self,

@@ -42,6 +42,11 @@ class Superseded(HoldfastError):
 
 
 class Store(Protocol):
+    @property
+    def pieces(self) -> int:
+        """Into how many parts a big mapping may be split, so that a change of all there is can be one save."""
+        ...
+
     def load(self, party: Party) -> Saved: ...
 
     def save(self, party: Party, changes: Mapping[str, bytes | None], expected: int) -> int:

@@ -58,6 +58,8 @@ class Sums(Struct, frozen=True):
 class SqliteStore:
     """`Store` in one file, held by one process at a time."""
 
+    pieces = 4096
+
     def __init__(self, path: Path, *, may_lack_the_last: bool = False) -> None:
         """Open it.
 

@@ -6,6 +6,7 @@ majority of the voters, so that it never seals an epoch that is still held; an a
 
 from msgspec.structs import replace
 
+from holdfast.core.ha_state import Fresh
 from holdfast.core.ha_turn import Turn
 from holdfast.model.actions import RememberEpochs
 from holdfast.model.names import HostName, ServiceName
@@ -20,29 +21,51 @@ def recorded(turn: Turn, name: ServiceName, epoch: int) -> None:
         turn.recorded[name] = epoch
 
 
+def epochs_answered(turn: Turn, action: RememberEpochs) -> None:
+    """That host's agent can be told what has come since. One that has failed to remember is told all when it joins."""
+    if action.host in turn.telling:
+        turn.answered[action.host] = turn.telling.pop(action.host)
+
+
+def agent_is_away(turn: Turn, host: HostName) -> None:
+    """It is told everything when it joins again."""
+    turn.telling.pop(host, None)
+
+
 def tell_epochs(turn: Turn) -> None:
-    """At the end of a step: what is new to everybody who is there, and everything to those that have just joined."""
-    if turn.layout.grants is None or not (turn.recorded or turn.joined):
+    """At the end of a step: what is new to everybody who is there, and everything to those that have just joined.
+
+    Nobody is told more while he has not answered: where many services move at once, each host is told of all of them in
+    a few words, and not in one for each.
+    """
+    if turn.layout.grants is None or not (turn.recorded or turn.joined or turn.answered):
         return
+    before = _last_number(turn)
+    for name, epoch in turn.recorded.items():
+        turn.fresh.pop(name, None)
+        turn.fresh[name] = Fresh(epoch, max(before, _last_number(turn)) + 1)
     for host in turn.layout.hosts:
         if host in turn.joined:
-            epochs = _all_recorded(turn)
-            reason = Reason("voter-joined", host, "", turn.seen)
-        elif turn.recorded and turn.agents.get(host):
-            epochs = _untold(turn, host) | turn.recorded
-            reason = Reason("epoch-recorded", ", ".join(turn.recorded), "", turn.seen)
-        else:
-            continue
-        turn.desk.drop(lambda action: isinstance(action, RememberEpochs) and action.host == host)  # noqa: B023
-        turn.desk.order(RememberEpochs(turn.desk.number(), host, epochs), (reason,))
+            turn.desk.drop(lambda action: isinstance(action, RememberEpochs) and action.host == host)  # noqa: B023
+            _tell(turn, host, _all_recorded(turn), Reason("voter-joined", host, "", turn.seen))
+        elif turn.agents.get(host) and host not in turn.telling:
+            known = turn.answered.get(host, before)
+            news = {name: one.epoch for name, one in turn.fresh.items() if one.number > known}
+            if news:
+                _tell(turn, host, news, Reason("epoch-recorded", ", ".join(news), "", turn.seen))
+    if not turn.telling:
+        turn.fresh = {}
+
+
+def _last_number(turn: Turn) -> int:
+    return next((one.number for one in reversed(turn.fresh.values())), 0)
+
+
+def _tell(turn: Turn, host: HostName, epochs: dict[ServiceName, int], reason: Reason) -> None:
+    turn.desk.order(RememberEpochs(turn.desk.number(), host, epochs), (reason,))
+    turn.telling[host] = _last_number(turn)
 
 
 def _all_recorded(turn: Turn) -> dict[ServiceName, int]:
     groups = turn.groups.values()
     return {name: now.recorded for group in groups for name, now in group.services.items() if now.recorded}
-
-
-def _untold(turn: Turn, host: HostName) -> dict[ServiceName, int]:
-    """What this host's agent was told and has not answered yet."""
-    told = [one for one in turn.desk.awaited() if isinstance(one, RememberEpochs) and one.host == host]
-    return dict(told[-1].epochs) if told else {}

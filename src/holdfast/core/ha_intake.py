@@ -11,7 +11,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from holdfast.core.ha_adjust import adjusting_due
-from holdfast.core.ha_epochs import recorded
+from holdfast.core.ha_epochs import agent_is_away, epochs_answered, recorded
 from holdfast.core.ha_hosts import (
     host_failed,
     host_is_off,
@@ -55,6 +55,7 @@ from holdfast.model.actions import (
     IsolateVnfc,
     Quiesce,
     Refuse,
+    RememberEpochs,
     StandBy,
     StandingOrder,
     StartVnfc,
@@ -103,6 +104,7 @@ def take_in(turn: Turn, event: Event) -> None:
             # What ran when the state was saved may run no more: nobody is promoted before its agent has been heard.
             turn.agents = dict.fromkeys(turn.agents, False)
             turn.met = {}
+            turn.fresh, turn.telling = {}, {}
             expect_unconfirmed(turn)
             for group in turn.groups:
                 turn.touch(group)
@@ -125,6 +127,7 @@ def take_in(turn: Turn, event: Event) -> None:
             _agent_joined(turn, event)
         case AgentLost():
             turn.agents[event.host] = False
+            agent_is_away(turn, event.host)
             for name, now in turn.groups.items():
                 if any(service.move is not None or service.adjusting.run for service in now.services.values()):
                     turn.touch(name)  # A switchover, or a giving back, may wait for an answer of this agent.
@@ -265,6 +268,8 @@ def _done(turn: Turn, event: ActionDone) -> None:
                 recorded(turn, action.service, action.seal)
         case StandingOrder():
             order_known(turn, action)
+        case RememberEpochs():
+            epochs_answered(turn, action)
         case _:
             pass  # A message taken: nothing waits for it.
 
@@ -287,6 +292,8 @@ def _failed(turn: Turn, event: ActionFailed) -> None:
     late = turn.late.get(event.action)
     pending = turn.desk.settle(event.action)
     action = late or (pending.action if pending else None)
+    if isinstance(action, RememberEpochs):
+        epochs_answered(turn, action)
     if not isinstance(action, VnfcAction):
         return
     if event.vm_gone and turn.vm_of(action.vnfc) is not None:

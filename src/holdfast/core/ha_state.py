@@ -176,6 +176,14 @@ class VmNow(Struct, frozen=True):
     failures: Counter = Counter()
 
 
+class Fresh(Struct, frozen=True):
+    """An epoch that was recorded while some host had not answered what it was told before."""
+
+    epoch: int
+    number: int
+    """Counts them, in the order in which they were recorded."""
+
+
 class State(Struct, frozen=True):
     ledger: Ledger
     groups: dict[GroupName, GroupNow]
@@ -195,6 +203,10 @@ class State(Struct, frozen=True):
     be recorded (`lost:<service>`)."""
     failed_hosts: dict[HostName, Reason] = {}
     """Hosts that the agents of others do not hear any more."""
+    fresh: dict[ServiceName, Fresh] = {}
+    """Epochs recorded of late, as long as somebody may have to be told of them."""
+    telling: dict[HostName, int] = {}
+    """Hosts that are being told which epochs are recorded: up to which number of those."""
 
 
 def initial(layout: Layout) -> State:

@@ -40,6 +40,10 @@ class Turn:
         self.late = dict(state.late)
         self.wakes = dict(state.wakes)
         self.failed_hosts = dict(state.failed_hosts)
+        self.fresh = dict(state.fresh)
+        self.telling = dict(state.telling)
+        self.answered: dict[HostName, int] = {}
+        """Hosts that have answered in this step what they were told of epochs: up to which number."""
         self.recorded: dict[ServiceName, int] = {}
         """Numbers that a majority has recorded, as far as this step has brought them."""
         self.joined: dict[HostName, None] = {}
@@ -62,6 +66,8 @@ class Turn:
             kept(before.late, self.late),
             kept(before.wakes, self.wakes),
             kept(before.failed_hosts, self.failed_hosts),
+            kept(before.fresh, self.fresh),
+            kept(before.telling, self.telling),
         )
 
     # Looking

@@ -267,7 +267,7 @@ def vm_not_isolated(ground: Ground) -> None:
             draft.desk.decisions[:] = [
                 one for one in draft.desk.decisions if not (isinstance(one.action, IsolateVm) and one.action.vm == vm)
             ]
-            draft.desk.drop(lambda action: isinstance(action, IsolateVm) and action.vm == vm)
+            draft.desk.drop(vm, lambda action: isinstance(action, IsolateVm))
             draft.change(vm, phase="down", why=(draft.reason("vm-isolated", vm),))
             vim_plan._start_when_allowed(draft, vm)
 

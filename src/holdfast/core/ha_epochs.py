@@ -41,16 +41,16 @@ def tell_epochs(turn: Turn) -> None:
     if turn.layout.grants is None or not (turn.recorded or turn.joined or turn.answered):
         return
     before = _last_number(turn)
-    for name, epoch in turn.recorded.items():
+    for number, (name, epoch) in enumerate(turn.recorded.items(), before + 1):
         turn.fresh.pop(name, None)
-        turn.fresh[name] = Fresh(epoch, max(before, _last_number(turn)) + 1)
-    for host in turn.layout.hosts:
+        turn.fresh[name] = Fresh(epoch, number)
+    for host in turn.layout.hosts if turn.recorded else (*turn.joined, *turn.answered):
         if host in turn.joined:
-            turn.desk.drop(lambda action: isinstance(action, RememberEpochs) and action.host == host)  # noqa: B023
+            turn.desk.drop(host, lambda action: isinstance(action, RememberEpochs))
             _tell(turn, host, _all_recorded(turn), Reason("voter-joined", host, "", turn.seen))
         elif turn.agents.get(host) and host not in turn.telling:
             known = turn.answered.get(host, before)
-            news = {name: one.epoch for name, one in turn.fresh.items() if one.number > known}
+            news = _since(turn, known) if known != before else turn.recorded
             if news:
                 _tell(turn, host, news, Reason("epoch-recorded", ", ".join(news), "", turn.seen))
     if not turn.telling:
@@ -59,6 +59,10 @@ def tell_epochs(turn: Turn) -> None:
 
 def _last_number(turn: Turn) -> int:
     return next((one.number for one in reversed(turn.fresh.values())), 0)
+
+
+def _since(turn: Turn, known: int) -> dict[ServiceName, int]:
+    return {name: one.epoch for name, one in turn.fresh.items() if one.number > known}
 
 
 def _tell(turn: Turn, host: HostName, epochs: dict[ServiceName, int], reason: Reason) -> None:

@@ -30,7 +30,7 @@ def fail(turn: Turn, name: VnfcName, cause: FailureCause, detail: str) -> None:
     failure = Reason("vnfc-failed", name, f"{cause}: {detail}" if detail else cause, turn.seen)
     if now.doing is not None:
         turn.desk.settle(now.doing.id)
-    turn.desk.drop(lambda action: isinstance(action, ConfirmLoss) and action.vnfc == name)
+    turn.desk.drop(name, lambda action: isinstance(action, ConfirmLoss))
     failed = replace(
         now,
         phase="failed",

@@ -383,7 +383,7 @@ def _agent_joined(turn: Turn, event: AgentJoined) -> None:
 
 def _ask_again(turn: Turn, fact: VnfcFact) -> None:
     """What an active waits for leave for: we may have heard of it before we knew that it is one, and let it pass."""
-    asked = {one.standby for one in turn.desk.awaited() if isinstance(one, ConfirmLoss) and one.vnfc == fact.vnfc}
+    asked = {one.standby for one in turn.desk.awaited(fact.vnfc) if isinstance(one, ConfirmLoss)}
     for standby in fact.losing:
         if standby not in asked:
             _standby_lost(turn, StandbyLost(fact.vnfc, fact.run, fact.epoch, standby))

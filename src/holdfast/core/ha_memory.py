@@ -75,7 +75,7 @@ def correct_in_sync(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
 
 def _in_sync(turn: Turn, name: VnfcName, fact: VnfcFact) -> tuple[VnfcName, ...]:
     """Not one whose loss is being confirmed: that it is lost is recorded, and the active only yet to hear so."""
-    losing = {one.standby for one in turn.desk.awaited() if isinstance(one, ConfirmLoss) and one.vnfc == name}
+    losing = {one.standby for one in turn.desk.awaited(name) if isinstance(one, ConfirmLoss)}
     known = turn.groups[turn.group_of(name)].vnfcs
     told = fact.in_sync or ()
     return tuple(one for one in told if one in known and known[one].phase == "ready" and one not in losing)

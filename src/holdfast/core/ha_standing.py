@@ -57,7 +57,7 @@ def is_next(turn: Turn, name: ServiceName, vnfc: VnfcName) -> bool:
 
 def _untold(turn: Turn, name: ServiceName) -> list[HostName]:
     """Hosts that may follow an order older than the last one. One that no other host hears can claim nothing."""
-    waiting = {one.host for one in turn.desk.awaited() if isinstance(one, StandingOrder) and one.service == name}
+    waiting = {one.host for one in turn.desk.awaited(name) if isinstance(one, StandingOrder) and one.service == name}
     concerned = {turn.layout.vnfcs[one.vnfc].host for one in turn.service(name).heirs}
     return [
         host
@@ -160,7 +160,7 @@ def _reasons(turn: Turn, service: ServiceNow, successors: tuple[Successor, ...])
 
 
 def _let_out(turn: Turn, name: ServiceName, order: OrderNow, reasons: Reasons) -> None:
-    turn.desk.drop(lambda action: isinstance(action, StandingOrder) and action.service == name)
+    turn.desk.drop(name, lambda action: isinstance(action, StandingOrder) and action.service == name)
     for host in _hosts(turn, name):
         action = StandingOrder(
             turn.desk.number(), host, name, order.number, order.holder, order.epoch, order.successors

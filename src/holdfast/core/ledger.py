@@ -6,7 +6,7 @@ until its end is heard of, or until something wider made it meaningless; a messa
 VNFM and VIM share this; it knows nothing of either.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -17,10 +17,17 @@ from holdfast.model.actions import (
     AgentAction,
     CloseIncident,
     Decision,
+    FenceHost,
+    IsolateVm,
     Note,
     OpenIncident,
     PowerAction,
+    RememberEpochs,
     Send,
+    SetVoters,
+    StandingOrder,
+    StartHost,
+    StartVm,
 )
 from holdfast.model.events import Received
 from holdfast.model.limits import MESSAGES_REMEMBERED
@@ -51,6 +58,8 @@ class Ledger(Struct, frozen=True):
     pending: dict[ActionId, Pending] = {}
     taken: dict[Party, tuple[ActionId, ...]] = {}
     """Messages received of late, by sender: a repetition is recognised by its id."""
+    first_due: tuple[float | None, int] | None = None
+    """When the first of the outstanding begin to hang (None: never), and how many do then; None: not counted."""
 
 
 class Desk:
@@ -65,13 +74,28 @@ class Desk:
         self._before = ledger
         self._pending = ledger.pending
         self._taken = ledger.taken
+        self._subjects: dict[str, dict[ActionId, None]] | None = None
+        """What is outstanding about whom; made when it is asked for."""
 
     def ledger(self) -> Ledger:
         before = self._before
         same = self._pending is before.pending and self._taken is before.taken
         if same and (self._actions, self._incidents) == (before.actions, before.incidents):
             return before
-        return Ledger(self.party, self._actions, self._incidents, self._pending, self._taken)
+        return Ledger(self.party, self._actions, self._incidents, self._pending, self._taken, self._first_due())
+
+    def _first_due(self) -> tuple[float | None, int]:
+        """Counted on from before: to look at all that is outstanding after each event would be too much in a storm."""
+        if self._before.first_due is None or not isinstance(self._pending, Book):
+            return self._before.first_due or _counted(self._pending)
+        due, count = self._before.first_due
+        for number in self._pending.changed if self._pending is not self._before.pending else ():
+            was, now = self._before.pending.get(number), self._pending.get(number)
+            if was is not None and due is not None and was.due == due:
+                count -= 1
+            if now is not None and now.due is not None and (due is None or now.due <= due):
+                due, count = now.due, count + 1 if now.due == due else 1
+        return (due, count) if count or due is None else _counted(self._pending)
 
     def _changing(self) -> dict[ActionId, Pending]:
         """In a storm much is outstanding: copied only by a step that changes some of it."""
@@ -89,6 +113,7 @@ class Desk:
         """Decide an action that will be answered; without an answer within `limit_s` it hangs."""
         due = None if limit_s is None else self.now + limit_s
         self._changing()[action.id] = Pending(action, limit_s, due, incident)
+        self._index(action)
         self._decide(action, reasons, incident)
 
     def send(self, to: Party, message: Message, reasons: Reasons, incident: IncidentId | None = None) -> None:
@@ -113,17 +138,28 @@ class Desk:
         """Take the action off the ledger; None if it is not (or no longer) waited for."""
         return self._changing().pop(action) if action in self._pending else None
 
-    def drop(self, meaningless: Callable[[Awaited], bool]) -> None:
-        """Stop waiting for actions that something wider has overtaken."""
-        for number in [number for number, one in self._pending.items() if meaningless(one.action)]:
-            del self._changing()[number]
+    def drop(self, about: str, meaningless: Callable[[Awaited], bool]) -> None:
+        """Stop waiting for actions about this entity that something wider has overtaken."""
+        for action in self.awaited(about):
+            if meaningless(action):
+                del self._changing()[action.id]
 
-    def awaited(self) -> tuple[Awaited, ...]:
-        """In the order in which they were decided."""
-        return tuple(one.action for one in self._pending.values())
+    def awaited(self, about: str) -> tuple[Awaited, ...]:
+        """What is outstanding about this VNFC, VM, host or service, in the order in which it was decided."""
+        if self._subjects is None:
+            self._subjects = {}
+            for one in self._pending.values():
+                self._index(one.action)
+        numbers = self._subjects.get(about, ())
+        return tuple(self._pending[number].action for number in numbers if number in self._pending)
 
-    def awaits(self, wanted: Callable[[Awaited], bool]) -> bool:
-        return any(wanted(one.action) for one in self._pending.values())
+    def awaited_messages(self) -> tuple[Send, ...]:
+        return tuple(one.action for one in self._pending.values() if isinstance(one.action, Send))
+
+    def _index(self, action: Awaited) -> None:
+        if self._subjects is not None:
+            for subject in _subjects_of(action):
+                self._subjects.setdefault(subject, {})[action.id] = None
 
     def hanging(self) -> tuple[Pending, ...]:
         return tuple(one for one in self._pending.values() if one.due is not None and one.due <= self.now)
@@ -155,7 +191,28 @@ class Desk:
 
 def next_due(ledger: Ledger) -> float | None:
     """When the first outstanding action begins to hang."""
-    return min((one.due for one in ledger.pending.values() if one.due is not None), default=None)
+    due, _ = ledger.first_due or _counted(ledger.pending)
+    return due
+
+
+def _counted(pending: Mapping[ActionId, Pending]) -> tuple[float | None, int]:
+    dues = [one.due for one in pending.values() if one.due is not None]
+    return (min(dues), dues.count(min(dues))) if dues else (None, 0)
+
+
+def _subjects_of(action: Awaited) -> tuple[str, ...]:
+    match action:
+        case Send(_, _, message):
+            vm = getattr(message, "vm", None)
+            return (vm,) if vm else ()
+        case StandingOrder(_, host, service):
+            return (host, service)
+        case RememberEpochs() | SetVoters() | FenceHost() | StartHost():
+            return (action.host,)
+        case IsolateVm() | StartVm():
+            return (action.vm,)
+        case _:
+            return (action.vnfc,)
 
 
 def outstanding(ledger: Ledger) -> tuple[Awaited, ...]:

@@ -154,17 +154,13 @@ class Draft:
 
     def is_telling(self, to: Party, vm: VmName, kind: type[VmFailed] | type[VmUp]) -> bool:
         """Whether such a message is on its way and not taken yet."""
-        return self.desk.awaits(
-            lambda action: (
-                isinstance(action, Send)
-                and action.to == to
-                and isinstance(action.message, kind)
-                and action.message.vm == vm
-            )
+        return any(
+            isinstance(action, Send) and action.to == to and isinstance(action.message, kind)
+            for action in self.desk.awaited(vm)
         )
 
     def forget_actions(self, vm: VmName) -> None:
-        self.desk.drop(lambda action: isinstance(action, StartVm | IsolateVm) and action.vm == vm)
+        self.desk.drop(vm, lambda action: isinstance(action, StartVm | IsolateVm))
 
     def clear_alarm(self, alarm: str, reasons: Reasons) -> None:
         self.desk.note(ClearAlarm(alarm), reasons)

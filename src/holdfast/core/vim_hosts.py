@@ -110,7 +110,7 @@ def look_anew(draft: Draft, host: HostName) -> None:
     life = draft.host(host)
     if life.phase != "fencing" or not life.only_away:
         return
-    draft.desk.drop(lambda action: isinstance(action, FenceHost) and action.host == host)
+    draft.desk.drop(host, lambda action: isinstance(action, FenceHost))
     draft.change_host(host, phase="fence-failed")
     draft.timers[f"fence:{host}"] = draft.now + LOOK_ANEW_S
 
@@ -185,7 +185,7 @@ def _host_is_here(draft: Draft, host: HostName) -> None:
 
 def _host_is_back(draft: Draft, host: HostName) -> None:
     """It was off, and its agent runs again: its VMs may be started. Its incident ends with the last of them."""
-    draft.desk.drop(lambda action: isinstance(action, StartHost) and action.host == host)
+    draft.desk.drop(host, lambda action: isinstance(action, StartHost))
     draft.timers.pop(f"start:{host}", None)
     _host_is_here(draft, host)
     draft.change_host(host, is_urgent=False, only_away=False, unisolated=())

@@ -22,7 +22,7 @@ def host_locked(draft: Draft, host: HostName) -> None:
         return
     vouched = draft.reason("host-vouched-off", host)
     condemn(draft, host, "a person says that it is off", (asked, vouched), is_urgent=True)
-    draft.desk.drop(lambda action: isinstance(action, FenceHost | StartHost) and action.host == host)
+    draft.desk.drop(host, lambda action: isinstance(action, FenceHost | StartHost))
     for timer in ("away", "fence", "start"):
         draft.timers.pop(f"{timer}:{host}", None)
     ended_with_host(draft, host, vouched)

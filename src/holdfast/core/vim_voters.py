@@ -15,7 +15,7 @@ from holdfast.core.ledger import Reasons
 from holdfast.core.vim_draft import NO_INCIDENT, Draft
 from holdfast.core.vim_state import VotersNow
 from holdfast.core.voter_rules import VoterChange, who_comes, who_leaves
-from holdfast.model.actions import NoteVoters, RaiseAlarm, Send, SetVoters
+from holdfast.model.actions import NoteVoters, RaiseAlarm, SetVoters
 from holdfast.model.granting import SECOND, VoterSet, quorum, surely_ns, voter_set
 from holdfast.model.layout import first_voters, witnesses_of
 from holdfast.model.messages import HostsAre
@@ -158,12 +158,12 @@ def _tell(draft: Draft) -> None:
         if not draft.host(host).joined or has >= now.version or f"voter:{host}" in draft.timers:
             continue
         if not _is_telling(draft, host, now):
-            draft.desk.drop(lambda one: isinstance(one, SetVoters) and one.host == host)  # noqa: B023
+            draft.desk.drop(host, lambda one: isinstance(one, SetVoters))
             draft.desk.order(SetVoters(draft.desk.number(), host, now.current, now.is_used), now.why)
 
 
 def _is_telling(draft: Draft, host: HostName, now: VotersNow) -> bool:
-    told = [one for one in draft.desk.awaited() if isinstance(one, SetVoters) and one.host == host]
+    told = [one for one in draft.desk.awaited(host) if isinstance(one, SetVoters)]
     return any(one.voters == now.current and one.use == now.is_used for one in told)
 
 
@@ -177,7 +177,9 @@ def tell_others(draft: Draft) -> None:
         return
     reasons = (*(now.why if now is not None and voters != before.members else ()), *locked.values())
     draft.told = told = HostsAre(IncidentId(NO_INCIDENT), before.number + 1, voters, tuple(locked))
-    draft.desk.drop(lambda action: isinstance(action, Send) and isinstance(action.message, HostsAre))
+    for message in draft.desk.awaited_messages():
+        if isinstance(message.message, HostsAre):
+            draft.desk.settle(message.id)
     for party in (HA, *dict.fromkeys(vnfm for vnfms in draft.region.vnfms_on.values() for vnfm in vnfms)):
         draft.desk.send(party, told, reasons or (draft.reason("operator-asked", "unlock"),))
 

@@ -148,7 +148,7 @@ class Draft:
 
     def forget_actions(self, vnfc: VnfcName) -> None:
         """Whatever was asked of the agent for this VNFC has been overtaken."""
-        self.desk.drop(lambda action: isinstance(action, StartVnfc | IsolateVnfc) and action.vnfc == vnfc)
+        self.desk.drop(vnfc, lambda action: isinstance(action, StartVnfc | IsolateVnfc))
 
     # Failures, counted, and what they point to.
 

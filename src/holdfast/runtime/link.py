@@ -116,7 +116,7 @@ class Link(asyncio.Protocol):
 
     def send(self, message: LinkMessage) -> None:
         """Write the message out; without effect on a link that is not open."""
-        if not self.is_open or self._transport is None:
+        if not self.is_open or self._is_let_go or self._transport is None:
             return
         self._write(encoded(message))
         if self._transport.get_write_buffer_size() > LINK_BUFFER_BYTES_MAX:

@@ -62,9 +62,11 @@ class Parts:
         changed: Changes = {}
         for name, value in values.items():
             before = self._kept.get(name)
+            if value is before and not (isinstance(value, Book) and value.changed):
+                continue
             if isinstance(value, dict) and name.rpartition(".")[2] in IN_PIECES:
                 self._pieces_changed(name, before if before is not None else {}, value, changed)
-            elif name not in self._kept or (before is not value and before != value):
+            elif name not in self._kept or before != value:
                 changed[name] = self._encode.encode(value)
         return {**dict.fromkeys(name for name in self._foreign if name not in changed), **changed}
 

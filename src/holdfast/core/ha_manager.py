@@ -7,6 +7,7 @@ state, then each group it touches is planned from what is, except what is alread
 
 from holdfast.core.ha_epochs import tell_epochs
 from holdfast.core.ha_intake import take_in
+from holdfast.core.ha_pace import in_order, next_of_waiting
 from holdfast.core.ha_planning import plan
 from holdfast.core.ha_state import State, deadline, initial, outstanding
 from holdfast.core.ha_turn import Refusals, Turn
@@ -27,14 +28,14 @@ def step(layout: Layout, state: State, observed: Observed, now: float) -> tuple[
     take_in(turn, observed.event)
     rounds: dict[GroupName, int] = {}
     refusals: dict[GroupName, Refusals] = {}
-    while turn.touched:
-        group = next(iter(turn.touched))
-        del turn.touched[group]
-        rounds[group] = rounds.get(group, 0) + 1
-        if rounds[group] > ROUNDS_MAX:
-            raise Bug(f"planning of group {group!r} does not come to rest", "please report this with the journal")
-        plan(turn, group)
-        refusals[group] = turn.refusals
+    while turn.touched or next_of_waiting(turn):
+        for group in in_order(turn):
+            turn.touched.pop(group, None)
+            rounds[group] = rounds.get(group, 0) + 1
+            if rounds[group] > ROUNDS_MAX:
+                raise Bug(f"planning of group {group!r} does not come to rest", "please report this with the journal")
+            plan(turn, group)
+            refusals[group] = turn.refusals
     for group, refused in refusals.items():
         turn.refusals = refused
         turn.say_refusals(group)

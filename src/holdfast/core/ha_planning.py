@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from holdfast.core import escalation
 from holdfast.core.ha_adjust import plan_adjusting
 from holdfast.core.ha_incidents import close_what_is_over, provided, raise_alarm, report
+from holdfast.core.ha_pace import may_be_repaired, wait_for_turn
 from holdfast.core.ha_roles import (
     outdated_reserve,
     plan_holding,
@@ -80,13 +81,18 @@ def _plan_serving(turn: Turn, group: GroupName) -> None:
 
 def _plan_starts(turn: Turn, group: GroupName) -> None:
     waits = take_over_under_way(turn, group)
+    for name in turn.wanted(group).vnfcs:
+        turn.waiting.pop(name, None)
     for name in _to_be_started(turn, group):
         now = turn.vnfc(name)
         if now.run > 0 and waits:
             continue
         obstacles = _obstacles(turn, group, name)
         if not obstacles:
-            _start(turn, group, name)
+            if may_be_repaired(turn, group, name):
+                _start(turn, group, name)
+            else:
+                wait_for_turn(turn, name)
         elif now.run > 0 or obstacles[0].code == "dependency-missing":
             failure = (now.failure,) if now.failure else ()
             turn.refuse("start", name, (*failure, *obstacles), now.incident)

@@ -207,6 +207,10 @@ class State(Struct, frozen=True):
     """Epochs recorded of late, as long as somebody may have to be told of them."""
     telling: dict[HostName, int] = {}
     """Hosts that are being told which epochs are recorded: up to which number of those."""
+    recovering: dict[VnfcName, None] = {}
+    """VNFCs that are being made active."""
+    waiting: dict[VnfcName, None] = {}
+    """VNFCs whose repair waits until others are recovered, or repaired (ha_pace)."""
 
 
 def initial(layout: Layout) -> State:

@@ -42,6 +42,10 @@ class Turn:
         self.failed_hosts = dict(state.failed_hosts)
         self.fresh = dict(state.fresh)
         self.telling = dict(state.telling)
+        self.recovering = dict(state.recovering)
+        self.waiting = dict(state.waiting)
+        self.has_room = False
+        """A recovery or a start has ended in this step: who waited for that may begin."""
         self.answered: dict[HostName, int] = {}
         """Hosts that have answered in this step what they were told of epochs: up to which number."""
         self.recorded: dict[ServiceName, int] = {}
@@ -68,6 +72,8 @@ class Turn:
             kept(before.failed_hosts, self.failed_hosts),
             kept(before.fresh, self.fresh),
             kept(before.telling, self.telling),
+            kept(before.recovering, self.recovering),
+            kept(before.waiting, self.waiting),
         )
 
     # Looking
@@ -154,7 +160,17 @@ class Turn:
     def put(self, name: VnfcName, now: VnfcNow) -> None:
         group = self.group_of(name)
         before = self.groups[group]
+        self._has_changed_task(name, before.vnfcs[name].doing, now.doing)
         self.put_group(group, replace(before, vnfcs={**before.vnfcs, name: now}))
+
+    def _has_changed_task(self, name: VnfcName, before: Task | None, now: Task | None) -> None:
+        if before == now:
+            return
+        if before is not None and before.kind in ("activate", "start"):
+            self.recovering.pop(name, None)
+            self.has_room = True
+        if now is not None and now.kind == "activate":
+            self.recovering[name] = None
 
     def put_service(self, name: ServiceName, now: ServiceNow) -> None:
         group = self.layout.services[name].group

@@ -4,6 +4,7 @@ In: the frozen state. Out: the next one, and the decisions. Always holds: whatev
 touched, so that the plan looks at it and at nothing else.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -18,6 +19,7 @@ from holdfast.model.names import HostName, Party, VmName, vnfm_party
 from holdfast.model.reasons import Code, Reason
 
 LAYOUTS_KEPT = 8
+SAL_OF_NOTHING = 1000
 NO_INCIDENT = ""
 """A VM that starts for the first time belongs to no incident."""
 
@@ -27,6 +29,8 @@ class Region:
     vms_on: dict[HostName, tuple[VmName, ...]]
     vnfms_of: dict[VmName, tuple[Party, ...]]
     """VNFMs with VNFCs in the VM, in the order of the descriptor."""
+    sal_of: dict[VmName, int]
+    """The best service availability level of what is in the VM; VMs that hold nothing are not named."""
     vnfms_on: dict[HostName, tuple[Party, ...]]
     """VNFMs with VNFCs on the host that are in no VM."""
 
@@ -42,16 +46,19 @@ def region_of(layout: Layout) -> Region:
     vms_on: dict[HostName, list[VmName]] = {}
     vnfms: dict[VmName, dict[Party, None]] = {}
     bare: dict[HostName, dict[Party, None]] = {}
+    sals: dict[VmName, int] = {}
     for vm in layout.vms.values():
         vms_on.setdefault(vm.host, []).append(vm.name)
     for vnfc in layout.vnfcs.values():
         if vnfc.vm is not None:
             vnfms.setdefault(vnfc.vm, {})[vnfm_party(layout.vnfs[vnfc.vnf].vnfm)] = None
+            sals[vnfc.vm] = min(layout.vnfs[vnfc.vnf].sal, sals.get(vnfc.vm, SAL_OF_NOTHING))
         else:
             bare.setdefault(vnfc.host, {})[vnfm_party(layout.vnfs[vnfc.vnf].vnfm)] = None
     region = Region(
         {host: tuple(names) for host, names in vms_on.items()},
         {vm: tuple(names) for vm, names in vnfms.items()},
+        sals,
         {host: tuple(names) for host, names in bare.items()},
     )
     _KNOWN.append((layout, region))
@@ -135,6 +142,10 @@ class Draft:
 
     def concerned(self, vm: VmName) -> tuple[Party, ...]:
         return self.region.vnfms_of.get(vm, ())
+
+    def by_sal(self, vms: Iterable[VmName]) -> list[VmName]:
+        """What holds the better services comes first."""
+        return sorted(vms, key=lambda vm: self.region.sal_of.get(vm, SAL_OF_NOTHING))
 
     def is_known(self, vm: VmName) -> bool:
         """Whether the VNFMs know of the VM's present life, and may have something in it."""

@@ -15,6 +15,7 @@ from holdfast.core.vim_state import Repair
 from holdfast.core.vim_voters import plan_voters, tell_others
 from holdfast.model.actions import FenceHost, IsolateVm, StartVm
 from holdfast.model.layout import Vm
+from holdfast.model.limits import REPAIRS_AT_ONCE
 from holdfast.model.messages import VmUp
 from holdfast.model.names import HostName, IncidentId, VmName
 from holdfast.model.reasons import Reason
@@ -27,8 +28,10 @@ def plan(draft: Draft) -> None:
     for host in tuple(draft.touched_hosts):
         if draft.host(host).phase == "condemned":
             _switch_off_when_allowed(draft, host)
-    for vm in tuple(draft.touched_vms):
+    for vm in draft.by_sal(draft.touched_vms):
         _plan_vm(draft, vm)
+    for host in tuple(draft.touched_hosts):
+        _start_those_that_waited(draft, host)
     for host in tuple(draft.touched_hosts):
         _close_host(draft, host)
     plan_voters(draft)
@@ -110,6 +113,8 @@ def _start_when_allowed(draft: Draft, vm: VmName) -> None:
     host = draft.host(place.host)
     if host.phase != "up":
         return
+    if life.boot > 0 and _restarts_on(draft, place.host) >= REPAIRS_AT_ONCE:
+        return
     reasons = life.why or (Reason("declared", vm, "", (draft.n,)),)
     if repair is not None:
         reasons = (*repair.why, *(reason for reason in reasons if reason not in repair.why), *repair.allowed)
@@ -119,6 +124,20 @@ def _start_when_allowed(draft: Draft, vm: VmName) -> None:
     action = StartVm(draft.desk.number(), vm, boot, _how(place, repair))
     draft.desk.order(action, reasons, repair.incident if repair else None, place.boot_limit_s + UNANSWERED_S)
     draft.change(vm, phase="starting", boot=boot)
+
+
+def _restarts_on(draft: Draft, host: HostName) -> int:
+    """A host that boots all its VMs at once is slow with each of them."""
+    lives = (draft.vm(vm) for vm in draft.region.vms_on.get(host, ()))
+    return sum(life.phase == "starting" and life.boot > 1 for life in lives)
+
+
+def _start_those_that_waited(draft: Draft, host: HostName) -> None:
+    """In the order of what they hold, as others have come up."""
+    if draft.host(host).phase != "up":
+        return
+    for vm in draft.by_sal(vm for vm in draft.region.vms_on.get(host, ()) if draft.vm(vm).phase == "down"):
+        _start_when_allowed(draft, vm)
 
 
 def _how(place: Vm, repair: Repair | None) -> Literal["initial", "snapshot", "standby-vm"]:

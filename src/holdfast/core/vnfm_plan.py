@@ -22,9 +22,9 @@ START_GRACE_S = 5.0
 def plan(draft: Draft) -> None:
     for vm in tuple(draft.touched_vms):
         _tell_vim(draft, vm)
-    for vnfc in tuple(draft.touched_vnfcs):
-        if vnfc in draft.charge.own:
-            _plan_vnfc(draft, vnfc)
+    own = (vnfc for vnfc in draft.touched_vnfcs if vnfc in draft.charge.own)
+    for vnfc in sorted(own, key=lambda one: draft.layout.vnfs[draft.layout.vnfcs[one].vnf].sal):
+        _plan_vnfc(draft, vnfc)
     for vm in tuple(draft.touched_vms):
         _clear_reported(draft, vm)
 

@@ -58,6 +58,8 @@ OTHER_PLACE_AFTER_S = 0.5
 """A call that is not answered by then is tried at the other place, where there is one."""
 NEWS_KEPT = 256
 """News (of standbys lost or synced) an agent keeps for a manager that has not taken them."""
+REPAIRS_AT_ONCE = 4
+"""VMs, and components, that are started again at the same time on one host; the others wait for their turn."""
 BUG_PAUSE_S = 1.0
 """After a core failed on a deadline, that deadline is tried again no sooner."""
 TIME_KEPT_S = 5.0

@@ -302,7 +302,7 @@ def test_status_shows_what_a_party_knows(layout: Layout, folder: RunFolder) -> N
             agent.emit(VnfcFailed(DNS_1, 1, "killed", "signal 9"))
             await until(lambda: ha.outstanding(), "decided")
             answer = await asyncio.to_thread(ask, folder, HA, AskStatus())
-            status = json.loads(answer.body)
+            status = json.loads(answer.content)
             assert status["agents"] == {"h1": True}
             assert status["vnfs"]["dns"]["vnfcs"]["dns-1"]["condition"] == "failed"
             assert status["vnfs"]["dns"]["vnfcs"]["dns-2"]["role"] == "standby"
@@ -326,7 +326,7 @@ def test_what_ran_on_a_host_whose_agent_is_away_is_last_known_and_not_known_now(
                 agent.emit(VnfcFailed(DNS_1, 1, "killed", "signal 9"))
                 await until(lambda: ha.outstanding(), "decided")
             await until(lambda: "AgentLost" in names(ha), "the agent is away")
-            vnfcs = json.loads((await asyncio.to_thread(ask, folder, HA, AskStatus())).body)["vnfs"]["dns"]["vnfcs"]
+            vnfcs = json.loads((await asyncio.to_thread(ask, folder, HA, AskStatus())).content)["vnfs"]["dns"]["vnfcs"]
             shown = {name: (one["condition"], one["known"]) for name, one in vnfcs.items()}
             assert shown == {"dns-1": ("failed", True), "dns-2": ("ready", False)}
 

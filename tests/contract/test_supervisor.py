@@ -58,7 +58,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 def answers(folder: RunFolder) -> bool:
     try:
-        return bool(json.loads(ask(folder, HA, AskStatus(), 1.0).body)["agents"]["h1"])
+        return bool(json.loads(ask(folder, HA, AskStatus(), 1.0).content)["agents"]["h1"])
     except Exception as error:  # noqa: BLE001  # whatever it is, it does not answer yet
         return not error
 

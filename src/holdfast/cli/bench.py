@@ -61,6 +61,37 @@ def path(
     typer.echo(table(moments, runs))
 
 
+@app.command("scale")
+def scale(
+    vnfs: Annotated[str, typer.Option(help="how many VNFs, several numbers with commas")] = "10,100,1000",
+    hosts: Annotated[int, typer.Option(help="how many hosts they are on")] = 50,
+    json: Annotated[
+        Path | None,
+        typer.Option(help="results (docs/performance.md has the format); sizes in it count already"),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="write the table there")] = None,
+    chart: Annotated[Path | None, typer.Option(help="write the picture (SVG) there")] = None,
+    out: Annotated[Path, typer.Option(help="where each size has its folder while it is measured")] = Path("runs/scale"),
+) -> None:
+    """Thousands of VNFs, simulated hosts, real managers: one host lost, ten at once; what does it cost?"""
+    from holdfast.lab.bench.scale_show import ScalePlan, run_and_show
+    from holdfast.lab.bench.scale_words import HOSTS_MAX, HOSTS_MIN, VNFS_MAX
+
+    sizes = [_number("--vnfs", text, 1, VNFS_MAX) for text in vnfs.split(",")]
+    _number("--hosts", str(hosts), HOSTS_MIN, HOSTS_MAX)
+    for file in (json, markdown, chart):
+        check_writable(file)
+    raise typer.Exit(run_and_show(ScalePlan(sorted(set(sizes)), hosts, out.absolute()), json, markdown, chart))
+
+
+def _number(option: str, text: str, least: int, most: int) -> int:
+    from holdfast.errors import UserError
+
+    if not (text.isdecimal() and text.isascii()) or not least <= int(text) <= most:
+        raise UserError(f"{option} has {text!r}", f"expected a whole number from {least} to {most}")
+    return int(text)
+
+
 def _chosen(option: str, text: str, known: dict[str, str]) -> list[str]:
     from holdfast.errors import UserError
 

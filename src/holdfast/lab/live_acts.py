@@ -128,7 +128,7 @@ class LiveActs:
         world = self._world
         for party in parties_of(world.layout):
             try:
-                answer = msgspec.json.decode(ask(world.folder, party, AskStatus(), STATUS_LIMIT_S).body)
+                answer = msgspec.json.decode(ask(world.folder, party, AskStatus(), STATUS_LIMIT_S).content)
             except PeerError:
                 return False
             if not all(joined for host, joined in answer["agents"].items() if world.is_on(HostName(host))):

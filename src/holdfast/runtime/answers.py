@@ -7,7 +7,7 @@ import msgspec
 
 from holdfast.model.actions import Action, Decision, Refuse
 from holdfast.model.layout import Layout, Vm, Vnfc, in_charge
-from holdfast.model.names import VIM, HostName
+from holdfast.model.names import VIM, HostName, VnfName
 from holdfast.model.reasons import sentence
 from holdfast.runtime.seat import Seat
 from holdfast.runtime.view import View, VmView, VnfcView, role_of
@@ -83,6 +83,9 @@ def _vnfs(layout: Layout, seat: Seat, joined: dict[HostName, bool]) -> dict[str,
     """Every VNF this party is in charge of, with its services and components."""
     view = seat.view
     shown: dict[str, Any] = {}
+    vnfcs_of: dict[VnfName, list[Vnfc]] = {}
+    for vnfc in layout.vnfcs.values():
+        vnfcs_of.setdefault(vnfc.vnf, []).append(vnfc)
     for vnf in layout.vnfs.values():
         if in_charge(layout, vnf.name) != seat.party:
             continue
@@ -108,8 +111,7 @@ def _vnfs(layout: Layout, seat: Seat, joined: dict[HostName, bool]) -> dict[str,
                     "vm": vnfc.vm,
                     **_vnfc(layout, vnfc, view, joined),
                 }
-                for vnfc in layout.vnfcs.values()
-                if vnfc.vnf == vnf.name
+                for vnfc in vnfcs_of.get(vnf.name, ())
             },
         }
     return shown

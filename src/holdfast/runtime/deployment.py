@@ -259,7 +259,7 @@ def statuses(layout: Layout, folder: RunFolder, limit_s: float = 1.0) -> dict[Pa
     answers: dict[Party, dict[str, Any]] = {}
     for party in parties_of(layout):
         try:
-            answers[party] = msgspec.json.decode(ask(folder, party, AskStatus(), limit_s).body)
+            answers[party] = msgspec.json.decode(ask(folder, party, AskStatus(), limit_s).content)
         except PeerError as error:
             answers[party] = {"party": party, "away": error.message}
         except UNREADABLE as error:

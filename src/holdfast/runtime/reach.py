@@ -57,6 +57,7 @@ from holdfast.wire.link_messages import (
     Taken,
     Tell,
     Took,
+    answer_with,
 )
 
 Outdated = Callable[[HostName, int], None]
@@ -339,7 +340,7 @@ class _FromOthers:
     def _ask(self, link: Link, ask: Ask) -> None:
         question = ask.question
         if isinstance(question, AskStatus):
-            link.send(Answer(ask.number, self._links.status(self._seat)))
+            link.send(answer_with(ask.number, self._links.status(self._seat)))
             return
 
         def answer(decisions: tuple[Decision, ...]) -> None:

@@ -3,6 +3,8 @@
 Encoded with msgpack, one a frame. `at` is the machine's monotonic clock where the news arose.
 """
 
+import zlib
+
 import msgspec
 from msgspec import Struct
 
@@ -12,6 +14,8 @@ from holdfast.model.events import Event, HostFailed
 from holdfast.model.messages import Message
 from holdfast.model.names import ActionId, HostName, Party, ServiceName, VnfcName, VnfName
 from holdfast.model.reading import UNREADABLE
+
+DEFLATED_FROM_BYTES = 1 << 17
 
 
 class Leads(Struct, frozen=True, tag=True):
@@ -131,11 +135,23 @@ class Ask(Struct, frozen=True, tag=True):
 
 
 class Answer(Struct, frozen=True, tag=True):
-    """Manager -> operator: `body` is JSON, `refused` says in words why it is not done."""
+    """Manager -> operator: `content` is JSON, `refused` says in words why it is not done."""
 
     number: int
     body: bytes = b"{}"
     refused: str = ""
+    is_deflated: bool = False
+    """A long body is: the status of thousands of VNFs would not fit into a frame."""
+
+    @property
+    def content(self) -> bytes:
+        return zlib.decompress(self.body) if self.is_deflated else self.body
+
+
+def answer_with(number: int, content: bytes) -> Answer:
+    if len(content) <= DEFLATED_FROM_BYTES:
+        return Answer(number, content)
+    return Answer(number, zlib.compress(content, 1), is_deflated=True)
 
 
 LinkMessage = (

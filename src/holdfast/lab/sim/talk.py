@@ -76,7 +76,7 @@ def ask(site: Site, node: Node | Controller, party: Party, question: Question, l
 
 def status(site: Site, node: Node | Controller, party: Party) -> dict[str, Any] | None:
     answer = ask(site, node, party, AskStatus(), STATUS_LIMIT_S)
-    return msgspec.json.decode(answer.body) if answer is not None else None
+    return msgspec.json.decode(answer.content) if answer is not None else None
 
 
 def switch_over(site: Site, node: Node | Controller, vnf: VnfName, limit_s: float, to: VnfcName | None = None) -> None:

@@ -33,6 +33,8 @@ KILLS = 10
 STORM = 10
 REST_S = 0.4
 """Nothing is asked of any host for so long: it is over."""
+PATIENCE_S = 60.0
+"""Nothing is asked for so long, though something should be: it will not come."""
 LIMIT_S = 1800.0
 
 
@@ -193,7 +195,7 @@ class Trial:
             await asyncio.sleep(REST_S / 4)
             if len(self.world.given) != seen:
                 seen, since = len(self.world.given), time.monotonic()
-            elif time.monotonic() >= since + (REST_S if is_done() else 30 * REST_S):
+            elif time.monotonic() >= since + (REST_S if is_done() else PATIENCE_S):
                 break
         given = self.world.given[first:]
         wall_ms = (given[-1].at - began) * 1000 if given else 0.0

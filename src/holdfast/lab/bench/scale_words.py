@@ -1,10 +1,11 @@
 """The descriptor of a deployment of any size, as a person (or a person's script) would write it.
 
 In: how many VNFs, on how many hosts. Out: YAML. Each VNF has an active and a standby with synchronous state, each in a
-VM of its own; they are spread so that the loss of a host moves few services to each of the others. SALs take turns.
+VM of its own; they are spread so that the loss of a host moves few services to each of the others.
 """
 
 from ipaddress import IPv4Address
+from zlib import crc32
 
 HOSTS_MIN = 3
 HOSTS_MAX = 200
@@ -27,7 +28,8 @@ def host_name(number: int) -> str:
 
 
 def sal_of(number: int) -> int:
-    return SALS[number % len(SALS)]
+    """In no order that has to do with the hosts."""
+    return SALS[crc32(b"%d" % number) % len(SALS)]
 
 
 def places(number: int, hosts: int) -> tuple[int, int]:

@@ -37,12 +37,11 @@ def adjusting_after(turn: Turn, name: ServiceName, to: VnfcName) -> Adjusting:
     return replace(service.adjusting, by_hand=to != preferred(turn, name))
 
 
-def adjusting_due(turn: Turn) -> None:
+def adjusting_due(turn: Turn, name: ServiceName) -> None:
     """A time of waiting is over; whether anything stands against giving back is looked at when the group is planned."""
-    for group in tuple(turn.groups):
-        for name, now in turn.groups[group].services.items():
-            if now.adjusting.until is not None and now.adjusting.until <= turn.now:
-                turn.put_service(name, replace(now, adjusting=replace(now.adjusting, until=None)))
+    now = turn.service(name)
+    if now.adjusting.until is not None and now.adjusting.until <= turn.now:
+        turn.put_service(name, replace(now, adjusting=replace(now.adjusting, until=None)))
 
 
 def _plan(turn: Turn, group: GroupName, name: ServiceName, wait_s: float) -> None:

@@ -18,9 +18,6 @@ from holdfast.model.messages import ErrorCleared, ErrorReport
 from holdfast.model.names import GroupName, IncidentId, ServiceName, VmName, VnfcName
 from holdfast.model.reasons import Reason
 
-LOST = "lost:"
-"""Begins a wake for a service, in whose name no colon can be."""
-
 
 def fail(turn: Turn, name: VnfcName, cause: FailureCause, detail: str) -> None:
     """Take note that a VNFC has failed; one that is already failed, or down, cannot fail again."""
@@ -99,34 +96,20 @@ def confirm_again_later(turn: Turn, action: ConfirmLoss) -> None:
         others = tuple(one for one in now.unconfirmed if one.standby != action.standby)
         again = Unconfirmed(action.vnfc, action.run, action.standby, turn.now + CONFIRM_AGAIN_S)
         turn.put_service(name, replace(now, unconfirmed=(*others, again)))
-        _wake_for(turn, name)
 
 
 def confirm_due(turn: Turn, name: ServiceName) -> None:
     """Try again what is due, unless the active is another by now: that one knows itself whom it has lost."""
     now = turn.service(name)
     due = [one for one in now.unconfirmed if one.again_at <= turn.now]
+    if not due:
+        return
     later = tuple(one for one in now.unconfirmed if one.again_at > turn.now)
     turn.put_service(name, replace(now, unconfirmed=later))
-    _wake_for(turn, name)
     for one in due:
         active = turn.vnfc(one.active)
         if (now.holder, active.run, active.phase) == (one.active, one.run, "ready"):
             confirm_loss(turn, one.active, one.standby, (Reason("standby-lost", one.standby, "", turn.seen),))
-
-
-def _wake_for(turn: Turn, name: ServiceName) -> None:
-    times = [one.again_at for one in turn.service(name).unconfirmed]
-    if times:
-        turn.wakes[f"{LOST}{name}"] = min(times)
-
-
-def expect_unconfirmed(turn: Turn) -> None:
-    """A manager begins: what an earlier version has saved is not among its wakes."""
-    for group in turn.groups.values():
-        for name, service in group.services.items():
-            if service.unconfirmed:
-                _wake_for(turn, name)
 
 
 def _count(turn: Turn, name: VnfcName, cause: FailureCause) -> Reason | None:

@@ -23,11 +23,9 @@ from holdfast.core.ha_hosts import (
     tells_of_succession,
 )
 from holdfast.core.ha_incidents import (
-    LOST,
     confirm_again_later,
     confirm_due,
     confirm_loss,
-    expect_unconfirmed,
     fail,
     interrupt,
     isolated,
@@ -45,7 +43,7 @@ from holdfast.core.ha_memory import (
 from holdfast.core.ha_standing import order_known, sealed, started_again
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
-from holdfast.core.ha_turn import Turn
+from holdfast.core.ha_turn import DUE, Turn
 from holdfast.core.ha_vms import vm_gone_by_agent, vm_message
 from holdfast.core.ledger import Pending
 from holdfast.model.actions import (
@@ -105,9 +103,10 @@ def take_in(turn: Turn, event: Event) -> None:
             turn.agents = dict.fromkeys(turn.agents, False)
             turn.met = {}
             turn.fresh, turn.telling = {}, {}
-            expect_unconfirmed(turn)
-            for group in turn.groups:
+            for group, now in turn.groups.items():
                 turn.touch(group)
+                for key, service in now.services.items():
+                    turn.wake_for(key, service)  # An earlier version saved no wakes for that.
                 if event.is_behind:
                     forget_who_serves(turn, group)
         case DeadlinePassed():
@@ -206,18 +205,24 @@ def _know_epoch(turn: Turn, name: VnfcName, epoch: int) -> None:
 
 
 def _time_is_up(turn: Turn) -> None:
-    adjusting_due(turn)
     for name, at in tuple(turn.wakes.items()):
         if at <= turn.now:
             del turn.wakes[name]
-            if name.startswith(LOST):
-                confirm_due(turn, ServiceName(name.removeprefix(LOST)))
+            if name.endswith(DUE):
+                _service_due(turn, ServiceName(name.removesuffix(DUE)))
                 continue
             for vnfc in (VnfcName(name), *turn.in_vm(VmName(name))):
                 if turn.is_ours(vnfc):
                     turn.touch(turn.group_of(vnfc))
     for pending in turn.desk.hanging():
         _hangs(turn, pending)
+
+
+def _service_due(turn: Turn, name: ServiceName) -> None:
+    if turn.is_service_of_ours(name):
+        turn.wake_for(name, turn.service(name))
+        confirm_due(turn, name)
+        adjusting_due(turn, name)
 
 
 def _hangs(turn: Turn, pending: Pending) -> None:

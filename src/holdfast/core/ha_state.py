@@ -199,8 +199,8 @@ class State(Struct, frozen=True):
     late: dict[ActionId, IsolateVnfc] = {}
     """Isolations that took longer than they may: still outstanding, and welcome if they succeed."""
     wakes: dict[str, float] = {}
-    """Names of VMs and VNFCs to be looked at again at a time; and of services whose active waits for a lost standby to
-    be recorded (`lost:<service>`)."""
+    """Names of VMs and VNFCs to be looked at again at a time; and of services (`<service>@due`): the loss of a
+    standby is to be recorded then, or a time of waiting is over."""
     failed_hosts: dict[HostName, Reason] = {}
     """Hosts that the agents of others do not hear any more."""
     fresh: dict[ServiceName, Fresh] = {}
@@ -234,10 +234,6 @@ def initial(layout: Layout) -> State:
 def deadline(state: State) -> float | None:
     """When the core wants to be stepped with DeadlinePassed."""
     times = [*state.wakes.values()]
-    for group in state.groups.values():
-        for service in group.services.values():
-            if service.adjusting.until is not None:
-                times.append(service.adjusting.until)
     due = book.next_due(state.ledger)
     if due is not None:
         times.append(due)

@@ -20,6 +20,8 @@ from holdfast.model.names import GroupName, HostName, IncidentId, Party, Service
 from holdfast.model.reasons import Reason
 
 Reasons = tuple[Reason, ...]
+DUE = "@due"
+"""Ends the name of a wake for a service; no VM and no VNFC has such a name."""
 Refusals = dict[str, tuple[Reasons, IncidentId | None]]
 
 
@@ -102,6 +104,9 @@ class Turn:
     def is_ours(self, name: VnfcName) -> bool:
         return name in self.layout.vnfcs and self.layout.vnfcs[name].group in self.groups
 
+    def is_service_of_ours(self, name: ServiceName) -> bool:
+        return name in self.layout.services and self.layout.services[name].group in self.groups
+
     def held_by(self, name: VnfcName) -> tuple[ServiceName, ...]:
         """Services that the VNFC provides, or may still provide."""
         services = self.groups[self.group_of(name)].services
@@ -175,7 +180,19 @@ class Turn:
     def put_service(self, name: ServiceName, now: ServiceNow) -> None:
         group = self.layout.services[name].group
         before = self.groups[group]
+        was = before.services[name]
+        if (was.unconfirmed, was.adjusting) != (now.unconfirmed, now.adjusting):
+            self.wake_for(name, now)
         self.put_group(group, replace(before, services={**before.services, name: now}))
+
+    def wake_for(self, name: ServiceName, service: ServiceNow) -> None:
+        """Have it looked at when something of it is due; nobody looks at all services for that."""
+        dues = [one.again_at for one in service.unconfirmed]
+        if service.adjusting.until is not None:
+            dues.append(service.adjusting.until)
+        self.wakes.pop(f"{name}{DUE}", None)
+        if dues:
+            self.wakes[f"{name}{DUE}"] = min(dues)
 
     def put_incident(self, group: GroupName, name: IncidentId, now: IncidentNow | None) -> None:
         before = self.groups[group]

@@ -136,7 +136,7 @@ def _ledger(parts: Mapping[str, bytes], name: str) -> bytes | None:
     """A ledger in parts of its own; None if an older version saved it as one."""
     if f"{name}.taken" not in parts:
         return None
-    party, actions, incidents = msgspec.msgpack.decode(parts[name])
+    party, actions, incidents = msgspec.msgpack.decode(parts[name], type=tuple[str, int, int])
     empty = msgspec.msgpack.encode({})
     return msgspec.msgpack.encode(
         {

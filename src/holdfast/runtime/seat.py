@@ -22,7 +22,7 @@ from holdfast.model.names import ActionId, Party
 from holdfast.model.reading import UNREADABLE
 from holdfast.model.records import Begun, Decided, Ended, Marked, Seen
 from holdfast.runtime.parts import Parts, named, state_from
-from holdfast.runtime.view import fold, shown, view_from
+from holdfast.runtime.view import View, fold, shown, view_from
 from holdfast.store.journal import Journal
 from holdfast.store.port import Store, StoreBroken, Waiting
 
@@ -91,7 +91,7 @@ class Seat:
         self._clock: Callable[[], float] = lambda: clock() + self._shift
         self._kept_at = self._clock()
         self.state = core.under_term(_state_from(saved.parts, fresh) if saved.version else fresh, term)
-        self.view = view_from(saved.parts)
+        self.view = _view_from(saved.parts)
         self._heard: dict[Party, list[ActionId]] = _part(saved.parts, "heard", dict[Party, list[ActionId]], {})
         journal.last_n = max(journal.last_n, _part(saved.parts, "n", int, 0))
         self.is_taken = True
@@ -253,6 +253,13 @@ def _part(parts: dict[str, bytes], name: str, kind: Any, default: Any) -> Any:
         return msgspec.msgpack.decode(parts[name], type=kind)
     except UNREADABLE as error:
         raise WorldError(f"the part {name} of the saved state cannot be read: {error}", _RESTORE) from error
+
+
+def _view_from(parts: dict[str, bytes]) -> View:
+    try:
+        return view_from(parts)
+    except UNREADABLE as error:
+        raise WorldError(f"the saved view cannot be read: {error}", _RESTORE) from error
 
 
 def _state_from(parts: dict[str, bytes], fresh: Any) -> Any:

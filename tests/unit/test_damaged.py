@@ -1,9 +1,11 @@
 """Every byte of every file that we keep, changed or missing: it is told with file and place, and gone on from."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast.core.explain import incidents, tell
@@ -21,6 +23,7 @@ from holdfast.store.damaged import kept_aside, open_sound, times_damaged
 from holdfast.store.journal import Broken, Journal, read
 from holdfast.store.port import Saved, Store
 from holdfast.store.sqlite import LogDamaged, SqliteStore, StoreDamaged
+from holdfast.store.sums import with_sum
 from tests.scripts.layouts import registry
 from tests.unit.judged_runs import good_run
 from tests.unit.test_cli import holdfast
@@ -223,8 +226,34 @@ def test_a_store_that_an_older_version_wrote_has_no_checksums_and_gets_them(tmp_
     again.close()
     third = SqliteStore(path)
     assert third.load(HA).parts["state.a"] == b"2"
-    assert set(third._sums[HA].parts) == set(third.load(HA).parts)
+    assert set(third._sums[HA]) == set(third.load(HA).parts)
     third.close()
+
+
+def test_a_store_that_has_a_checksum_of_each_part_is_read_and_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "ha.db"
+    store = save_some(path)
+    version, parts = store.load(HA).version, store.load(HA).parts
+    each = msgspec.json.encode({"version": version, "parts": {name: zlib.crc32(one) for name, one in parts.items()}})
+    store._base.execute("UPDATE parts SET content=? WHERE name=''", (with_sum(each),))
+    store.close()
+    again = SqliteStore(path)
+    assert again.load(HA).parts == parts
+    again._base.execute("UPDATE parts SET content=? WHERE name='state.a'", (b"another",))
+    again.close()
+    with pytest.raises(StoreDamaged, match=r"state\.a has changed"):
+        SqliteStore(path)
+
+
+def test_a_part_that_is_missing_or_in_another_place_is_told(tmp_path: Path) -> None:
+    changes = ("DELETE FROM parts WHERE name='state.a'", "UPDATE parts SET name='b' WHERE name='state.a'")
+    for number, change in enumerate(changes):
+        path = tmp_path / f"{number}.db"
+        store = save_some(path)
+        store._base.execute(change)
+        store.close()
+        with pytest.raises(StoreDamaged, match="has changed since it was saved, or is missing"):
+            SqliteStore(path)
 
 
 def close_all(stores: list[Store], journals: list[Journal]) -> None:

@@ -9,7 +9,7 @@ SQLite has no checksums of its own, so each save keeps one of every part: what h
 
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,10 +49,15 @@ class LogDamaged(StoreDamaged):
 
 
 class Sums(Struct, frozen=True):
-    """What was saved: the version, and a checksum of each part."""
+    """What was saved: the version, and the checksums of all parts, mixed into one.
+
+    There may be thousands of parts, of which a save changes a few.
+    """
 
     version: int = 0
     parts: dict[str, int] = {}
+    """Of each part, as it was first done; replaced by the next save."""
+    mixed: int | None = None
 
 
 class SqliteStore:
@@ -72,7 +77,9 @@ class SqliteStore:
             WorldError: it cannot be opened.
         """
         self._path = path
-        self._sums: dict[str, Sums] = {}
+        self._sums: dict[str, dict[str, int]] = {}
+        """Of each part of a party, as it is saved."""
+        self._mixed: dict[str, int] = {}
         _look_from_outside(path, may_lack_the_last)
         try:
             self._base = sqlite3.connect(path, timeout=1.0, isolation_level=None)
@@ -139,10 +146,15 @@ class SqliteStore:
             return f"the checksums of {party!r}: {error}"
         if sums.version != version:
             return f"{party!r} is at version {version}, and {sums.version} was saved"
-        otherwise = [name for name in {*parts, *sums.parts} if sums.parts.get(name) != _sum(parts.get(name))]
-        if otherwise:
+        otherwise = [name for name in {*parts, *sums.parts} if sums.parts.get(name) != _plain_sum(parts.get(name))]
+        if sums.mixed is None and otherwise:
             return f"of {party!r}: {', '.join(sorted(map(str, otherwise)))} has changed since it was saved"
-        self._sums[party] = sums
+        if not all(isinstance(name, str) and isinstance(content, bytes) for name, content in parts.items()):
+            return f"of {party!r}: something has changed since it was saved, and is no part any more"
+        known = {name: _sum(name, content) for name, content in parts.items()}
+        if sums.mixed not in (None, _mixed(known.values())):
+            return f"of {party!r}: one of {len(parts)} parts has changed since it was saved, or is missing"
+        self._sums[party] = known
         return ""
 
     def load(self, party: Party) -> Saved:
@@ -160,9 +172,11 @@ class SqliteStore:
         removed = [(party, name) for name, content in changes.items() if content is None]
         written = [(party, name, content) for name, content in changes.items() if content is not None]
         known = self._sums[party] if party in self._sums else self._summed(party)
-        left = {name: one for name, one in known.parts.items() if name not in changes}
-        sums = Sums(expected + 1, left | {name: zlib.crc32(content) for _, name, content in written})
-        written.append((party, _SUMS, with_sum(msgspec.json.encode(sums))))
+        now = {name: _sum(name, content) for _, name, content in written}
+        mixed = _mixed(known.values()) if party not in self._mixed else self._mixed[party]
+        for name in changes:
+            mixed ^= known.get(name, 0) ^ now.get(name, 0)
+        written.append((party, _SUMS, with_sum(msgspec.json.encode(Sums(expected + 1, mixed=mixed)))))
         try:
             self._base.execute("BEGIN IMMEDIATE")
             try:
@@ -177,13 +191,15 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise StoreBroken(f"the store {self._path} cannot keep a change: {error}") from error
-        self._sums[party] = sums
+        for _, name in removed:
+            known.pop(name, None)
+        known |= now
+        self._sums[party], self._mixed[party] = known, mixed
         return expected + 1
 
-    def _summed(self, party: Party) -> Sums:
+    def _summed(self, party: Party) -> dict[str, int]:
         """Of what an older version has saved, without checksums."""
-        parts = self.load(party).parts
-        return Sums(0, {name: zlib.crc32(content) for name, content in parts.items()})
+        return {name: _sum(name, content) for name, content in self.load(party).parts.items()}
 
     def _claim(self, party: Party, expected: int) -> None:
         if expected == 0:
@@ -213,8 +229,20 @@ class SqliteStore:
         self._base.close()
 
 
-def _sum(content: bytes | None) -> int | None:
+def _plain_sum(content: bytes | None) -> int | None:
     return None if not isinstance(content, bytes) else zlib.crc32(content)
+
+
+def _sum(name: str, content: bytes) -> int:
+    """Of the part under its name."""
+    return zlib.crc32(content, zlib.crc32(name.encode()))
+
+
+def _mixed(sums: Iterable[int]) -> int:
+    mixed = 0
+    for one in sums:
+        mixed ^= one
+    return mixed
 
 
 def _look_from_outside(path: Path, may_lack_the_last: bool) -> None:

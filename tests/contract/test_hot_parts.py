@@ -226,6 +226,36 @@ def test_rights_that_are_refused_are_told_and_the_rest_goes_on() -> None:
     assert rights["got"] == ["timers are not rounded"]
 
 
+GROUPS = Path("/sys/fs/cgroup/cpu")
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not (GROUPS / "cpu.rt_runtime_us").exists(),
+    reason="takes root, and control groups of version 1 with a share for real-time scheduling",
+)
+def test_a_control_group_that_gives_no_time_to_real_time_scheduling_is_left() -> None:
+    group = GROUPS / f"holdfast-test-{os.getpid()}"
+    group.mkdir()
+    program = (
+        "import os, sys, pathlib\n"
+        f"pathlib.Path({str(group / 'cgroup.procs')!r}).write_text(str(os.getpid()))\n"
+        "from holdfast.runtime import hot_rights\n"
+        "rights = hot_rights.claim(50)\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(os.sched_getscheduler(0))\n"
+        "of_child = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "scheduled = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK\n"
+        "print(scheduled == os.SCHED_FIFO, of_child == os.SCHED_OTHER, '; '.join(rights.got))\n"
+    )
+    try:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)
+    finally:
+        group.rmdir()
+    assert done.stderr == ""
+    assert done.stdout.startswith("True True ")
+    assert f"left the control group /{group.name}, which gives no time to real-time scheduling" in done.stdout
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="a higher priority takes root")
 def test_an_agent_precedes_others_and_what_it_starts_does_not() -> None:
     program = (

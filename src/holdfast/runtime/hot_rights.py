@@ -14,7 +14,8 @@ from msgspec import Struct
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _PR_SET_TIMERSLACK = 29
 _libc = ctypes.CDLL(None, use_errno=True)
-_AUTOGROUP = Path("/proc/self/autogroup")
+_SELF = Path("/proc/self")
+_AUTOGROUP = _SELF / "autogroup"
 AGENT_NICE = -15
 
 
@@ -46,15 +47,15 @@ def claim(priority: int) -> Rights:
         )
     if priority:
         try:
-            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(0, policy, os.sched_param(priority))
+            if left := _take_priority(priority):
+                got.append(f"left the control group {left}, which gives no time to real-time scheduling")
             got.append(f"SCHED_FIFO {priority}")
         except OSError as error:
             lacks.append(
                 Lack(
                     f"no SCHED_FIFO {priority}",
                     error.strerror or str(error),
-                    "CAP_SYS_NICE, or LimitRTPRIO in the systemd unit; in a cgroup, cpu.rt_runtime_us above 0",
+                    "CAP_SYS_NICE, or LimitRTPRIO in the systemd unit; in a cgroup of v1, cpu.rt_runtime_us above 0",
                 )
             )
     if _libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0) == 0:
@@ -62,6 +63,64 @@ def claim(priority: int) -> Rights:
     else:
         lacks.append(Lack("timers may be rounded by 50 us", _reply(), "nothing to be done"))
     return Rights(tuple(got), tuple(lacks))
+
+
+def _take_priority(priority: int) -> str:
+    """The control group that had to be left for it; OSError if it is not given."""
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except PermissionError:
+        left = _leave_group()
+        if not left:
+            raise
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+        return left
+    return ""
+
+
+def _leave_group() -> str:
+    """Go up to the nearest control group with time for real-time scheduling, and name the one that has none.
+
+    In version 1 each new group has none until somebody gives it some, and whoever starts a service in a group of its
+    own (systemd with CPUAccounting, a container engine) gives none. Nothing is named where that is not the trouble.
+    """
+    own = next((path for names, path in _groups() if "cpu" in names.split(",")), "/")
+    for mount in _cpu_mounts():
+        group = mount / own.lstrip("/")
+        if own == "/" or _realtime_us(group) != 0:
+            continue
+        for above in group.parents:
+            if _realtime_us(above) > 0:
+                (above / "cgroup.procs").write_text(str(os.getpid()))
+                return own
+            if above == mount:
+                break
+    return ""
+
+
+def _groups() -> list[tuple[str, str]]:
+    """Controllers, and the group of this process, for each hierarchy."""
+    lines = _SELF.joinpath("cgroup").read_text().splitlines()
+    return [(names, path) for _, names, path in (line.split(":", 2) for line in lines)]
+
+
+def _cpu_mounts() -> list[Path]:
+    """Where the hierarchy of version 1 with the controller `cpu` is mounted."""
+    found = []
+    for line in _SELF.joinpath("mountinfo").read_text().splitlines():
+        mount, _, kind = line.partition(" - ")
+        if kind.startswith("cgroup ") and "cpu" in kind.split()[2].split(","):
+            found.append(Path(mount.split()[4]))
+    return found
+
+
+def _realtime_us(group: Path) -> int:
+    """Time for real-time scheduling in each period; -1 where that is not told."""
+    try:
+        return int((group / "cpu.rt_runtime_us").read_text())
+    except (OSError, ValueError):
+        return -1
 
 
 def precede(nice: int = AGENT_NICE) -> Lack | None:

@@ -73,7 +73,7 @@ class Side:
     def tell(self, make: Callable[[int], wire.Request]) -> None:
         async def ask() -> None:
             assert self.listener.session is not None
-            await self.listener.session.ask(make, 1.0)
+            await self.listener.session.answer_to(self.listener.session.ask(make), 1.0)
 
         self.world.do(self.loop, ask())
 

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from holdfast.errors import PeerError, UserError, WorldError
 from holdfast.model.limits import (
@@ -58,6 +58,13 @@ class _Pace:
         self._counted += 1
         if self._counted > self._most:
             raise PeerError(f"more than {self._most} {self._what} within a second", kind="flood")
+
+
+class Asked(NamedTuple):
+    """A request that was sent."""
+
+    request: wire.Request
+    answer: asyncio.Future[wire.Answer]
 
 
 class Session(asyncio.Protocol):
@@ -155,15 +162,19 @@ class Session(asyncio.Protocol):
 
     # --- what the agent says
 
-    async def ask(self, make: Callable[[int], wire.Request], limit_s: float) -> wire.Ok:
-        """Send a request and wait for its `ok`; anything else is a WorldError."""
+    def ask(self, make: Callable[[int], wire.Request]) -> "Asked":
+        """Send a request."""
         self._number += 1
         request = make(self._number)
-        answer: asyncio.Future[wire.Answer] = asyncio.get_running_loop().create_future()
-        self._answers[self._number] = answer
+        self._send(request)
+        answer = self._answers[self._number] = asyncio.get_running_loop().create_future()
+        return Asked(request, answer)
+
+    async def answer_to(self, asked: "Asked", limit_s: float) -> wire.Ok:
+        """Wait for its `ok`; anything else is a WorldError."""
+        request, answer = asked
         word = type(request).__name__
         try:
-            self._send(request)
             async with asyncio.timeout(limit_s):
                 given = await answer
         except TimeoutError:

@@ -7,6 +7,8 @@ component; whoever was active before has been isolated by then (the manager sees
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from holdfast.errors import WorldError
 from holdfast.model.actions import Activate, ConfirmLoss, Quiesce, StandBy
@@ -32,19 +34,19 @@ async def serve(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[V
     claims = service.assigned_by == "component"
     # First: a majority knows that it is ours, and nobody else answers, before the component hears of its role.
     life.network.is_claimed_for(life.vnfc, service.name)
-    await life.while_it_lives(life.network.exclusive.claim(service, epoch))
+    claimed = life.network.exclusive.claim(service, epoch)
+    await (life.while_it_lives(claimed) if life.network.exclusive.is_shared else claimed)
     try:
         if claims:
             life.network.open_gate(life.vnfc, service)
             await life.while_it_lives(_tell_active(life, service, epoch, in_sync))
+        elif life.component.speaks and life.component.become_active is None:
+            await life.while_it_lives(_tell_and_place(life, service, epoch, in_sync))
         else:
             await life.while_it_lives(_tell_and_open(life, service, epoch, in_sync))
+            life.network.assign(life.vnfc, service)
         if claims and service.address:
             await life.while_it_lives(_see_claimed(life, service))
-        elif _is_told_alone(life):
-            life.network.announce(life.vnfc, service)
-        else:
-            life.network.assign(life.vnfc, service)
         if service.address and not life.network.holds(life.vnfc, service):
             raise WorldError(f"{service.address} is not at {life.vnfc.name} after it was given")
     except BaseException:
@@ -61,35 +63,47 @@ async def _tell_active(life: VnfcOnHost, service: Service, epoch: int, in_sync: 
         setting = life.setting.for_role("active", service, epoch, HOLDFAST_IN_SYNC=",".join(in_sync))
         await life.capsule.operate(component.become_active, setting)
     if component.speaks:
-        life.in_sync = set(in_sync)
-        life.losing.clear()
-        claim = service.assigned_by == "component"
-        await life.tell(
-            lambda number: wire.BecomeActive(number, service.name, epoch, in_sync, service.address, claim),
-            component.role_limit_s,
-        )
+        await _say_active(life, service, epoch, in_sync)
+
+
+def _say_active(
+    life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...]
+) -> Coroutine[Any, Any, None]:
+    """Tell it, at once; to be awaited until it has confirmed that."""
+    life.in_sync = set(in_sync)
+    life.losing.clear()
+    claim = service.assigned_by == "component"
+    return life.tell(
+        lambda number: wire.BecomeActive(number, service.name, epoch, in_sync, service.address, claim),
+        life.component.role_limit_s,
+    )
+
+
+async def _tell_and_place(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...]) -> None:
+    """Open the gate while the component does its part, and put the address there; made known when it has confirmed.
+
+    Only where it is told on its socket: a command may take long, or count on the address.
+    """
+    confirmed = _say_active(life, service, epoch, in_sync)
+    try:
+        life.network.open_gate(life.vnfc, service)
+        life.network.place(life.vnfc, service)
+        await confirmed
+    finally:
+        confirmed.close()
+    life.network.announce(life.vnfc, service)
 
 
 async def _tell_and_open(life: VnfcOnHost, service: Service, epoch: int, in_sync: tuple[VnfcName, ...]) -> None:
-    """Open the gate while the component does its part, and put the address there.
-
-    Nobody hears of the address before the component has confirmed its role. Where a command makes it active, that may
-    take long, or count on the address: there it is not put there before.
-    """
+    """Open the gate while the component does its part; nothing is answered behind it before the address is there."""
     telling = asyncio.ensure_future(_tell_active(life, service, epoch, in_sync))
     try:
         await asyncio.sleep(0)  # It is told first.
         life.network.open_gate(life.vnfc, service)
-        if _is_told_alone(life):
-            life.network.place(life.vnfc, service)
         await telling
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
-
-
-def _is_told_alone(life: VnfcOnHost) -> bool:
-    return life.component.speaks and life.component.become_active is None
 
 
 async def _see_claimed(life: VnfcOnHost, service: Service) -> None:
@@ -126,26 +140,29 @@ async def quiesce(life: VnfcOnHost, action: Quiesce) -> str:
     life.must_be_ready(action.run)
     service = life.layout.services[action.service]
     if life.component.speaks:
-        told = life.tell(lambda number: wire.Quiesce(number, service.name, action.epoch), life.component.role_limit_s)
         try:
+            told = life.tell(
+                lambda number: wire.Quiesce(number, service.name, action.epoch), life.component.role_limit_s
+            )
             await life.while_it_lives(told)
         except WorldError as error:
             # It may have stopped serving. Whoever decided this may be followed by one who does not know of it.
             life.is_lost(f"could not be quiesced: {error.message}")
             raise
-    noted = asyncio.ensure_future(_note_quiescing(life, action.epoch))
-    await asyncio.sleep(0)  # Its capsule writes them down while the address is taken; the successor waits for that.
-    try:
-        _give_up(life, service)
-    finally:
-        await noted
+    life.beside(_note_quiescing(life, action.epoch))
+    # It is on its way to the capsule then, which takes it whatever becomes of us: the successor need not wait for it.
+    await asyncio.sleep(0)
+    _give_up(life, service)
     return "quiesced, gate and address withdrawn"
 
 
 async def _note_quiescing(life: VnfcOnHost, epoch: int) -> None:
     """Before the address is gone: an agent that starts in between finds it, whatever the notes say, and says so."""
     life.role, life.epoch = "quiescing", epoch
-    await life.leave_notes()
+    try:
+        await life.leave_notes()
+    except WorldError as error:
+        life.mark("notes-not-left", life.vnfc.name, error.message)
 
 
 async def confirm_loss(life: VnfcOnHost, action: ConfirmLoss) -> str:

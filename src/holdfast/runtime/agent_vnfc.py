@@ -9,7 +9,7 @@ of the VNFC is seen on its own processes and never concluded from its VM's.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from holdfast.detect import checks
 from holdfast.detect.death import how_it_ended
@@ -30,16 +30,16 @@ from holdfast.model.names import Role, ServiceName, VnfcName
 from holdfast.model.processor import ProcessorUse
 from holdfast.runtime.agent_capsule import Capsule, end_left
 from holdfast.runtime.agent_checks import listener
-from holdfast.runtime.agent_components import Session
+from holdfast.runtime.agent_components import Asked, Session
 from holdfast.runtime.agent_network import HostNetwork, Mark
 from holdfast.runtime.agent_setting import Setting
 from holdfast.runtime.agent_vm import VmOnHost
+from holdfast.runtime.agent_waiting import Result, unless_over
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.premises import Premises
 from holdfast.runtime.sockets import Endpoint
 from holdfast.wire import component as wire
 
-Result = TypeVar("Result")
 ENDED: frozenset[FailureCause] = frozenset({"exited", "killed"})
 
 
@@ -79,7 +79,7 @@ class VnfcOnHost:
         self._folder = folder
         self._vm = vm
         self._emit = emit
-        self._mark = mark
+        self.mark = mark
         self._premises = premises
         self._capsule: Capsule | None = None
         self._checks: list[asyncio.Task[None]] = []
@@ -123,7 +123,7 @@ class VnfcOnHost:
         try:
             return self._capsule is not None and self.network.holds(self.vnfc, service)
         except WorldError as error:
-            self._mark("address-not-read", service.name, error.message)
+            self.mark("address-not-read", service.name, error.message)
             return False
 
     @property
@@ -230,19 +230,20 @@ class VnfcOnHost:
     # --- while it runs
 
     def _start_checks(self) -> None:
-        heard = listener(self.vnfc.name, self._mark, lambda what: self._failed(self.run, "check", what))
+        heard = listener(self.vnfc.name, self.mark, lambda what: self._failed(self.run, "check", what))
         target = self._target()
         for check in self.component.checks:
             if check.kind != "process":
                 self._checks.append(asyncio.create_task(checks.keep_asking(check, target, heard)))
 
     def _root_ended(self, root: int) -> None:
-        self._report(self._report_end(self.run, root))
+        self.beside(self._report_end(self.run, root))
 
-    def _report(self, telling: Coroutine[Any, Any, None]) -> None:
-        report = asyncio.create_task(telling)
-        self._reports[report] = None
-        report.add_done_callback(self._reports.pop)
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it without anybody waiting for it."""
+        task = asyncio.create_task(work)
+        self._reports[task] = None
+        task.add_done_callback(self._reports.pop)
 
     async def _report_end(self, run: int, root: int) -> None:
         capsule = self._capsule
@@ -280,7 +281,7 @@ class VnfcOnHost:
             troubles = self._cut_off()
         if capsule is not None:
             if not troubles:
-                self._report(self._tell_isolated(run, capsule))
+                self.beside(self._tell_isolated(run, capsule))
             capsule.begin_end()
 
     async def _tell_isolated(self, run: int, capsule: Capsule) -> None:
@@ -296,16 +297,7 @@ class VnfcOnHost:
 
     async def while_it_lives(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do something with it; WorldError as soon as it has failed."""
-        task, over = asyncio.ensure_future(work), asyncio.ensure_future(self._over.wait())
-        try:
-            await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise WorldError(self._detail)
-            return task.result()
-        finally:
-            task.cancel()
-            over.cancel()
-            await asyncio.gather(task, over, return_exceptions=True)
+        return await unless_over(work, self._over, lambda: self._detail)
 
     async def leave_notes(self, **more: object) -> None:
         """Tell the capsule what the next agent has to know."""
@@ -313,11 +305,14 @@ class VnfcOnHost:
 
     # --- what it is told and says (Listener of its session)
 
-    async def tell(self, make: Callable[[int], wire.Request], limit_s: float) -> None:
-        """Say something to the component and have it answered with ok."""
+    def tell(self, make: Callable[[int], wire.Request], limit_s: float) -> Coroutine[Any, Any, None]:
+        """Say something to the component, at once; to be awaited until it is answered with ok."""
         if self.session is None:
             raise WorldError("the component is not connected")
-        answer = await self.session.ask(make, limit_s)
+        return self._answered(self.session, self.session.ask(make), limit_s)
+
+    async def _answered(self, session: Session, asked: Asked, limit_s: float) -> None:
+        answer = await session.answer_to(asked, limit_s)
         if answer.position is not None:
             self.position = Position(*answer.position)
 
@@ -370,7 +365,7 @@ class VnfcOnHost:
                 await self._ask_to_end(limit_s)
                 await self.capsule.roots_over_within(limit_s)
         except (WorldError, TimeoutError) as error:
-            self._mark("stop-failed", self.vnfc.name, str(error) or f"had not ended after {limit_s:g} s")
+            self.mark("stop-failed", self.vnfc.name, str(error) or f"had not ended after {limit_s:g} s")
             return await self.isolate(run)
         return await self.isolate(run, clean_up=False)
 
@@ -491,7 +486,7 @@ class VnfcOnHost:
         self.role, self.provides = notes["role"], tuple(notes["provides"])
         for service in self.provides:
             self.network.is_claimed_for(self.vnfc, service)
-        self._mark("vnfc-adopted", self.vnfc.name, f"run {self.run}")
+        self.mark("vnfc-adopted", self.vnfc.name, f"run {self.run}")
         if lives:
             self.condition = "ready"
             self._start_checks()

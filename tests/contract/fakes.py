@@ -55,6 +55,7 @@ from holdfast.model.names import (
 from holdfast.model.reasons import Reason
 from holdfast.runtime.agent_succession import CarryOut
 from holdfast.runtime.folder import RunFolder
+from holdfast.runtime.own_lateness import OwnLateness
 from holdfast.runtime.refusals import Refusals
 from holdfast.runtime.seat import Core
 
@@ -156,6 +157,9 @@ class ToyAgent:
         self.performed.append(action)
         await self.hold.wait()
         return ActionDone(action.id, "confirmed")
+
+    def measures_lateness(self, into: OwnLateness) -> None:
+        return
 
     def counts_refusals(self, into: Refusals) -> None:
         self.refusals = into

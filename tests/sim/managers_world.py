@@ -34,6 +34,7 @@ from holdfast.runtime.agent_succession import CarryOut
 from holdfast.runtime.cluster import Reign
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import places_of_agent
+from holdfast.runtime.own_lateness import OwnLateness
 from holdfast.runtime.refusals import Refusals
 from holdfast.runtime.seat import Core, Seat
 from holdfast.store.etcd_target import Endpoint
@@ -73,6 +74,9 @@ class ToyOnHost(ToyAgent):
     def __init__(self, host: HostName, emit: Emit, mark: Mark) -> None:
         super().__init__(emit, mark)
         self._host = host
+
+    def measures_lateness(self, into: OwnLateness) -> None:
+        return
 
     def counts_refusals(self, into: Refusals) -> None:
         self.refusals = into

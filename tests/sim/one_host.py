@@ -20,7 +20,7 @@ from holdfast.model.layout import Layout
 from holdfast.model.names import HA, VIM, ActionId, Party, agent_party
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.link import KeptLink, Link
-from holdfast.wire.link_messages import Do, Leads, LinkMessage, Refused, Tell
+from holdfast.wire.link_messages import Do, Late, Leads, LinkMessage, Refused, Tell
 from tests.unit.agent_host import HOST, VNFC
 
 MS = 1_000_000
@@ -60,7 +60,7 @@ class Manager:
         link.send(Leads(0))
 
     def link_received(self, link: Link, message: LinkMessage) -> None:
-        if isinstance(message, Refused):
+        if isinstance(message, Late | Refused):
             return
         assert isinstance(message, Tell)
         self.heard.append(message.event)

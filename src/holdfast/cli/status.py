@@ -7,7 +7,7 @@ import typer
 FORMAT = 1
 UNKNOWN = "unknown"
 OF_RESTARTS = {"heartbeats:life", "heartbeats:stranger", "heartbeats:nonce", "links:no-proof"}
-SHOWN_OF_MANAGERS = ("away", "pid", "agents", "unreached", "refused", "outstanding", "store", "statistics")
+SHOWN_OF_MANAGERS = ("away", "pid", "agents", "unreached", "refused", "outstanding", "store", "statistics", "late")
 
 
 def register(app: typer.Typer) -> None:
@@ -81,6 +81,8 @@ def show(document: dict[str, Any]) -> None:
         console.print(f"agent {host} is not joined with {', '.join(parties)}{why}", style="red", markup=False)
     for who, counts in _refused(document).items():
         console.print(f"{who} has refused: {counts} (docs/bad-input.md)", style="yellow", markup=False)
+    for line in _late(document):
+        console.print(line, style="dim", markup=False)
     for party, part in document["managers"].items():
         if "away" in part:
             console.print(f"manager {party} is away: {part['away']}", style="red", markup=False)
@@ -98,6 +100,21 @@ def _refused(document: dict[str, Any]) -> dict[str, str]:
         for who, counts in shown.items()
         if counts
     }
+
+
+def _late(document: dict[str, Any]) -> list[str]:
+    """How late the agents were themselves, each once, whoever has told of it."""
+    told = {name: late for part in document["managers"].values() for name, late in part.get("late", {}).items()}
+    lines = []
+    for name, late in told.items():
+        hot = f", hot process {_pace(late['hot'])}" if late["hot"] is not None else ""
+        lapses = f", {late['lapses']} grants lapsed" if late["lapses"] else ""
+        lines.append(f"{name}, last minute: late by {_pace(late['agent'])}{hot}{lapses}")
+    return lines
+
+
+def _pace(pace: dict[str, float]) -> str:
+    return f"{pace['median_ms']:.1f} ms (worst {pace['worst_ms']:.1f})"
 
 
 def _voters(voters: dict[str, Any]) -> str:

@@ -52,6 +52,7 @@ from holdfast.runtime.agent_vnfc import VnfcOnHost
 from holdfast.runtime.exclusivity import Exclusivity, Unguarded
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor
+from holdfast.runtime.own_lateness import OwnLateness
 from holdfast.runtime.premises import Premises
 from holdfast.runtime.premises_here import HERE
 from holdfast.runtime.refusals import COMPONENTS, HEARTBEATS, Refusals
@@ -176,6 +177,9 @@ class Agent:
         """Whatever it refuses to hear is counted there."""
         self._refusals = into
         self._exclusive.refused = partial(into.are, HEARTBEATS)
+
+    def measures_lateness(self, into: OwnLateness) -> None:
+        self._exclusive.pulsed, self._exclusive.lapsed = into.pulse, into.lapsed
 
     async def _unwritten(self, action: Activate, reasons: tuple[Reason, ...]) -> Outcome:
         return await self.perform(action)

@@ -30,6 +30,7 @@ from holdfast.runtime.exclusivity import Told
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor, HotEnd
 from holdfast.runtime.hot_grant_words import GrantSettings
+from holdfast.runtime.hot_lateness import Lateness
 from holdfast.runtime.hot_words import (
     AskStanding,
     EndHot,
@@ -83,6 +84,8 @@ class HeldGrants:
         self.gate_is_timed = False
         self.refused: Callable[[Mapping[str, int]], None] = lambda _: None
         """Told with each pulse how many datagrams the hot process has refused, by reason."""
+        self.pulsed: Callable[[Lateness], None] = lambda _: None
+        self.lapsed: Callable[[], None] = lambda: None
 
     # --- life
 
@@ -276,6 +279,7 @@ class HeldGrants:
             self._heard(news)
         elif isinstance(heard, Pulse):
             self.refused(heard.refused_by)
+            self.pulsed(heard.lateness)
         elif self._hosts is not None:
             if isinstance(heard, Standing):
                 self._answer_silent(self._hosts.stands(heard), everybody=len(self._asked) > ASKED_MAX)
@@ -333,6 +337,8 @@ class HeldGrants:
 
     def _not_held(self, service: ServiceName, epoch: int, how: str, why: str) -> None:
         wanted = self._claims.get(service)
+        if how == "lapsed":
+            self.lapsed()
         if wanted is not None and wanted[0] == epoch and how in ("lost", "refused"):
             if not wanted[1].done():
                 _settle(wanted[1], f"the claim of {service} under {epoch} is {how}: {why}")

@@ -55,6 +55,7 @@ from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import layout_print, load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import LINK_CUT, Link, listen
+from holdfast.runtime.own_lateness import OwnLateness
 from holdfast.runtime.refusals import LINKS, Refusals
 from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
@@ -64,6 +65,7 @@ from holdfast.wire.link_messages import (
     AllEnded,
     Do,
     EndAll,
+    Late,
     Leads,
     LinkMessage,
     NewestTerm,
@@ -95,6 +97,9 @@ class Performer(Protocol):
 
     def counts_refusals(self, into: Refusals) -> None:
         """Whatever it refuses to hear is counted there."""
+
+    def measures_lateness(self, into: OwnLateness) -> None:
+        """What it hears of its hot process's lateness goes there, and each lapse of a grant."""
 
     def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None: ...
 
@@ -146,6 +151,8 @@ class AgentProcess:
         self.agent.carries_out_by(self._decided)
         self.refusals = Refusals(self._tell_refused)
         self.agent.counts_refusals(self.refusals)
+        self.lateness = OwnLateness(self._tell_late)
+        self.agent.measures_lateness(self.lateness)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
         """Result: whether everything on the host has been ended."""
 
@@ -181,6 +188,10 @@ class AgentProcess:
     def _tell_refused(self, counts: Mapping[str, int]) -> None:
         for link in self._links.values():
             link.send(Refused(dict(counts)))
+
+    def _tell_late(self, late: Late) -> None:
+        for link in self._links.values():
+            link.send(late)
 
     def _in_charge(self, event: Event) -> Party:
         if isinstance(event, VmBooted | VmDied | NetworkSilent | NetworkHeard):
@@ -350,6 +361,7 @@ class AgentProcess:
     async def close(self) -> None:
         """Close links and detectors; what runs on the host goes on."""
         self.refusals.close()
+        self.lateness.close()
         if not self._has_ended_all:
             await self.agent.close(end_all=False)
         for link in [*self._links.values(), *self._unnamed, *self._others]:

@@ -11,6 +11,7 @@ from holdfast.model.names import VIM, HostName, VnfName
 from holdfast.model.reasons import sentence
 from holdfast.runtime.seat import Seat
 from holdfast.runtime.view import View, VmView, VnfcView, role_of
+from holdfast.wire.link_messages import Late
 
 FORMAT = 1
 
@@ -31,6 +32,7 @@ def status_of(
     unreached: dict[HostName, str],
     now: float,
     refused: dict[str, dict[str, int]],
+    late: dict[str, Late],
 ) -> dict[str, Any]:
     """The party's part of `holdfast status --json`."""
     view = seat.view
@@ -42,6 +44,7 @@ def status_of(
         "agents": joined,
         "unreached": unreached,
         "refused": refused,
+        "late": msgspec.to_builtins(late),
         "vnfs": _vnfs(layout, seat, joined),
         "vms": {vm.name: _vm(vm, view, joined) for vm in layout.vms.values()} if seat.party == VIM else {},
         "voters": None if view.voters is None else msgspec.to_builtins(view.voters),

@@ -13,6 +13,7 @@ from holdfast.model.events import Silence
 from holdfast.model.granting import VoterSet
 from holdfast.model.layout import Service
 from holdfast.model.names import HostName, ServiceName
+from holdfast.runtime.hot_lateness import Lateness
 
 
 class Told(Protocol):
@@ -71,6 +72,10 @@ class Exclusivity(Protocol):
 
     refused: Callable[[Mapping[str, int]], None]
     """Told now and then how many datagrams of other hosts were refused, by reason."""
+    pulsed: Callable[[Lateness], None]
+    """Told now and then how late the process was that holds the grants."""
+    lapsed: Callable[[], None]
+    """Told of each grant that has run out unrenewed."""
 
     async def open(self, told: Told) -> None: ...
 
@@ -109,6 +114,8 @@ class Unguarded:
 
     def __init__(self) -> None:
         self.refused: Callable[[Mapping[str, int]], None] = lambda _: None
+        self.pulsed: Callable[[Lateness], None] = lambda _: None
+        self.lapsed: Callable[[], None] = lambda: None
 
     def ask_silent(self, answer: Callable[[tuple[Silence, ...]], None]) -> None:
         answer(())

@@ -47,6 +47,7 @@ from holdfast.wire.link_messages import (
     AskSwitchover,
     AskUnlock,
     Do,
+    Late,
     Leads,
     LinkMessage,
     NewestTerm,
@@ -101,6 +102,8 @@ class Links:
         self._accepted: list[_FromOthers] = []
         self.refused: dict[str, dict[str, int]] = {}
         """What each agent, and this process itself, has refused to hear."""
+        self.late: dict[str, Late] = {}
+        """How late each agent that is joined was itself."""
 
     async def open(self, pump: Pump) -> None:
         """Listen for every party of the pump, and begin to call agents and the other managers."""
@@ -199,7 +202,9 @@ class Links:
         joined = {host: self._agents[seat.party, host].is_joined for host in self._layout.hosts}
         kept = {host: self._agents[seat.party, host].kept for host, is_joined in joined.items() if not is_joined}
         unreached = {host: link.trouble for host, link in kept.items() if link is not None}
-        return msgspec.json.encode(status_of(self._layout, seat, joined, unreached, seat.now(), self.refused))
+        here = {str(agent_party(host)) for host, is_joined in joined.items() if is_joined}
+        late = {name: one for name, one in self.late.items() if name in here}
+        return msgspec.json.encode(status_of(self._layout, seat, joined, unreached, seat.now(), self.refused, late))
 
     async def close(self) -> None:
         """Close every link and socket."""
@@ -244,6 +249,8 @@ class _ToAgent:
             return
         if isinstance(message, Refused):
             self._links.refused[str(agent_party(self._host))] = message.counts
+        if isinstance(message, Late):
+            self._links.late[str(agent_party(self._host))] = message
         if not isinstance(message, Tell):
             return
         # What it told before it was called anew is no older than that: or an end of the link before, noticed late

@@ -63,6 +63,23 @@ class Refused(Struct, frozen=True, tag=True):
     counts: dict[str, int]
 
 
+class Pace(Struct, frozen=True):
+    """How late a loop woke, within the last minute."""
+
+    median_ms: float
+    worst_ms: float
+
+
+class Late(Struct, frozen=True, tag=True):
+    """Agent -> manager, every few seconds: how late it was itself."""
+
+    agent: Pace
+    hot: Pace | None = None
+    """Of its hot process; None where there is none, or it has not said so yet."""
+    lapses: int = 0
+    """Grants that ran out unrenewed within the last minute."""
+
+
 class StillSilent(Struct, frozen=True, tag=True):
     """Manager -> agent: you told that this host has failed; is that so now? Answered by `Tell`, or by nothing."""
 
@@ -161,6 +178,7 @@ LinkMessage = (
     | Do
     | Tell
     | Refused
+    | Late
     | StillSilent
     | Took
     | Pass

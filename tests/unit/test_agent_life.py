@@ -122,6 +122,20 @@ def test_what_has_died_is_isolated_once(tmp_path: Path) -> None:
     on_host(layout_of(component()), tmp_path, scenario)
 
 
+def test_a_number_that_is_given_to_another_action_is_no_repetition(tmp_path: Path) -> None:
+    """A manager whose disk was full before it ended no longer knows that it has given it."""
+
+    async def scenario(host: HostUnderTest) -> None:
+        await host.started()
+        first = IsolateVnfc(host.id(), VNFC, 0)
+        assert isinstance(await host.agent.perform(first), ActionDone)
+        assert pids_of(host) != []
+        assert isinstance(await host.agent.perform(IsolateVnfc(first.id, VNFC, 1)), ActionDone)
+        assert pids_of(host) == []
+
+    on_host(layout_of(component()), tmp_path, scenario)
+
+
 def test_the_death_of_a_vm_takes_its_port_away_and_is_seen_on_both_levels(tmp_path: Path) -> None:
     async def scenario(host: HostUnderTest) -> None:
         await host.started()

@@ -111,6 +111,24 @@ def test_a_full_disk_costs_records_but_not_the_writer_and_is_told_once(path: Pat
     assert names(path) == [GAP, "d"]
 
 
+def test_whoever_has_nothing_to_write_says_what_was_lost_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("a file where the folder should be")
+    told: list[str] = []
+    back: list[bool] = []
+    journal = Journal(tmp_path / "journal" / "ha.jsonl", HA)
+    journal.when_lost(told.append, lambda: back.append(True))
+    journal.catch_up(1.0)
+    journal.write([mark(journal, "a")])
+    journal.catch_up(2.0)
+    assert (journal.is_losing, back) == (True, [])
+    (tmp_path / "journal").unlink()
+    journal.catch_up(3.0)
+    journal.catch_up(4.0)
+    journal.close()
+    assert (journal.is_losing, back) == (False, [True])
+    assert names(tmp_path / "journal" / "ha.jsonl") == [GAP]
+
+
 def test_a_folder_that_cannot_be_written_does_not_stop_the_writer(tmp_path: Path) -> None:
     (tmp_path / "journal").write_text("a file where the folder should be")
     told: list[str] = []

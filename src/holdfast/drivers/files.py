@@ -7,6 +7,7 @@ configuration files and shell commands have their own.
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,12 +34,22 @@ def write_files(folder: Path, files: Mapping[str, str], values: Mapping[str, str
         if not path.resolve().is_relative_to(folder.resolve()):
             raise WorldError(f"file {name!r} of the component lies outside its folder")
         try:
+            wanted = fill_in(content, values)
+            if _holds(path, wanted):
+                continue  # A component can be started again also where the disk takes nothing.
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_name(path.name + ".new")
-            unfinished.write_text(fill_in(content, values))
+            unfinished.write_text(wanted)
             unfinished.replace(path)
         except OSError as error:
             raise WorldError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _holds(path: Path, wanted: str) -> bool:
+    try:
+        return path.read_text() == wanted
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def last_line(log: Path) -> str:
@@ -51,3 +62,13 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     return lines[-1].strip() if lines else ""
+
+
+def output_for(log: Path) -> int:
+    """A handle on the log of a process that is to be started; on nothing where the log cannot be written."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        sys.stderr.write(f"{log} cannot be written: {error.strerror}; what is said there is lost\n")
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

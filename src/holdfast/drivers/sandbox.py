@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast.drivers.files import output_for
 from holdfast.errors import MachineLacks, WorldError
 from holdfast.guest import init
 
@@ -205,7 +206,8 @@ class Sandbox:
             "bound": bound,
         }
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, (folder / "console.log").open("ab") as console:
+        console = output_for(folder / "console.log")
+        with theirs, os.fdopen(console, "ab", buffering=0):
             shim = subprocess.Popen(
                 [sys.executable, "-I", "-S", init.__file__, str(theirs.fileno()), json.dumps(settings) + TITLE_ROOM],
                 stdin=subprocess.DEVNULL,

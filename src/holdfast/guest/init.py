@@ -13,6 +13,7 @@ Standard library only: this file runs inside guests.
 """
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -381,7 +382,7 @@ def become(argv: list[str], environment: dict[str, str], folder: str, log: str, 
         doing = folder
         os.chdir(folder)
         doing = log
-        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        output = _output(log)
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -391,6 +392,16 @@ def become(argv: list[str], environment: dict[str, str], folder: str, log: str, 
         os.write(broken, f"{doing}: {os.strerror(error.errno or 0)}".encode())
     finally:
         os._exit(127)
+
+
+def _output(log: str) -> int:
+    """Of a program: it may run also where the disk takes no more of what it says."""
+    try:
+        return os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}:
+            raise
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def enclose(house: House, _connection: Connection, request: Json, handles: list[int]) -> Json:

@@ -110,7 +110,8 @@ class Agent:
         )
         self._vm_turns = {name: Turns() for name in self._vms}
         self._vnfc_turns = {name: Turns() for name in self._vnfcs}
-        self._outcomes: dict[ActionId, Outcome] = {}
+        self._outcomes: dict[ActionId, tuple[AgentAction, Outcome]] = {}
+        """Of the last actions. A manager whose disk was full before it ended may give a number to another action."""
         self._under_way: dict[ActionId, asyncio.Task[Outcome]] = {}
         self._epochs: dict[ServiceName, int] = {}
         """The highest epoch seen of each service."""
@@ -225,8 +226,8 @@ class Agent:
     async def perform(self, action: AgentAction) -> Outcome:
         """Carry an action out; whatever the world does, the outcome is a value."""
         known = self._outcomes.get(action.id)
-        if known is not None:
-            return known
+        if known is not None and known[0] == action:
+            return known[1]
         task = self._under_way.get(action.id)
         if task is None:
             task = asyncio.create_task(self._carry_out(action))
@@ -252,7 +253,8 @@ class Agent:
             traceback.print_exception(error)
             self._mark("bug", action.id, repr(error))
             outcome = ActionFailed(action.id, f"bug in the agent: {error!r}")
-        self._outcomes[action.id] = outcome
+        self._outcomes.pop(action.id, None)
+        self._outcomes[action.id] = action, outcome
         while len(self._outcomes) > OUTCOMES_KEPT:
             del self._outcomes[next(iter(self._outcomes))]
         return outcome

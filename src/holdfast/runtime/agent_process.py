@@ -56,7 +56,8 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import layout_print, load_key, load_layout, parties_of, places_of_agent
 from holdfast.runtime.link import LINK_CUT, Link, listen
 from holdfast.runtime.own_lateness import OwnLateness
-from holdfast.runtime.refusals import LINKS, Refusals
+from holdfast.runtime.refusals import DISK, JOURNAL, LINKS, Refusals
+from holdfast.runtime.saying import endure, refused
 from holdfast.runtime.sockets import Place
 from holdfast.runtime.streams import SOCKETS, Listening, Streams
 from holdfast.runtime.watchdog import watched
@@ -109,6 +110,8 @@ class Performer(Protocol):
 Emit = Callable[[Event], None]
 Mark = Callable[..., None]
 """`mark(name, about="", detail="")`"""
+JOURNAL_AGAIN_S = 1.0
+"""How soon it is tried again whether the disk takes records."""
 MakeAgent = Callable[[Emit, Mark], Performer]
 
 
@@ -153,6 +156,9 @@ class AgentProcess:
         self.agent.counts_refusals(self.refusals)
         self.lateness = OwnLateness(self._tell_late)
         self.agent.measures_lateness(self.lateness)
+        if journal.is_losing:
+            self._journal_lost("its journal cannot be written")
+        journal.when_lost(self._journal_lost, lambda: self.refusals.over(DISK, JOURNAL))
         self.ended: asyncio.Future[bool] = self._loop.create_future()
         """Result: whether everything on the host has been ended."""
 
@@ -184,6 +190,16 @@ class AgentProcess:
             if link is not None:
                 link.send(Tell(event, at, 0))
         self._journal.write([Marked(at, self.me, self._journal.number(), "told", _about(event), happened(event))])
+
+    def _journal_lost(self, text: str) -> None:
+        sys.stderr.write(f"{self.me}: {text}\n")
+        self.refusals.add(DISK, JOURNAL)
+        self._loop.call_later(JOURNAL_AGAIN_S, self._write_again)
+
+    def _write_again(self) -> None:
+        if self._journal.is_losing and not self.ended.done():
+            self._journal.catch_up(self._loop.time())
+            self._loop.call_later(JOURNAL_AGAIN_S, self._write_again)
 
     def _tell_refused(self, counts: Mapping[str, int]) -> None:
         for link in self._links.values():
@@ -455,6 +471,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", required=True)
     parser.add_argument("--end", action="store_true", help="end all that the agent of this host has started")
     chosen = parser.parse_args(arguments)
+    endure()
     try:
         folder = RunFolder(chosen.folder)
         layout = load_layout(folder)
@@ -473,9 +490,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if lack is not None:
                 sys.stderr.write(f"agent of {host}: {lack.what}: {lack.reply} ({lack.hint})\n")
             asyncio.run(run(layout, folder, host, lambda emit, mark: Agent(layout, host, folder, emit, mark)))
-    except HoldfastError as error:
-        sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
-        return error.exit_status
+    except (HoldfastError, OSError) as error:
+        return refused(error)
     return 0
 
 

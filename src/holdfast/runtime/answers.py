@@ -9,6 +9,7 @@ from holdfast.model.actions import Action, Decision, Refuse
 from holdfast.model.layout import Layout, Vm, Vnfc, in_charge
 from holdfast.model.names import VIM, HostName, VnfName
 from holdfast.model.reasons import sentence
+from holdfast.runtime.refusals import DISK, JOURNAL
 from holdfast.runtime.seat import Seat
 from holdfast.runtime.view import View, VmView, VnfcView, role_of
 from holdfast.wire.link_messages import Late
@@ -49,7 +50,7 @@ def status_of(
         "vms": {vm.name: _vm(vm, view, joined) for vm in layout.vms.values()} if seat.party == VIM else {},
         "voters": None if view.voters is None else msgspec.to_builtins(view.voters),
         "incidents": [{"incident": name, **msgspec.to_builtins(incident)} for name, incident in view.incidents.items()],
-        "alarms": view.alarms,
+        "alarms": view.alarms | (_disks(refused) if seat.party == VIM else {}),
         "outstanding": [
             {"id": getattr(action, "id", ""), "action": type(action).__name__, "about": about(action)}
             for action in seat.outstanding()
@@ -57,6 +58,12 @@ def status_of(
         "store": msgspec.to_builtins(seat.waiting),
         "statistics": {"events": seat.events, "bugs": seat.bugs, "journal_lost": seat.journal_lost},
     }
+
+
+def _disks(refused: dict[str, dict[str, int]]) -> dict[str, str]:
+    """Of hosts whose agents cannot write their journals."""
+    parties = (party for party, counts in refused.items() if f"{DISK}:{JOURNAL}" in counts)
+    return {f"{JOURNAL}:{party}": "its records are lost: the disk is full or read-only" for party in parties}
 
 
 def _is_known(condition: str, is_joined: bool) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from holdfast.drivers.files import output_for
 from holdfast.errors import HoldfastError, MachineLacks, UserError, WorldError
 from holdfast.model.granting import VoterSet
 from holdfast.runtime import voter_file
@@ -76,7 +77,8 @@ def _ended(status: int, log: Path, before: int) -> HoldfastError:
 
 
 def _spawn(settings: Path, log: Path) -> "subprocess.Popen[bytes]":
-    with log.open("ab") as file:
+    file = output_for(log)
+    try:
         return subprocess.Popen(
             [sys.executable, "-m", "holdfast.runtime.hot_main", "--settings", str(settings), "--host", settings.stem],
             stdin=subprocess.DEVNULL,
@@ -84,6 +86,8 @@ def _spawn(settings: Path, log: Path) -> "subprocess.Popen[bytes]":
             stderr=file,
             start_new_session=True,
         )
+    finally:
+        os.close(file)
 
 
 _PEER = struct.Struct("3i")

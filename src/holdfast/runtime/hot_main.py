@@ -14,6 +14,7 @@ from holdfast.runtime.hot_grants import GrantRider, make_window
 from holdfast.runtime.hot_process import read_settings, run
 from holdfast.runtime.hot_speech import Heard, Outgoing, Rider, Speech
 from holdfast.runtime.hot_words import HotSettings
+from holdfast.runtime.saying import endure
 from holdfast.wire.datagrams import Datagrams
 
 
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, required=True)
     parser.add_argument("--host", required=True, help="for people who look at the list of processes")
     chosen = parser.parse_args()
+    endure()
     try:
         settings = read_settings(chosen.settings)
         run(settings, make_speech, lambda hot, incarnation, now: _rider(chosen.settings, hot, incarnation, now))

@@ -10,6 +10,7 @@ store has it. How the words travel is in `runtime/reach.py`.
 import asyncio
 import heapq
 import itertools
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -46,7 +47,7 @@ from holdfast.model.layout import FenceLevels, Layout, grant_suffices
 from holdfast.model.limits import BUG_PAUSE_S, MESSAGE_REPEAT_MAX_S, MESSAGE_REPEAT_S, STORE_TIDY_S
 from holdfast.model.names import HA, ActionId, HostName, Party
 from holdfast.runtime.seat import Seat
-from holdfast.store.port import Superseded
+from holdfast.store.port import StoreBroken, Superseded
 
 REPORT_PAUSE_S = 0.003
 """How long what the HA manager tells a VNFM beside it waits: no take-over rests on it, and one is over by then."""
@@ -252,6 +253,8 @@ class Pump:
         know who may take over, who votes, and who may write to storage that only one may use.
         """
         if isinstance(action, Activate):
+            if len(self._layout.hosts) == 1:
+                return False  # Its one agent knows who was told to be active, and says so to whoever leads next.
             return not grant_suffices(self._layout, self._layout.vnfcs[action.vnfc].group)
         return isinstance(action, ConfirmLoss | StandingOrder | SetVoters)
 
@@ -354,8 +357,9 @@ class Pump:
         now = self._loop.time()
         for seat in self.seats.values():
             seat.keep_time()
-            if not seat.is_taken:
-                seat.keep()
+            was_taken = seat.is_taken
+            seat.catch_up()
+            if not was_taken:
                 self._pay(seat)
             waiting = {action.id: action for action in seat.outstanding() if isinstance(action, Send)}
             for action in waiting.values():
@@ -371,7 +375,10 @@ class Pump:
         self._tidied_at = now
         if events != self._events_tidied:
             self._events_tidied = events
-            self._tidy()
+            try:
+                self._tidy()
+            except StoreBroken as error:  # What is saved stands; the next save says whether more can be.
+                sys.stderr.write(f"{error.message}\n")
 
     def end(self) -> None:
         """Let whoever waits for `ended` go on."""

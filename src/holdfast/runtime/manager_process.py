@@ -25,7 +25,8 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_key, load_layout, parties_of
 from holdfast.runtime.manager import Pump
 from holdfast.runtime.reach import Links
-from holdfast.runtime.seat import Core, Seat
+from holdfast.runtime.saying import endure, refused
+from holdfast.runtime.seat import JOURNAL, Core, Seat
 from holdfast.runtime.surroundings import Surroundings, settle
 from holdfast.runtime.watchdog import watched
 from holdfast.store.damaged import kept_aside, open_sound, times_damaged
@@ -138,7 +139,7 @@ def make_seat(
     journal = Journal(folder.journal(party), party, told.append)
     seat = Seat(party, core, store, journal, running.now, term, running.machine)
     journal.opened(seat.now(), running.wall(), running.pid or os.getpid())
-    journal.when_lost(seat.tell_lost)
+    journal.when_lost(seat.tell_lost, lambda: seat.calm(JOURNAL))
     for text in told:
         seat.tell_lost(text)
     return seat, journal
@@ -229,6 +230,7 @@ def main(arguments: Sequence[str] | None = None, *, may_be_alone: bool = True) -
     parser.add_argument("--manager", default="", help="name of this one among them; the host's name by default")
     parser.add_argument("--least-term", type=int, default=0, help="lead under this term or a higher one (restore)")
     chosen = parser.parse_args(arguments)
+    endure()
     try:
         folder = RunFolder(chosen.folder)
         layout = load_layout(folder)
@@ -249,9 +251,8 @@ def main(arguments: Sequence[str] | None = None, *, may_be_alone: bool = True) -
             asyncio.run(run_shared(layout, folder, chosen.parties, target, name, least_term=chosen.least_term))
         else:
             asyncio.run(run(layout, folder, chosen.parties))
-    except HoldfastError as error:
-        sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
-        return error.exit_status
+    except (HoldfastError, OSError) as error:
+        return refused(error)
     return 0
 
 

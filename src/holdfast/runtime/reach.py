@@ -257,6 +257,8 @@ class _ToAgent:
         # because this manager stood still, would be taken for that of the present one.
         at = max(message.at, self._opened_s)
         if isinstance(message.event, AgentJoined):
+            # What it has refused, and cannot write down, it says behind its facts.
+            self._links.refused.pop(str(agent_party(self._host)), None)
             # From here on actions may go out; the pump sends the outstanding ones when it has heard the facts.
             self._pump.push(self._seat, message.event, at, before=self._joined)
             return

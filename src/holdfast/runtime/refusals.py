@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 
 TELL_AGAIN_S = 1.0
 HEARTBEATS, LINKS, COMPONENTS = "heartbeats", "links", "components"
+DISK = "disk"
+"""What the process could not write down."""
+JOURNAL = "journal"
 
 
 class Refusals:
@@ -24,6 +27,11 @@ class Refusals:
         name = f"{door}:{kind}"
         self.counts[name] = self.counts.get(name, 0) + 1
         self._tell()
+
+    def over(self, door: str, kind: str) -> None:
+        """That is not so any more; what was counted so far is told no longer."""
+        if self.counts.pop(f"{door}:{kind}", None) is not None:
+            self._tell()
 
     def are(self, door: str, kinds: Mapping[str, int]) -> None:
         """As it was counted elsewhere."""

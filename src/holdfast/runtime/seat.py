@@ -27,6 +27,8 @@ from holdfast.store.journal import Journal
 from holdfast.store.port import Store, StoreBroken, Waiting
 
 _RESTORE = "restore the store from a backup (docs/etcd.md), or end the deployment and start it anew"
+JOURNAL = "journal"
+"""Kind of the alarm while records of the journal are lost."""
 BUG = "bug"
 """Name of the mark that stands where a core has failed."""
 
@@ -201,6 +203,12 @@ class Seat:
             self.is_taken = True
             self.calm("store")
 
+    def catch_up(self) -> None:
+        """What the disk did not take: it may do so now."""
+        if not self.is_taken:
+            self.keep()
+        self._journal.catch_up(self._clock())
+
     def keep_time(self) -> None:
         """Now and then, though nothing happens: whoever goes on elsewhere takes the last save for now.
 
@@ -218,7 +226,7 @@ class Seat:
     def tell_lost(self, text: str) -> None:
         """The journal has begun to lose records: an alarm, but no reason to stop."""
         sys.stderr.write(f"{self.party}: {text}\n")
-        self.view.alarms[f"journal:{self.party}"] = text
+        self.view.alarms[f"{JOURNAL}:{self.party}"] = text
 
     def calm(self, kind: str) -> None:
         self.view.alarms.pop(f"{kind}:{self.party}", None)

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from holdfast.drivers.files import output_for
 from holdfast.errors import HoldfastError, PeerError, UserError
 from holdfast.model.layout import Layout
 from holdfast.model.limits import END_LIMIT_S, RESTART_PAUSE_MAX_S, RESTARTS_AT_ONCE, RESTARTS_WITHIN_S
@@ -28,7 +29,10 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.given import load_layout
 from holdfast.runtime.outside import end_all
 from holdfast.runtime.processes import Process, list_file, process_of, this_process, write_list
+from holdfast.runtime.saying import endure, refused
 
+LIST_AGAIN_S = 5.0
+"""How soon the list of processes is written again where the disk did not take it."""
 _PR_SET_CHILD_SUBREAPER = 36
 _STOP_LIMIT_S = 3.0
 _FIRST_PAUSE_S = 0.1
@@ -89,6 +93,8 @@ class Supervisor:
         self._list = list_file(folder, name)
         self._name = "supervisor" if not name else f"supervisor-{name}"
         self._is_ending = False
+        self._list_again_at: float | None = None
+        """When to write the list of processes again: the disk did not take it."""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.left: list[str] = []
 
@@ -102,15 +108,16 @@ class Supervisor:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         while not self._is_ending:
             self._start_due()
-            self._wait(self._next_start())
+            self._wait(self._next_turn())
             self._reap()
         return self._end()
 
     def _on_end(self, *_: object) -> None:
         self._is_ending = True
 
-    def _next_start(self) -> float | None:
-        return min((child.start_at for child in self._children if child.start_at is not None), default=None)
+    def _next_turn(self) -> float | None:
+        starts = (child.start_at for child in self._children)
+        return min((at for at in (*starts, self._list_again_at) if at is not None), default=None)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -119,22 +126,30 @@ class Supervisor:
             if child.start_at is not None and child.start_at <= now:
                 self._start(child)
                 started = True
-        if started:
+        if started or (self._list_again_at is not None and self._list_again_at <= now):
             self._write_list()
 
     def _start(self, child: Child) -> None:
-        log = self._folder.log(child.name.replace(":", "-"))
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        output = output_for(self._folder.log(child.name.replace(":", "-")))
+        try:
             child.process = subprocess.Popen(
                 child.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
+        finally:
+            os.close(output)
         child.start_at = None
 
     def _write_list(self) -> None:
         listed: dict[str, Process] = {self._name: this_process()}
         listed |= {child.name: process_of(child.process.pid) for child in self._children if child.process is not None}
-        write_list(self._list, listed)
+        try:
+            write_list(self._list, listed)
+        except OSError as error:
+            if self._list_again_at is None:
+                say(f"{self._list} cannot be written: {error.strerror}; `holdfast down` goes by the old list")
+            self._list_again_at = time.monotonic() + LIST_AGAIN_S
+        else:
+            self._list_again_at = None
 
     def _wait(self, until: float | None) -> None:
         poll = select.poll()
@@ -224,14 +239,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="", help="for a second supervisor in the same folder")
     parser.add_argument("--store", default="", help="etcd://… where managers on several hosts share the deployment")
     chosen = parser.parse_args(arguments)
+    endure()
     folder = RunFolder(chosen.folder)
     try:
         name = chosen.name or _name(chosen.managers, chosen.agents)
         children = children_of(load_layout(folder), folder, chosen.managers, chosen.agents, chosen.store, chosen.name)
         return Supervisor(folder, children, name).run()
-    except HoldfastError as error:
-        sys.stderr.write(f"holdfast: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
-        return error.exit_status
+    except (HoldfastError, OSError) as error:
+        return refused(error)
 
 
 def _name(managers: str, agents: str) -> str:

@@ -7,6 +7,7 @@ Record numbers go on after a restart where the file ends. Each line has a checks
 stays where it is, and whoever reads the journal is told of it and goes on behind it.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ class Journal:
         self._path = path
         self._by = by
         self._gap = gap
+        self._back: Callable[[], None] = lambda: None
         self._encode = msgspec.json.Encoder()
         self._file = -1
         self._torn = False
@@ -58,9 +60,14 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
 
-    def when_lost(self, gap: Callable[[str], None]) -> None:
-        """From now on tell `gap` when records begin to be lost."""
-        self._gap = gap
+    def when_lost(self, gap: Callable[[str], None], back: Callable[[], None] = lambda: None) -> None:
+        """From now on tell `gap` when records begin to be lost, and `back` when they are written again."""
+        self._gap, self._back = gap, back
+
+    @property
+    def is_losing(self) -> bool:
+        """Whether the last records could not be written."""
+        return self._is_told
 
     def number(self) -> int:
         """The number of the next record."""
@@ -75,13 +82,20 @@ class Journal:
 
     def write(self, records: Sequence[Record]) -> None:
         """Append the records, all in one write, or count them as lost."""
-        if not records:
-            return
+        if records:
+            self._append(records, records[0].at)
+
+    def catch_up(self, at: float) -> None:
+        """Say what was lost, if there is room now: whoever has nothing else to write for a while calls this."""
+        if self._is_told and self._unmarked:
+            self._append((), at)
+
+    def _append(self, records: Sequence[Record], at: float) -> None:
         lines = [with_sum(self._encode.encode(record)) for record in records]
         if self._unmarked:
             # A first record that could not be written comes late, but is not lost.
             first, lost = self._unopened, self._unmarked - (self._unopened is not None)
-            mark = Marked(records[0].at, self._by, self.number(), GAP, detail=f"{lost} records lost")
+            mark = Marked(at, self._by, self.number(), GAP, detail=f"{lost} records lost")
             lines[:0] = [with_sum(self._encode.encode(one)) for one in (first, mark) if one is not None]
         block = (b"\n" if self._torn else b"") + b"\n".join(lines) + b"\n"
         try:
@@ -93,11 +107,14 @@ class Journal:
             return
         if written < len(block):
             self._torn = True
-            self._missed(OSError("the disk is full"), len(records))
+            self._missed(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), len(records))
             return
-        self._torn = self._is_told = False
+        self._torn = False
         self._unmarked = 0
         self._unopened = None
+        if self._is_told:
+            self._is_told = False
+            self._back()
 
     def _missed(self, error: OSError, records: int) -> None:
         self.lost += records

@@ -62,11 +62,11 @@ class SimJournal(Journal):
         self._troubles = troubles
         process.when_over(self.close)
 
-    def write(self, records: Sequence[Record]) -> None:
+    def _append(self, records: Sequence[Record], at: float) -> None:
         if self._troubles.is_read_only:
             self._missed(OSError(errno.EROFS, os.strerror(errno.EROFS)), len(records))
         elif self._process.is_alive:
-            super().write(records)
+            super()._append(records, at)
 
 
 class SimAgent:

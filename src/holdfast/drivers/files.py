@@ -55,7 +55,8 @@ def _holds(path: Path, wanted: str) -> bool:
 def last_line(log: Path) -> str:
     """The last line of a log that is not empty: what a program that ended too early said about it."""
     try:
-        with log.open("rb") as opened:
+        # A component may have put anything in its place: a pipe would be waited for.
+        with open(os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as opened:
             opened.seek(0, os.SEEK_END)
             opened.seek(max(0, opened.tell() - LOG_TAIL_BYTES))
             lines = opened.read().decode(errors="replace").strip().splitlines()

@@ -20,6 +20,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 163
 PACKET_BYTES_MAX = 128 * 1024
 CONNECTIONS_MAX = 16
 ENCLOSE_LIMIT_S = 5.0
+LOG_BYTES_MAX, LOG_BYTES_KEPT = 16 << 20, 64 << 10
+"""What our processes write to standard output and error beyond this is thrown away, but for its end: on the host's disk
+there is more than their logs."""
+LOG_LOOK_MS = 100
 HANDLES_PER_PACKET_MAX = 200
 """The kernel takes no more than 253 at once."""
 
@@ -75,6 +80,8 @@ class House:
     children: dict[int, Child] = field(default_factory=dict)
     connections: dict[int, Connection] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    logs: dict[str, None] = field(default_factory=dict)
+    """Where our processes write to."""
 
 
 def main() -> None:
@@ -217,7 +224,7 @@ def serve(house: House) -> None:
     fixed = [house.listener.fileno(), house.wake_read, *([house.tie.fileno()] if house.tie else [])]
     for number in [*fixed, *house.connections]:
         poller.register(number, select.POLLIN)
-    for number, _events in poller.poll():
+    for number, _events in poller.poll(LOG_LOOK_MS if house.logs else None):
         if number == house.listener.fileno():
             admit(house)
         elif number == house.wake_read:
@@ -227,6 +234,28 @@ def serve(house: House) -> None:
         else:
             hear(house, house.connections[number])
     reap(house)
+    for log in house.logs:
+        bound(log)
+
+
+def bound(log: str) -> None:
+    """Throw away what is too much. Those that write append, so they go on behind what is left."""
+    try:
+        found = os.lstat(log)
+        if found.st_size <= LOG_BYTES_MAX or not stat.S_ISREG(found.st_mode):
+            return
+        opened = os.open(log, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        size = os.fstat(opened).st_size
+        end = os.pread(opened, LOG_BYTES_KEPT, size - LOG_BYTES_KEPT)
+        os.ftruncate(opened, 0)
+        os.write(opened, f"[holdfast: {size - len(end)} bytes of output were thrown away here]\n".encode() + end)
+    except OSError:
+        return
+    finally:
+        os.close(opened)
 
 
 def admit(house: House) -> None:
@@ -366,6 +395,7 @@ def spawn(house: House, connection: Connection, request: Json, handles: list[int
         os.waitpid(pid, 0)
         raise Refused(trouble.decode())
     handles.append(os.pidfd_open(pid))
+    house.logs[request["log"]] = None
     house.children[pid] = Child(pid, str(request.get("tag", "")), connection)
     return {"pid": pid}
 

@@ -18,8 +18,6 @@ COMPONENT_SILENT_MAX = 8
 """Connections of one VNFC that have not said hello; when one more comes, the one that came first goes."""
 COMPONENT_HELLO_LIMIT_S = 5.0
 """A connection on which nobody has said hello by then is closed."""
-COMPONENT_LOG_BYTES_MAX = 16 << 20
-"""What a run has written to standard output and error beyond this is thrown away, but for its end."""
 OUTCOMES_KEPT = 1024
 """Outcomes an agent remembers, so that a repeated action gets its old answer."""
 MESSAGES_REMEMBERED = 256

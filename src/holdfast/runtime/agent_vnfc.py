@@ -84,8 +84,7 @@ class VnfcOnHost:
         self._capsule: Capsule | None = None
         self._checks: list[asyncio.Task[None]] = []
         self._reports: dict[asyncio.Task[None], None] = {}
-        self._end_is_wanted = False
-        self._detail = ""
+        self._end_is_wanted, self._detail = False, ""
         self._over = asyncio.Event()
         self._connected = asyncio.Event()
         self._troubles: dict[str, str] = {}
@@ -171,11 +170,9 @@ class VnfcOnHost:
         self.run, self.epoch, self.condition = run, epoch, "starting"
         self.setting = Setting.of_run(self.layout, self._folder, self.vnfc, run, epoch)
         self.role, self.provides, self.position, self._detail = "none", (), None, ""
-        self.in_sync = None
-        self.losing.clear()
-        self._end_is_wanted = False
-        self._over.clear()
-        self._troubles.clear()
+        self.in_sync, self._end_is_wanted = None, False
+        for known in (self.losing, self._over, self._troubles):
+            known.clear()
 
     async def _within_limit(self, then: Callable[[], Coroutine[Any, Any, None]]) -> None:
         limit_s = self.component.start_limit_s
@@ -322,6 +319,9 @@ class VnfcOnHost:
         self.session = session
         if hello.position is not None:
             self.position = Position(*hello.position)
+        if hello.role == "active" and self.role != "active":
+            claimed = f"says that it is active for {hello.service[:60]!r} under epoch {hello.epoch}"
+            self.mark("role-not-given", self.vnfc.name, f"{claimed}; it was told {self.role}, and its gate stays shut")
         if self.in_sync is None:
             self.in_sync = set()  # Adopted: the next that it says is with whom it is in sync.
         self._connected.set()

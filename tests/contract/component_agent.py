@@ -33,7 +33,7 @@ from holdfast.wire.component import (
     from_component,
 )
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 
 class Conversation:

@@ -32,7 +32,7 @@ from holdfast.runtime.agent_grants import HeldGrants
 from holdfast.runtime.agent_succession import StandingTakeOver
 from holdfast.runtime.hot_link import HotLink
 from holdfast.runtime.hot_words import AskStanding, FromRider, Standing, ToRider
-from tests.contract.fakes import make_folder, small_layout, until
+from tests.contract.fakes import STORY_S, make_folder, small_layout, until
 
 H1, H2, H3 = (HostName(name) for name in ("h1", "h2", "h3"))
 LIFE = 77
@@ -105,7 +105,7 @@ async def never(_: Activate, __: tuple[Reason, ...]) -> ActionDone | ActionFaile
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    asyncio.run(asyncio.wait_for(story, STORY_S))
 
 
 def test_a_later_manager_is_told_of_hosts_that_are_silent_and_not_of_those_that_are_heard_again(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from holdfast.runtime.hot_door import SPAWNED_HOT
 from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.runtime.hot_words import EndHot, HotNetwork, HotSettings, packed
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 LOCAL = "127.0.0.1"
 H1 = HostName("h1")
 

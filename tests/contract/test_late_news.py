@@ -13,7 +13,7 @@ from holdfast.model.layout import Layout
 from holdfast.model.names import HA, HostName
 from holdfast.runtime.folder import RunFolder
 from holdfast.wire.link_messages import StillSilent, Tell
-from tests.contract.fakes import DNS_1, H1, make_folder, small_layout, until
+from tests.contract.fakes import DNS_1, H1, STORY_S, make_folder, small_layout, until
 from tests.contract.test_link_terms import Leader
 from tests.contract.test_managers import an_agent, joined, managers, names
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, layout: Layout) -> RunFolder:
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    asyncio.run(asyncio.wait_for(story, STORY_S))
 
 
 def test_a_host_counts_as_failed_only_if_it_is_so_when_the_manager_has_asked(layout: Layout, folder: RunFolder) -> None:

@@ -26,7 +26,7 @@ from holdfast.wire.link_messages import Do, Leads, LinkMessage
 from tests.contract.fakes import DNS_1, H1, make_folder, small_layout, until
 from tests.contract.test_managers import KEY, an_agent
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 PIECE_BYTES = 1 << 16
 Change = Callable[[bytes], bytes]
 

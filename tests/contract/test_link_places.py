@@ -12,7 +12,7 @@ from holdfast.model.names import HA, HostName, agent_party
 from holdfast.runtime.link import KeptLink, Link, listen
 from holdfast.runtime.sockets import Endpoint
 from holdfast.wire.link_messages import LinkMessage
-from tests.contract.fakes import until
+from tests.contract.fakes import STORY_S, until
 
 KEY = b"k" * 32
 AGENT = agent_party(HostName("h1"))
@@ -79,7 +79,7 @@ def places() -> tuple[Endpoint, Endpoint]:
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    asyncio.run(asyncio.wait_for(story, STORY_S))
 
 
 def test_the_next_place_is_called_where_the_first_does_not_answer(places: tuple[Endpoint, Endpoint]) -> None:

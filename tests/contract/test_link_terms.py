@@ -22,7 +22,7 @@ from holdfast.runtime.manager_process import parties_in
 from holdfast.store.journal import read
 from holdfast.wire.link_messages import Do, Leads, LinkMessage, NewestTerm, Tell, Took
 from tests.contract.etcd_cluster import Cluster
-from tests.contract.fakes import DNS_1, DNS_2, H1, make_folder, small_layout, toy_core, until
+from tests.contract.fakes import DNS_1, DNS_2, H1, STORY_S, make_folder, small_layout, toy_core, until
 from tests.contract.test_managers import KEY, an_agent, joined, managers
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, layout: Layout) -> RunFolder:
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    asyncio.run(asyncio.wait_for(story, STORY_S))
 
 
 class Leader:

@@ -38,6 +38,7 @@ from tests.contract.fakes import (
     DNS_2,
     H1,
     SERVICE,
+    STORY_S,
     VM_1,
     ToyAgent,
     make_folder,
@@ -92,7 +93,7 @@ async def an_agent(
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    asyncio.run(asyncio.wait_for(story, STORY_S))
 
 
 def names(seat: Seat) -> list[str]:

@@ -23,7 +23,7 @@ from holdfast.runtime.processes import Process
 from holdfast.runtime.supervisor import Child, children_of
 from holdfast.wire.link_messages import AskStatus
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 EMPTY = Layout(name="empty", hosts={HostName("h1"): Host(HostName("h1"))})
 
 
@@ -71,8 +71,8 @@ def listed(folder: RunFolder) -> dict[str, Process]:
 def test_agents_and_managers_run_and_end_in_order(folder: RunFolder, managers: str, names: set[str]) -> None:
     with supervisor(folder, "--managers", managers) as started:
         until(lambda: answers(folder), "the managers answer and the agent is joined")
+        until(lambda: set(listed(folder)) == {"supervisor", "agent:h1", *names}, "all are listed, and nothing else")
         running = listed(folder)
-        assert set(running) == {"supervisor", "agent:h1", *names}
         assert all(processes.is_alive(one) for one in running.values())
         started.terminate()
         assert started.wait(LIMIT_S) == 0
@@ -85,7 +85,7 @@ def test_a_child_that_is_killed_is_back_at_once(folder: RunFolder) -> None:
         until(lambda: answers(folder), "the managers answer")
         before = listed(folder)
         processes.tell(before["managers"], signal.SIGKILL)
-        until(lambda: listed(folder)["managers"] != before["managers"], "started again")
+        until(lambda: listed(folder).get("managers", before["managers"]) != before["managers"], "started again")
         until(lambda: answers(folder), "the managers answer again")
         assert listed(folder)["agent:h1"] == before["agent:h1"]
 

@@ -228,13 +228,13 @@ def test_sigterm_ends_a_component_in_good_order() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=10) == (b"stopped\n", b"")
+        assert process.communicate(timeout=60) == (b"stopped\n", b"")
     assert process.returncode == 0
 
 
 def test_an_error_of_the_user_ends_a_component_with_its_status_and_no_traceback() -> None:
     with _run("from holdfast import vnfc; vnfc.run(vnfc.Component())", HOLDFAST_EPOCH="many") as process:
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (2, b"HOLDFAST_EPOCH is 'many', expected a number\n")
 
 
@@ -248,7 +248,7 @@ def test_the_library_needs_the_standard_library_only() -> None:
     print("asyncio" in sys.modules)
     """
     with _run(code) as process:
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=60)
     assert out.split(b"\n")[0] == b"[]"
     assert out.split(b"\n")[1] == b"False"
 
@@ -264,7 +264,7 @@ def test_the_smallest_example_greets_while_it_is_active(scene: Stage) -> None:
     }
 
     def greeting() -> str:
-        with socket.create_connection(("127.0.0.1", port), 10) as client:
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
             return client.makefile().read()
 
     with subprocess.Popen([sys.executable, str(ROOT / "examples" / "hello.py")], env=environment) as process:
@@ -273,7 +273,7 @@ def test_the_smallest_example_greets_while_it_is_active(scene: Stage) -> None:
         scene.agent.active("hello-1", 7)
         assert greeting() == "hello from hello-1, epoch 7\n"
         assert isinstance(scene.agent.stop("hello-1"), Ok)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.1/33", "fd00::1/x", "host/24", ""])

@@ -113,11 +113,11 @@ def test_the_component_without_the_library_does_what_the_text_says(scene: Stage)
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **names}) as process:
         scene.agent.joined("plain-1")
         scene.agent.active("plain-1", 7, "plain-2", address="10.0.0.1/24")
-        with socket.create_connection(("127.0.0.1", port), 10) as client:
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
             assert client.makefile().read() == "plain-1 7\n"
         assert isinstance(scene.agent.check("plain-1"), Ok)
         assert isinstance(scene.agent.stop("plain-1"), Ok)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_every_line_in_the_protocol_text_is_one() -> None:

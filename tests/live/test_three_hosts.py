@@ -85,6 +85,7 @@ class Story:
         self.disks.mkdir()
         words("mount", "-t", "tmpfs", "tmpfs", str(self.disks))  # What overlays are made of.
         self.hosts = {name: Host(name, self.disks / name) for name in HOSTS}
+        self._led = ""
         certificates(self.made)
 
     @property
@@ -92,7 +93,10 @@ class Story:
         return self.hosts.values()
 
     def now(self) -> dict[str, Any]:
-        return service(self.all)
+        # Whoever led last is asked first: each question is a process of its own.
+        now = service(sorted(self.all, key=lambda host: host.name != self._led))
+        self._led = now.get("by", self._led)
+        return now
 
     def leader(self) -> Host:
         return self.hosts[self.now()["by"]]

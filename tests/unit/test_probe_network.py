@@ -13,7 +13,7 @@ from holdfast.drivers.addresses import announce, assign, withdraw
 from holdfast.drivers.netlink import Netlink
 from holdfast.lab.judges.asked import OwnersRun, load_owners
 from holdfast.lab.judges.owners import judge_owners
-from tests.contract.network import V4, V6, Family, Machine, answered, frames, namespace
+from tests.contract.network import V4, V6, Family, Machine, answered, frames, in_order, namespace
 
 pytestmark = pytest.mark.namespaces
 
@@ -31,7 +31,7 @@ class Lan:
 
 @pytest.fixture
 def lan() -> Iterator[Lan]:
-    with ExitStack() as stack:
+    with ExitStack() as stack, in_order():
         yield Lan(stack)
 
 

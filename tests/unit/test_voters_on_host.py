@@ -184,7 +184,7 @@ class Agent:
 
 
 def on_loop(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    asyncio.run(asyncio.wait_for(story, 60))
 
 
 async def until(agent: Agent, count: int) -> None:

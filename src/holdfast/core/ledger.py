@@ -74,11 +74,11 @@ class Desk:
         self._before = ledger
         self._pending = ledger.pending
         self._taken = ledger.taken
-        self._subjects: dict[str, dict[ActionId, None]] | None = None
-        """What is outstanding about whom; made when it is asked for."""
+        self._subjects = _taken_index(ledger.pending)
 
     def ledger(self) -> Ledger:
         before = self._before
+        _keep_index(self._pending, self._subjects)
         same = self._pending is before.pending and self._taken is before.taken
         if same and (self._actions, self._incidents) == (before.actions, before.incidents):
             return before
@@ -113,7 +113,7 @@ class Desk:
         """Decide an action that will be answered; without an answer within `limit_s` it hangs."""
         due = None if limit_s is None else self.now + limit_s
         self._changing()[action.id] = Pending(action, limit_s, due, incident)
-        self._index(action)
+        _add(self._subjects, action)
         self._decide(action, reasons, incident)
 
     def send(self, to: Party, message: Message, reasons: Reasons, incident: IncidentId | None = None) -> None:
@@ -136,30 +136,25 @@ class Desk:
 
     def settle(self, action: ActionId) -> Pending | None:
         """Take the action off the ledger; None if it is not (or no longer) waited for."""
-        return self._changing().pop(action) if action in self._pending else None
+        if action not in self._pending:
+            return None
+        settled = self._changing().pop(action)
+        _remove(self._subjects, settled.action)
+        return settled
 
     def drop(self, about: str, meaningless: Callable[[Awaited], bool]) -> None:
         """Stop waiting for actions about this entity that something wider has overtaken."""
         for action in self.awaited(about):
             if meaningless(action):
-                del self._changing()[action.id]
+                self.settle(action.id)
 
     def awaited(self, about: str) -> tuple[Awaited, ...]:
         """What is outstanding about this VNFC, VM, host or service, in the order in which it was decided."""
-        if self._subjects is None:
-            self._subjects = {}
-            for one in self._pending.values():
-                self._index(one.action)
         numbers = self._subjects.get(about, ())
-        return tuple(self._pending[number].action for number in numbers if number in self._pending)
+        return tuple(self._pending[number].action for number in numbers)
 
     def awaited_messages(self) -> tuple[Send, ...]:
         return tuple(one.action for one in self._pending.values() if isinstance(one.action, Send))
-
-    def _index(self, action: Awaited) -> None:
-        if self._subjects is not None:
-            for subject in _subjects_of(action):
-                self._subjects.setdefault(subject, {})[action.id] = None
 
     def hanging(self) -> tuple[Pending, ...]:
         return tuple(one for one in self._pending.values() if one.due is not None and one.due <= self.now)
@@ -198,6 +193,43 @@ def next_due(ledger: Ledger) -> float | None:
 def _counted(pending: Mapping[ActionId, Pending]) -> tuple[float | None, int]:
     dues = [one.due for one in pending.values() if one.due is not None]
     return (min(dues), dues.count(min(dues))) if dues else (None, 0)
+
+
+Index = dict[str, dict[ActionId, None]]
+"""What is outstanding about whom."""
+INDEXES_KEPT = 8
+_INDEXES: list[tuple[Mapping[ActionId, Pending], Index]] = []
+"""Of the last states that were decided: the next step of each goes on with it. It says nothing that those do not."""
+
+
+def _taken_index(pending: Mapping[ActionId, Pending]) -> Index:
+    """The index of what is outstanding, for whoever changes both from now on."""
+    for place, (known, found) in enumerate(_INDEXES):
+        if known is pending:
+            del _INDEXES[place]
+            return found
+    index: Index = {}
+    for one in pending.values():
+        _add(index, one.action)
+    return index
+
+
+def _keep_index(pending: Mapping[ActionId, Pending], index: Index) -> None:
+    _INDEXES.append((pending, index))
+    del _INDEXES[:-INDEXES_KEPT]
+
+
+def _add(index: Index, action: Awaited) -> None:
+    for subject in _subjects_of(action):
+        index.setdefault(subject, {})[action.id] = None
+
+
+def _remove(index: Index, action: Awaited) -> None:
+    for subject in _subjects_of(action):
+        numbers = index[subject]
+        del numbers[action.id]
+        if not numbers:
+            del index[subject]
 
 
 def _subjects_of(action: Awaited) -> tuple[str, ...]:

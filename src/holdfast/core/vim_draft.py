@@ -143,6 +143,12 @@ class Draft:
     def concerned(self, vm: VmName) -> tuple[Party, ...]:
         return self.region.vnfms_of.get(vm, ())
 
+    def concerns_hosts(self) -> bool:
+        """Whether anything has changed that who votes can depend on: most news are of VMs, and nothing to voters."""
+        before = self._before
+        same_hosts = self.hosts is before.hosts and self.timers == before.timers
+        return not same_hosts or self.voters is None or self.voters is not before.voters
+
     def by_sal(self, vms: Iterable[VmName]) -> list[VmName]:
         """What holds the better services comes first."""
         return sorted(vms, key=lambda vm: self.region.sal_of.get(vm, SAL_OF_NOTHING))

@@ -34,8 +34,9 @@ def plan(draft: Draft) -> None:
         _start_those_that_waited(draft, host)
     for host in tuple(draft.touched_hosts):
         _close_host(draft, host)
-    plan_voters(draft)
-    tell_others(draft)
+    if draft.concerns_hosts():
+        plan_voters(draft)
+        tell_others(draft)
 
 
 def _switch_off_when_allowed(draft: Draft, host: HostName) -> None:

@@ -6,11 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from holdfast.core import ha_state, vim_state, vnfm_state
 from holdfast.core.book import Book, differences
 from holdfast.core.ledger import Ledger, Pending
 from holdfast.model.actions import IsolateVnfc
+from holdfast.model.limits import ETCD_PIECES
 from holdfast.model.names import HA, ActionId, VnfcName
-from holdfast.runtime.parts import Parts, named, state_from
+from holdfast.runtime.parts import IN_PIECES, Parts, named, state_from
+from holdfast.runtime.view import View, shown
 
 
 class State(Struct, frozen=True):
@@ -120,6 +123,13 @@ def test_another_number_of_pieces_leaves_nothing_behind() -> None:
     assert load(store) == state
 
 
+def test_who_goes_on_from_what_was_saved_writes_only_what_is_new() -> None:
+    store: dict[str, bytes] = {}
+    save(store, Parts(8, {}), State(groups={f"vnf-{number}": number for number in range(50)}))
+    parts, state = Parts(8, store), load(store)
+    assert save(store, parts, msgspec.structs.replace(state, number=7)) == {"state.number": b"\x07"}
+
+
 @pytest.mark.parametrize("is_next", [True, False])
 def test_a_book_says_what_it_has_changed_to_whom_it_began_from_and_others_are_compared(is_next: bool) -> None:
     first = {"a": 1, "b": 2}
@@ -130,3 +140,12 @@ def test_a_book_says_what_it_has_changed_to_whom_it_began_from_and_others_are_co
     del third["b"]
     assert differences(second if is_next else first, third) == (["c", "b"] if is_next else ["a", "c", "b"])
     assert third == {"a": 3, "c": 4}
+
+
+@pytest.mark.parametrize("state", [ha_state.State, vim_state.State, vnfm_state.State])
+def test_all_of_a_state_can_be_one_transaction_of_etcd(state: type[Struct]) -> None:
+    fresh = state(Ledger(HA), {}, {}) if state is ha_state.State else state(Ledger(HA))
+    names = [*named("state", fresh), *shown(View()), "heard", "n", "clock", "version"]
+    mappings = [name for name in names if name.rpartition(".")[2] in IN_PIECES]
+    older = len(fresh.__struct_fields__)  # What an older version has saved as a whole goes with the first save.
+    assert len(names) + len(mappings) * (ETCD_PIECES - 1) + older <= 128

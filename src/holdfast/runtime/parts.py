@@ -44,7 +44,7 @@ class Parts:
 
     Args:
         pieces: how many a mapping may be split into.
-        stored: names of the parts that the store has now.
+        stored: the parts that the store has now.
     """
 
     def __init__(self, pieces: int, stored: Mapping[str, bytes]) -> None:
@@ -54,8 +54,9 @@ class Parts:
         """The values behind the parts in the store, as far as this process has saved them."""
         self._members: dict[str, dict[int, dict[str, None]]] = {}
         """By mapping and piece: the keys in it."""
-        self._foreign = dict.fromkeys(stored)
-        """Parts that an earlier process left, perhaps split otherwise: the first save removes what it does not set."""
+        self._foreign = dict(stored)
+        """Parts that an earlier process left, perhaps split otherwise, till the first save: what is the same is not
+        written again, and what is not set any more is removed."""
 
     def changes(self, values: Mapping[str, Any]) -> Changes:
         """What has to be written to keep these values."""
@@ -68,7 +69,10 @@ class Parts:
                 self._pieces_changed(name, before if before is not None else {}, value, changed)
             elif name not in self._kept or before != value:
                 changed[name] = self._encode.encode(value)
-        return {**dict.fromkeys(name for name in self._foreign if name not in changed), **changed}
+        if not self._foreign:
+            return changed
+        gone = {name: None for name in self._foreign if name not in changed}
+        return gone | {name: content for name, content in changed.items() if self._foreign.get(name) != content}
 
     def _pieces_changed(self, name: str, before: Mapping[str, Any], value: Mapping[str, Any], changed: Changes) -> None:
         members = self._members.setdefault(name, {})

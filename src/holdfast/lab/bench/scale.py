@@ -16,14 +16,16 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast import descriptor
 from holdfast.errors import HoldfastError, WorldError
 from holdfast.lab.bench.scale_checks import recovered, repaired
 from holdfast.lab.bench.scale_hosts import Given, World, prepare
+from holdfast.lab.bench.scale_words import IN_ONE_MAX, host_name, rack
 from holdfast.lab.bench.scale_words import descriptor as words
-from holdfast.lab.bench.scale_words import host_name, rack
 from holdfast.model.actions import Activate, ConfirmLoss
+from holdfast.model.layout import Layout
 from holdfast.model.names import HostName
 from holdfast.runtime.given import parties_of
 from holdfast.runtime.outside import ask
@@ -94,10 +96,8 @@ class Trial:
         self._tell = tell
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        file = folder / "scale.yaml"
-        file.write_text(words(vnfs, hosts))
         began = time.process_time()
-        self.layout = descriptor.load(file)
+        self.layout = layout_of(vnfs, hosts, folder / "scale.yaml")
         self.layout_cpu_ms = (time.process_time() - began) * 1000
         key = secrets.token_bytes(32)
         self.folder = prepare(folder, msgspec.json.encode(self.layout), key)
@@ -106,11 +106,11 @@ class Trial:
 
     async def run(self) -> Size:
         await self.world.begin()
-        self._manager = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "holdfast.lab.bench.scale_manager", str(self.folder.root),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=(self.folder.root / "manager.log").open("wb"),
-        )  # fmt: skip
+        with (self.folder.root / "manager.log").open("wb") as log:
+            self._manager = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "holdfast.lab.bench.scale_manager", str(self.folder.root),
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
+            )  # fmt: skip
         reading = asyncio.create_task(self._read())
         try:
             return await self._measured()
@@ -227,6 +227,29 @@ class Trial:
     def _ended(self) -> HoldfastError:
         log = (self.folder.root / "manager.log").read_text(errors="replace").splitlines()
         return WorldError(f"the managers of {self._vnfs} VNFs do not answer: {log[-1] if log else 'without a word'}")
+
+
+def layout_of(vnfs: int, hosts: int, file: Path) -> Layout:
+    """Of a descriptor; where that may not be so long, of several that are put together: nobody may run it as one."""
+    layout: Layout | None = None
+    for first in range(0, vnfs, IN_ONE_MAX):
+        file.write_text(words(min(IN_ONE_MAX, vnfs - first), hosts, first))
+        more = descriptor.load(file)
+        layout = more if layout is None else _together(layout, more)
+    assert layout is not None, "one VNF at least"
+    return layout
+
+
+def _together(one: Layout, more: Layout) -> Layout:
+    return replace(
+        one,
+        vms=one.vms | more.vms,
+        vnfs=one.vnfs | more.vnfs,
+        components=one.components | more.components,
+        groups=one.groups | more.groups,
+        services=one.services | more.services,
+        vnfcs=one.vnfcs | more.vnfcs,
+    )
 
 
 def _cost(before: dict[str, float], after: dict[str, float], wall_ms: float, instructions: int) -> Cost:

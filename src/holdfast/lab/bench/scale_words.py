@@ -7,6 +7,8 @@ VM of its own; they are spread so that the loss of a host moves few services to 
 from ipaddress import IPv4Address
 from zlib import crc32
 
+IN_ONE_MAX = 2000
+"""VNFs in one descriptor, which may have 4096 VMs."""
 HOSTS_MIN = 3
 HOSTS_MAX = 200
 VNFS_MAX = 20_000
@@ -43,7 +45,9 @@ def rack(number: int, hosts: int) -> list[int]:
     return [(number + RACKS * step) % hosts for step in range(1, hosts // RACKS + 1)]
 
 
-def descriptor(vnfs: int, hosts: int) -> str:
+def descriptor(vnfs: int, hosts: int, first: int = 0) -> str:
+    """So many VNFs, from this number on."""
+    numbers = range(first, first + vnfs)
     lines = [
         "holdfast: 1",
         "name: scale",
@@ -53,13 +57,13 @@ def descriptor(vnfs: int, hosts: int) -> str:
         *(_host(host_name(number)) for number in range(hosts)),
         "vms:",
     ]
-    for number in range(vnfs):
+    for number in numbers:
         active, standby = places(number, hosts)
         lines.append(f"  {vnf_name(number)}-a: {{host: {host_name(active)}}}")
         lines.append(f"  {vnf_name(number)}-b: {{host: {host_name(standby)}}}")
     lines.append("vnfs:")
-    for number in range(vnfs):
-        lines += _vnf(number)
+    for number in numbers:
+        lines += _vnf(number, is_first=number == first)
     return "\n".join(lines) + "\n"
 
 
@@ -67,14 +71,13 @@ def _host(name: str) -> str:
     return f"  {name}: {{fence: {{agent: {FENCE_AGENT}, options: {{host: {name}}}}}}}"
 
 
-def _vnf(number: int) -> list[str]:
+def _vnf(number: int, is_first: bool) -> list[str]:
     name = vnf_name(number)
     address = _FIRST_SERVICE + number
-    if number:
-        first = "    <<: *function"
+    if not is_first:
         return [
             f"  {name}:",
-            first,
+            "    <<: *function",
             f"    sal: {sal_of(number)}",
             f"    place: [{name}-a, {name}-b]",
             f"    interface: {{address: {address}, port: 5300}}",

@@ -1,9 +1,13 @@
 """An agent's own lateness: what it counts of the last minute, and when it tells that."""
 
+import msgspec
+
+from holdfast.cli.status import _late
 from holdfast.lab.sim.host import SimHost
 from holdfast.lab.sim.loop import SimLoop, loop_of
 from holdfast.lab.sim.timeline import Timeline
 from holdfast.runtime.hot_lateness import Lateness
+from holdfast.runtime.hot_rights import Lack, Rights
 from holdfast.runtime.own_lateness import OwnLateness
 from holdfast.wire.link_messages import Late, Pace
 
@@ -61,3 +65,18 @@ def test_pulses_and_lapses_of_the_last_minute_count() -> None:
             one.lateness.lapsed()
     assert one.lateness.late().hot == Pace(1.0, 9.0)
     assert one.lateness.late().lapses == 1
+
+
+def test_what_the_machine_refuses_the_hot_process_is_told() -> None:
+    one = Measured()
+    one.lateness.began(Rights((), (Lack("no SCHED_FIFO 50", "Operation not permitted", "CAP_SYS_NICE"),)))
+    assert one.lateness.late().lacks == ("no SCHED_FIFO 50 (Operation not permitted; CAP_SYS_NICE)",)
+
+
+def test_people_are_shown_a_line_for_each_agent_however_many_managers_it_tells() -> None:
+    late = msgspec.to_builtins(Late(Pace(0.1, 2.5), Pace(0.0, 0.4), 1, ("no SCHED_FIFO 50 (refused)",)))
+    lines = _late({"managers": {"ha": {"late": {"agent:h1": late}}, "vim": {"late": {"agent:h1": late}}, "away": {}}})
+    assert lines == [
+        "agent:h1, last minute: late by 0.1 ms (worst 2.5), hot process 0.0 ms (worst 0.4), 1 grants lapsed",
+        "agent:h1, hot process: no SCHED_FIFO 50 (refused)",
+    ]

@@ -110,6 +110,7 @@ def _late(document: dict[str, Any]) -> list[str]:
         hot = f", hot process {_pace(late['hot'])}" if late["hot"] is not None else ""
         lapses = f", {late['lapses']} grants lapsed" if late["lapses"] else ""
         lines.append(f"{name}, last minute: late by {_pace(late['agent'])}{hot}{lapses}")
+        lines += [f"{name}, hot process: {lack}" for lack in late["lacks"]]
     return lines
 
 

@@ -180,7 +180,7 @@ class Agent:
         self._exclusive.refused = partial(into.are, HEARTBEATS)
 
     def measures_lateness(self, into: OwnLateness) -> None:
-        self._exclusive.pulsed, self._exclusive.lapsed = into.pulse, into.lapsed
+        self._exclusive.began, self._exclusive.pulsed, self._exclusive.lapsed = into.began, into.pulse, into.lapsed
 
     async def _unwritten(self, action: Activate, reasons: tuple[Reason, ...]) -> Outcome:
         return await self.perform(action)

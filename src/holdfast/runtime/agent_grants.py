@@ -31,8 +31,10 @@ from holdfast.runtime.folder import RunFolder
 from holdfast.runtime.hot_door import SPAWNED_HOT, HotDoor, HotEnd
 from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.runtime.hot_lateness import Lateness
+from holdfast.runtime.hot_rights import Rights
 from holdfast.runtime.hot_words import (
     AskStanding,
+    Began,
     EndHot,
     FromRider,
     HotNetwork,
@@ -84,6 +86,7 @@ class HeldGrants:
         self.gate_is_timed = False
         self.refused: Callable[[Mapping[str, int]], None] = lambda _: None
         """Told with each pulse how many datagrams the hot process has refused, by reason."""
+        self.began: Callable[[Rights], None] = lambda _: None
         self.pulsed: Callable[[Lateness], None] = lambda _: None
         self.lapsed: Callable[[], None] = lambda: None
 
@@ -277,6 +280,8 @@ class HeldGrants:
             return
         if news is not None:
             self._heard(news)
+        elif isinstance(heard, Began):
+            self.began(heard.rights)
         elif isinstance(heard, Pulse):
             self.refused(heard.refused_by)
             self.pulsed(heard.lateness)

@@ -14,6 +14,7 @@ from holdfast.model.granting import VoterSet
 from holdfast.model.layout import Service
 from holdfast.model.names import HostName, ServiceName
 from holdfast.runtime.hot_lateness import Lateness
+from holdfast.runtime.hot_rights import Rights
 
 
 class Told(Protocol):
@@ -72,6 +73,8 @@ class Exclusivity(Protocol):
 
     refused: Callable[[Mapping[str, int]], None]
     """Told now and then how many datagrams of other hosts were refused, by reason."""
+    began: Callable[[Rights], None]
+    """Told what the machine has given the process that holds the grants."""
     pulsed: Callable[[Lateness], None]
     """Told now and then how late the process was that holds the grants."""
     lapsed: Callable[[], None]
@@ -114,6 +117,7 @@ class Unguarded:
 
     def __init__(self) -> None:
         self.refused: Callable[[Mapping[str, int]], None] = lambda _: None
+        self.began: Callable[[Rights], None] = lambda _: None
         self.pulsed: Callable[[Lateness], None] = lambda _: None
         self.lapsed: Callable[[], None] = lambda: None
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from holdfast.runtime.hot_lateness import Lateness
+from holdfast.runtime.hot_rights import Rights
 from holdfast.wire.link_messages import Late, Pace
 
 LOOK_EVERY_S = 0.25
@@ -31,6 +32,7 @@ class OwnLateness:
         self._agent: deque[_Look] = deque(maxlen=round(MINUTE_S / LOOK_EVERY_S))
         self._hot: deque[_Look] = deque(maxlen=round(MINUTE_S))
         self._lapses: deque[float] = deque(maxlen=1000)
+        self._lacks: tuple[str, ...] = ()
         self._told_s = self._loop.time()
         self._next = self._loop.call_at(self._told_s + LOOK_EVERY_S, self._look, self._told_s + LOOK_EVERY_S)
 
@@ -47,6 +49,10 @@ class OwnLateness:
         """How the hot process has been since its last pulse."""
         self._hot.append(_Look(self._loop.time(), lateness.p50_ns / 1e6, lateness.max_ns / 1e6))
 
+    def began(self, rights: Rights) -> None:
+        """What the hot process was given by the machine, and what not."""
+        self._lacks = tuple(f"{lack.what} ({lack.reply}; {lack.hint})" for lack in rights.lacks)
+
     def lapsed(self) -> None:
         """A grant has run out unrenewed."""
         self._lapses.append(self._loop.time())
@@ -54,7 +60,7 @@ class OwnLateness:
     def late(self) -> Late:
         since = self._loop.time() - MINUTE_S
         agent, hot = _pace(self._agent, since), _pace(self._hot, since)
-        return Late(agent or Pace(0.0, 0.0), hot, sum(at >= since for at in self._lapses))
+        return Late(agent or Pace(0.0, 0.0), hot, sum(at >= since for at in self._lapses), self._lacks)
 
     def close(self) -> None:
         self._next.cancel()

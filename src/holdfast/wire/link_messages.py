@@ -78,6 +78,8 @@ class Late(Struct, frozen=True, tag=True):
     """Of its hot process; None where there is none, or it has not said so yet."""
     lapses: int = 0
     """Grants that ran out unrenewed within the last minute."""
+    lacks: tuple[str, ...] = ()
+    """Rights that the machine has not given the hot process: locked memory, its priority."""
 
 
 class StillSilent(Struct, frozen=True, tag=True):

@@ -25,7 +25,7 @@ from holdfast.model.events import (
     VnfcIsolated,
     VnfcReady,
 )
-from holdfast.model.layout import Check, Layout, Operation, Service, Vnfc
+from holdfast.model.layout import Check, Layout, Operation, Service, Vnfc, grant_suffices
 from holdfast.model.names import Role, ServiceName, VnfcName
 from holdfast.model.processor import ProcessorUse
 from holdfast.runtime.agent_capsule import Capsule, end_left
@@ -277,7 +277,8 @@ class VnfcOnHost:
         if cause in ENDED and not lets_go_first:
             troubles = self._cut_off()
         if capsule is not None:
-            if not troubles:
+            # Where a standing order gives the service to somebody, the manager's word would only come in between.
+            if not troubles and not (lets_go_first and grant_suffices(self.layout, self.vnfc.group)):
                 self.beside(self._tell_isolated(run, capsule))
             capsule.begin_end()
 

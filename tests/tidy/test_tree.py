@@ -1,6 +1,7 @@
 """Is the tree tidy: sizes, docstrings, banned calls, tests that sleep or assert nothing."""
 
 import ast
+import re
 
 import pytest
 
@@ -127,6 +128,36 @@ def test_only_runtime_and_edges_read_the_clock(module: Module) -> None:
         and ast.unparse(node.func).startswith(("time.", "random.", "datetime.datetime.now", "uuid."))
     ]
     assert not wrong, "time and chance are values given from outside:\n" + "\n".join(wrong)
+
+
+WALL_CLOCK = re.compile(
+    r"time\.(time|time_ns|localtime|gmtime|ctime|strftime)|CLOCK_REALTIME|CLOCK_TAI|st_[mac]time"
+    r"|datetime\.(now|utcnow|today|fromtimestamp)"
+)
+FOR_PEOPLE = {
+    "agent_process.py": 1,  # The first record of a journal says what the clock on the wall showed.
+    "manager_process.py": 1,  # Likewise.
+    "surroundings.py": 1,  # Given to the first record of a journal.
+    "supervisor.py": 1,  # The time of day in its log.
+    "why.py": 1,  # When an incident began, as people count.
+}
+"""Who reads the clock on the wall, outside the lab, and how often."""
+
+
+def test_the_clock_on_the_wall_decides_nothing() -> None:
+    """A person, or a time daemon, may set it at any time: what is decided goes by clocks that only go on."""
+    found: dict[str, int] = {}
+    for module in modules():
+        if module.folder in {"", "lab"}:
+            continue
+        reads = [node for node in ast.walk(module.tree) if isinstance(node, ast.Attribute) and _reads_wall(node)]
+        if reads:
+            found[module.path.name] = len(reads)
+    assert found == FOR_PEOPLE
+
+
+def _reads_wall(node: ast.Attribute) -> bool:
+    return WALL_CLOCK.fullmatch(ast.unparse(node)) is not None or WALL_CLOCK.fullmatch(node.attr) is not None
 
 
 def test_the_folder_table_names_every_folder() -> None:

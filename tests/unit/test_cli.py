@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from holdfast.cli.status import gathered, show
+from holdfast.cli.why import wall_time
 from holdfast.model.layout import Layout
 from holdfast.model.names import HA
+from holdfast.model.records import Opened
 from holdfast.runtime.folder import RunFolder
 from holdfast.store.journal import Journal
 
@@ -228,6 +230,12 @@ def test_why_tells_a_folder_where_nothing_has_failed_and_refuses_one_without_a_j
     status, _, error = holdfast(tmp_path, "why", "--folder", str(folder.root))
     assert status == 1
     assert "ha.jsonl:1" in error
+
+
+def test_the_time_of_day_is_that_of_the_clock_when_the_process_began() -> None:
+    """It was set back by an hour between the two."""
+    records = [Opened(10.0, HA, 1, 5000.0, pid=1), Opened(70.0, HA, 9, 1460.0, pid=2)]
+    assert [wall_time(at, list(records)) for at in (9.0, 15.0, 69.0, 71.0)] == [0.0, 5005.0, 5059.0, 1461.0]
 
 
 def test_a_manager_that_is_away_is_shown_as_such() -> None:

@@ -81,6 +81,8 @@ def show(document: dict[str, Any]) -> None:
         console.print(f"agent {host} is not joined with {', '.join(parties)}{why}", style="red", markup=False)
     for who, counts in _refused(document).items():
         console.print(f"{who} has refused: {counts} (docs/bad-input.md)", style="yellow", markup=False)
+    for line in _goes_back(document):
+        console.print(line, markup=False)
     for line in _late(document):
         console.print(line, style="dim", markup=False)
     for party, part in document["managers"].items():
@@ -100,6 +102,23 @@ def _refused(document: dict[str, Any]) -> dict[str, str]:
         for who, counts in shown.items()
         if counts
     }
+
+
+def _goes_back(document: dict[str, Any]) -> list[str]:
+    """What becomes of services that are not where they are preferred, and would go back there by themselves."""
+    services = {name: one for vnf in document["vnfs"].values() for name, one in vnf["services"].items()}
+    lines = []
+    for name, back in ((name, one["goes_back"]) for name, one in services.items() if one.get("goes_back")):
+        if back["stays"]:
+            when = "only by a person's switchover or a failure, since a person has moved it away"
+        elif back["waits"]:
+            when = "when that has been well and in step for long enough"
+        elif back["at"] is None:
+            when = "as soon as nothing else is under way"
+        else:
+            when = f"in {max(0.0, back['at'] - document['now']):.0f} s"
+        lines.append(f"{name} goes back to {back['to']} {when}")
+    return lines
 
 
 def _late(document: dict[str, Any]) -> list[str]:

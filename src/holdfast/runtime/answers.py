@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from holdfast.core.ha_state import State as HaState
 from holdfast.model.actions import Action, Decision, Refuse
 from holdfast.model.layout import Layout, Vm, Vnfc, in_charge
-from holdfast.model.names import VIM, HostName, VnfName
+from holdfast.model.names import VIM, HostName, ServiceName, VnfName
 from holdfast.model.reasons import sentence
 from holdfast.runtime.refusals import DISK, JOURNAL
 from holdfast.runtime.seat import Seat
@@ -15,6 +16,7 @@ from holdfast.runtime.view import View, VmView, VnfcView, role_of
 from holdfast.wire.link_messages import Late
 
 FORMAT = 1
+LATE = ("agent", "hot", "lapses", "lacks")
 
 
 def about(action: Action) -> str:
@@ -45,7 +47,7 @@ def status_of(
         "agents": joined,
         "unreached": unreached,
         "refused": refused,
-        "late": msgspec.to_builtins(late),
+        "late": {name: {key: msgspec.to_builtins(getattr(one, key)) for key in LATE} for name, one in late.items()},
         "vnfs": _vnfs(layout, seat, joined),
         "vms": {vm.name: _vm(vm, view, joined) for vm in layout.vms.values()} if seat.party == VIM else {},
         "voters": None if view.voters is None else msgspec.to_builtins(view.voters),
@@ -111,6 +113,7 @@ def _vnfs(layout: Layout, seat: Seat, joined: dict[HostName, bool]) -> dict[str,
                     "epoch": known.epoch if known else 0,
                     "since": known.since if known else None,
                     "in_sync": list(known.in_sync) if known else [],
+                    "goes_back": goes_back(layout, seat.state, name),
                 }
         shown[vnf.name] = {
             "sal": vnf.sal,
@@ -125,6 +128,23 @@ def _vnfs(layout: Layout, seat: Seat, joined: dict[HostName, bool]) -> dict[str,
             },
         }
     return shown
+
+
+def goes_back(layout: Layout, state: Any, name: ServiceName) -> dict[str, Any] | None:
+    """Where the service goes back by itself (`auto-adjust`), and when; None where it is there, or nobody asks for that.
+
+    Args:
+        state: of the core of the party in charge.
+    """
+    group = layout.groups[layout.services[name].group]
+    if group.auto_adjust_s is None or not isinstance(state, HaState):
+        return None
+    service = state.groups[group.name].services[name]
+    first = group.vnfcs[group.services.index(name)]
+    if service.holder in (None, first):
+        return None
+    known = service.adjusting
+    return {"to": first, "at": known.until, "waits": known.run == 0, "stays": known.by_hand}
 
 
 def refusals_of(decisions: tuple[Decision, ...]) -> str:

@@ -110,6 +110,13 @@ class Stage:
             self._join(name)
         self.settle()
 
+    def begin_again(self) -> None:
+        """The HA manager has started again from what was saved; all agents join it."""
+        self._queue.append((HA, ManagerStarted()))
+        for name in self.layout.hosts:
+            self._join(name, (HA,))
+        self.settle()
+
     # What happens to it.
 
     def lose(self, names: Iterable[HostName]) -> None:
@@ -228,7 +235,7 @@ class Stage:
                 pass
         self._queue.append((party, ActionDone(getattr(action, "id", ""))))  # type: ignore[arg-type]
 
-    def _join(self, name: HostName) -> None:
+    def _join(self, name: HostName, parties: tuple[Party, ...] = (HA, VIM, VNFM)) -> None:
         vnfcs = tuple(
             VnfcFact(
                 vnfc, one.run, "ready", one.role, one.epoch,  # type: ignore[arg-type]
@@ -238,7 +245,7 @@ class Stage:
             if self.layout.vnfcs[vnfc].host == name
         )  # fmt: skip
         vms = tuple(VmFact(vm, boot, "up") for vm, boot in self.vms.items() if self.layout.vms[vm].host == name)
-        for party in self.states:
+        for party in parties:
             self._queue.append((party, AgentJoined(name, vnfcs, vms, self.lives[name], self._voters)))
 
     # Looking.

@@ -4,6 +4,7 @@ grows with what has failed and not with what there is. Counted in steps and part
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast.lab.bench.scale_checks import recovered, repaired
@@ -167,3 +168,23 @@ def test_standbys_follow_again_after_the_storm(tmp_path: Path) -> None:
     assert len(vms) == len(set(vms)) == sum(vm.host in lost for vm in stage.layout.vms.values())
     followers = Counter(one.action.vnfc for one in stage.since(mark) if isinstance(one.action, StandBy))
     assert set(followers) >= {vnfc.name for vnfc in stage.layout.vnfcs.values() if vnfc.host in lost}
+
+
+def test_a_manager_that_begins_goes_on_with_what_waits_and_with_nothing_that_is_gone(tmp_path: Path) -> None:
+    stage = begun(tmp_path)
+    _, active, standby = _pair(stage)
+    stage.waits = lambda action: isinstance(action, Activate)
+    for name in (active, standby):
+        run = stage.components.pop(name).run
+        stage.tell(VnfcFailed(name, run, "killed"))
+    stage.settle()
+    before = stage.states[HA]
+    stale = msgspec.structs.replace(before, recovering={**before.recovering, VnfcName("gone-1"): None})
+    stage.states[HA] = msgspec.msgpack.decode(msgspec.msgpack.encode(stale), type=type(before))
+    stage.begin_again()
+    assert set(stage.states[HA].recovering) == set(before.recovering)
+    stage.waits = lambda action: False
+    stage.answer()
+    stage.settle()
+    assert len(stage.standbys()) == VNFS
+    assert stage.states[HA].recovering == stage.states[HA].waiting == {}

@@ -40,6 +40,7 @@ from holdfast.core.ha_memory import (
     taken_for_what_it_is,
     took_over,
 )
+from holdfast.core.ha_pace import begin_anew
 from holdfast.core.ha_standing import order_known, sealed, started_again
 from holdfast.core.ha_state import Move
 from holdfast.core.ha_successor import is_first_start
@@ -103,6 +104,7 @@ def take_in(turn: Turn, event: Event) -> None:
             turn.agents = dict.fromkeys(turn.agents, False)
             turn.met = {}
             turn.fresh, turn.telling = {}, {}
+            begin_anew(turn)
             for group, now in turn.groups.items():
                 turn.touch(group)
                 for key, service in now.services.items():

@@ -39,6 +39,17 @@ def _repairs_on(turn: Turn, host: HostName) -> int:
     return sum(now.run > 1 and now.doing is not None and now.doing.kind == "start" for now in under_way)
 
 
+def begin_anew(turn: Turn) -> None:
+    """A manager begins, and plans everything: nobody waits for what only an earlier one, or another layout, knew of."""
+    turn.waiting = {}
+    turn.recovering = {
+        name: None
+        for group in turn.groups.values()
+        for name, now in group.vnfcs.items()
+        if now.doing is not None and now.doing.kind == "activate"
+    }
+
+
 def wait_for_turn(turn: Turn, name: VnfcName) -> None:
     turn.waiting[name] = None
 

@@ -124,11 +124,11 @@ def _realtime_us(group: Path) -> int:
 
 
 def precede(nice: int = AGENT_NICE) -> Lack | None:
-    """Run before ordinary processes; whatever this process starts does not. For agents and managers: event loops.
+    """Run before ordinary processes; whatever this process starts does not. For processes with an event loop.
 
-    On a host whose processors are all taken an agent of ordinary priority waits for its turn several times in a
-    take-over: to see the end of a process, to let the claim go, to give the role, to open the gate. A manager that
-    decides in between waits as well.
+    That is agents, and managers where no take-over goes without them. On a host whose processors are all taken an agent
+    of ordinary priority waits for its turn several times in a take-over: to see the end of a process, to let the claim
+    go, to give the role, to open the gate. A manager that decides in between waits as well.
     """
     try:
         os.setpriority(os.PRIO_PROCESS, 0, nice)

@@ -239,7 +239,8 @@ def main(arguments: Sequence[str] | None = None, *, may_be_alone: bool = True) -
                 f"{layout.name} has {len(layout.hosts)} hosts, so its managers share a store, and none is given",
                 "--store etcd://… (STORE in the unit's environment file: docs/several-hosts.md)",
             )
-        if (lack := hot_rights.precede()) is not None:
+        # Where hosts hold grants a successor takes over unasked, and managers work while its component has to.
+        if layout.grants is None and (lack := hot_rights.precede()) is not None:
             sys.stderr.write(f"manager: {lack.what}: {lack.reply} ({lack.hint})\n")
         if chosen.store:
             # Only here: one machine needs neither TLS nor HTTP, and starts faster without.

@@ -1,7 +1,7 @@
 """The agent's end of its link to the hot process, against a hot process that says what the test wants."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from holdfast.model.reasons import Reason
 from holdfast.runtime import hot_grant_words as words
 from holdfast.runtime.agent_grants import HeldGrants
 from holdfast.runtime.agent_succession import StandingTakeOver
+from holdfast.runtime.hot_lateness import LatenessCounter
 from holdfast.runtime.hot_link import HotLink
-from holdfast.runtime.hot_words import AskStanding, FromRider, Standing, ToRider
+from holdfast.runtime.hot_words import AskStanding, FromRider, Pulse, Standing, ToRider, packed
 from tests.contract.fakes import STORY_S, make_folder, small_layout, until
 
 H1, H2, H3 = (HostName(name) for name in ("h1", "h2", "h3"))
@@ -256,5 +257,31 @@ def test_who_is_not_heard_and_has_not_failed_is_told_also_on_the_only_network(tm
             fake.stands(H2, "failed", silent_ms=4000, life=5)
             await until(lambda: len(emitted) > 1, "that it has failed is told otherwise")
             assert emitted[1:] == [NetworkHeard(H2, H1, "first")]
+
+    run(story())
+
+
+def test_datagrams_that_the_hot_process_has_refused_are_known_to_the_agent(tmp_path: Path) -> None:
+    told: list[Mapping[str, int]] = []
+
+    async def story() -> None:
+        async with grants_at(tmp_path) as (held, fake, _):
+            held.refused = told.append
+            fake.link.tell(Pulse(0, LatenessCounter().lateness(), 0, 0, 0, 2, {}, 0, {"mac": 2}))
+            await until(lambda: told, "it is told")
+            assert told == [{"mac": 2}]
+
+    run(story())
+
+
+@pytest.mark.parametrize("packet", [b"\xc1", b"\x81\xa4type\xa2\xff\xff", packed(FromRider(b"\xc1"))])
+def test_a_hot_process_that_speaks_nonsense_is_let_go(tmp_path: Path, packet: bytes) -> None:
+    async def story() -> None:
+        async with grants_at(tmp_path) as (held, fake, _):
+            assert fake.link.connection is not None
+            fake.link.connection.send(packet)
+            await until(lambda: held._end is None, "its link is cut")
+            with pytest.raises(HoldfastError):
+                await held.claim(small_layout().services[ServiceName("dns")], 3)
 
     run(story())

@@ -127,7 +127,12 @@ def processes(pattern: str) -> list[int]:
 
 
 def listed() -> dict[str, int]:
-    content = json.loads(Path("/run/holdfast/dns/processes.json").read_text())
+    return listed_in(Path("/run/holdfast/dns"))
+
+
+def listed_in(run: Path) -> dict[str, int]:
+    """The processes of a deployment, by name."""
+    content = json.loads((run / "processes.json").read_text())
     return {name: one["pid"] for name, one in content["processes"].items()}
 
 

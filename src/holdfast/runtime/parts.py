@@ -89,6 +89,8 @@ class Parts:
         for piece in touched:
             there = {key: value[key] for key in members[piece] if key in value}
             changed[f"{name}/{piece}"] = self._encode.encode(there) if there else None
+            if not members[piece]:
+                del members[piece]  # Its keys are over: with numbers in them, the next ones are in other pieces.
 
     def kept(self, values: Mapping[str, Any]) -> None:
         """The store has taken them."""

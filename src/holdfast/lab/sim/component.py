@@ -69,7 +69,8 @@ class SimSocket(asyncio.Protocol):
         if not self.is_over:
             raise BlockingIOError
         if self.error is not None:
-            raise self.error
+            # A new one each time: the one that is kept would keep, with its traceback, all that led to it.
+            raise OSError(*self.error.args)
         return b""
 
     def send(self, data: bytes | bytearray, /) -> int:

@@ -1,7 +1,7 @@
 """What live tests make of lengths of time: on a machine that runs something else besides, they prove nothing.
 
 Lengths are judged where time is simulated, and measured in `bench/`. Here a run whose lengths alone are wrong is made
-again; where they are wrong each time, though the machine did nothing else, that is a failure all the same.
+again; if they are wrong each time, though the machine did nothing else all the while, that is a failure all the same.
 """
 
 import os

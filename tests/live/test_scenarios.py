@@ -32,7 +32,7 @@ def test_scenario_passes(name: str, tmp_path: Path) -> None:
         if verdict.verdict == "pass" or len(other_work) == RUNS_MAX:
             break
     told = {check: found.text for check, found in wrong_in(verdict).items()}
-    assert verdict.verdict == "pass" or all(other_work), f"{told}, and the machine did nothing else: {other_work}"
+    assert verdict.verdict == "pass" or any(other_work), f"{told}, and the machine did nothing else"
 
 
 def _lab(*words: str, out: Path) -> "subprocess.Popen[bytes]":

@@ -20,6 +20,7 @@ from tests.contract.window_net import (
     Asker,
     Protocol,
     Scene,
+    arm,
     arm_for_long,
     open_window,
 )
@@ -74,7 +75,7 @@ def test_nobody_renews_and_the_end_is_never_late_nor_promised_much_too_early(sce
         window.own([V4.vip])
         for _ in range(TRIES):
             first, until = len(asker.asked), raw_clock_ns() + 36 * MS
-            if window.arm(until) is not Outcome.ARMED:
+            if arm(window, until) is not Outcome.ARMED:
                 continue  # This machine stood still for longer than the slack: nothing was promised.
             promised_early.append((until - raw_clock_ns() - window.remaining_ns()) / MS)
             asker.go_on(until + 5 * MS)
@@ -100,7 +101,7 @@ def test_renewals_keep_it_answered_without_a_gap(scene: Scene) -> None:
         while len(promised) < QUESTIONS:
             if raw_clock_ns() > renewed + 10 * MS:
                 renewed = raw_clock_ns()
-                armed = window.arm(renewed + 50 * MS)
+                armed = arm(window, renewed + 50 * MS)
                 if armed is not Outcome.ARMED or raw_clock_ns() >= surely_until:
                     lapses += 1
                     promised &= asker.answered
@@ -125,7 +126,7 @@ def test_the_longest_window_is_a_limit_of_its_own(scene: Scene) -> None:
     def is_seen() -> bool:
         """Whether this machine let the client ask in time; the end is not late in any case."""
         first = len(asker.asked)
-        outcome = window.arm(raw_clock_ns() + LONG)
+        outcome = arm(window, raw_clock_ns() + LONG)
         armed = raw_clock_ns()
         asker.go_on(armed + 35 * MS)
         assert asker.late(armed + 30 * MS, first) == []

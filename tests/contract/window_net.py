@@ -4,6 +4,7 @@ The client's questions carry the number under which it noted the time just befor
 it arrives, tells when the question was put. All of it runs in the test's own thread.
 """
 
+import errno
 import select
 import socket
 import struct
@@ -17,7 +18,7 @@ from typing import Literal
 from holdfast.drivers import addresses, ports
 from holdfast.drivers.gate import Gate
 from holdfast.drivers.namespaces import inside
-from holdfast.drivers.netlink import Netlink
+from holdfast.drivers.netlink import KernelRefused, Netlink
 from holdfast.drivers.window import Window, raw_clock_ns
 from holdfast.drivers.window_keys import KeyedWindow
 from holdfast.drivers.window_order import LAG_TICKS, Outcome, TwoKeys
@@ -71,11 +72,26 @@ def open_window(
     return keyed(SERVICES, netns_fd=host, longest_ns=longest_ns, capabilities=found, step=step, order=order)
 
 
+def is_busy(refused: KernelRefused) -> bool:
+    """Whether the kernel refuses for the moment alone, as it did once under load where keys are set anew."""
+    return refused.errno == errno.EBUSY
+
+
+def arm(window: Window, until_ns: int) -> Outcome:
+    """As the window does; a kernel that is busy has armed nothing, as when setting a key took too long."""
+    try:
+        return window.arm(until_ns)
+    except KernelRefused as refused:
+        if not is_busy(refused):
+            raise
+        return Outcome.LATE
+
+
 def arm_for_long(window: Window, length_ns: int = LONG) -> int:
     """Open it, by default for the rest of the test, and again if this machine stood still meanwhile; until when."""
     for _ in range(ATTEMPTS):
         until_ns = raw_clock_ns() + length_ns
-        if window.arm(until_ns) is Outcome.ARMED:
+        if arm(window, until_ns) is Outcome.ARMED:
             return until_ns
     raise AssertionError(f"not armed in {ATTEMPTS} attempts")
 

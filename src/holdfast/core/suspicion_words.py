@@ -4,7 +4,7 @@ All times are integer nanoseconds of the teller's own CLOCK_MONOTONIC_RAW; lengt
 never do.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 from zlib import crc32
 
 from msgspec import Struct
@@ -73,7 +73,7 @@ def patience(heartbeat_ns: int) -> Patience:
     )
 
 
-class View(NamedTuple):
+class View(Struct, frozen=True, gc=False):
     """What the sender of a heartbeat has of one other agent."""
 
     about: int
@@ -87,7 +87,7 @@ class View(NamedTuple):
     """The same without the time in which the sender itself stood still. Large: proof that the other one is silent."""
 
 
-class Beat(NamedTuple):
+class Beat(Struct, frozen=True):
     """The content of one heartbeat."""
 
     late_ns: int

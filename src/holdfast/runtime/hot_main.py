@@ -12,25 +12,14 @@ from holdfast.model.reading import UNREADABLE
 from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.runtime.hot_grants import GrantRider, make_window
 from holdfast.runtime.hot_process import read_settings, run
-from holdfast.runtime.hot_speech import Heard, Outgoing, Rider, Speech
+from holdfast.runtime.hot_speech import Rider, Speech
 from holdfast.runtime.hot_words import HotSettings
 from holdfast.runtime.saying import endure
 from holdfast.wire.datagrams import Datagrams
 
 
 def make_speech(settings: HotSettings, key: bytes, incarnation: int, now_ns: int) -> Speech:
-    return SessionSpeech(settings.cluster, settings.me, settings.peers, (key,), incarnation, os.urandom)
-
-
-class SessionSpeech(Datagrams):
-    """The sessions, in the loop's words."""
-
-    def open(self, datagram: bytes, network: int, now_ns: int = 0) -> Heard | None:  # type: ignore[override]
-        opened = super().open(datagram, network, now_ns)
-        return Heard(*opened) if opened is not None else None
-
-    def take(self) -> list[Outgoing]:  # type: ignore[override]
-        return [Outgoing(*greeting) for greeting in super().take()]
+    return Datagrams(settings.cluster, settings.me, settings.peers, (key,), incarnation, os.urandom)
 
 
 def _rider(path: Path, settings: HotSettings, incarnation: int, now_ns: int) -> Rider:

@@ -5,29 +5,16 @@ datagrams with suspicion: the grants. Both are sans-IO; the loop reads the clock
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from holdfast.core.suspicion_words import Noticed
 from holdfast.model.names import HostName
+from holdfast.wire.datagrams import Greeting, Opened
 
-
-class Heard(NamedTuple):
-    """An authentic datagram that was meant for this agent, in its present life."""
-
-    peer: HostName
-    incarnation: int
-    body: bytes
-    is_copy: bool = False
-    """It came before, on another network."""
-
-
-class Outgoing(NamedTuple):
-    """A datagram to be sent now."""
-
-    peer: HostName
-    datagram: bytes
-    network: int | None = None
-    """None: on all of them."""
+Heard = Opened
+"""An authentic datagram that was meant for this agent, in its present life."""
+Outgoing = Greeting
+"""A datagram to be sent now; with a network, on that one alone."""
 
 
 class Speech(Protocol):

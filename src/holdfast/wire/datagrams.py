@@ -15,7 +15,8 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from hmac import compare_digest
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from holdfast.model.names import HostName
 
@@ -31,7 +32,7 @@ COPIES_KNOWN = 1024
 REASONS = ("short", "version", "mac", "cluster", "receiver", "sender", "life", "stranger", "replay", "nonce")
 
 
-class Opened(NamedTuple):
+class Opened(Struct, frozen=True, gc=False):
     peer: HostName
     incarnation: int
     body: bytes
@@ -39,7 +40,7 @@ class Opened(NamedTuple):
     """It has been opened before, on another network."""
 
 
-class Greeting(NamedTuple):
+class Greeting(Struct, frozen=True, gc=False):
     """A datagram of the sessions themselves, to be sent on every network."""
 
     peer: HostName

@@ -27,11 +27,11 @@ from holdfast.runtime.hot_grant_words import GrantSettings
 from holdfast.runtime.hot_grants import GrantRider
 from holdfast.runtime.hot_link import HotLink
 from holdfast.runtime.hot_loop import HotLoop
-from holdfast.runtime.hot_main import SessionSpeech
 from holdfast.runtime.hot_process import read_settings
 from holdfast.runtime.hot_sockets import DATAGRAM_BYTES_MAX, HotSockets
 from holdfast.runtime.hot_waiting import Source, Way
 from holdfast.runtime.hot_words import HotNetwork
+from holdfast.wire.datagrams import Datagrams
 
 START_NS = (150_000_000, 300_000_000)
 """A Python process with what it imports."""
@@ -300,7 +300,7 @@ class SimHot:
         chance = host.timeline.chance
         incarnation = chance.getrandbits(NUMBER_BITS) | 1
         key = Path(settings.key_file).read_bytes()
-        speech = SessionSpeech(settings.cluster, settings.me, settings.peers, (key,), incarnation, chance.randbytes)
+        speech = Datagrams(settings.cluster, settings.me, settings.peers, (key,), incarnation, chance.randbytes)
         sockets = SimSockets(settings.networks, settings.peers, lambda network: SimUdp(ether, host.name, network))
         self.window = _window(host, grants)
         rider = GrantRider(grants, incarnation, self.window, now_ns, clocks)

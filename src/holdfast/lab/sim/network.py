@@ -157,7 +157,7 @@ class SimNetwork:
                 namespace = interface.port.namespace if interface.port is not None else self.own
                 door = namespace.doors.get(port)
                 if door is not None and self.lets(interface, request.asked_at):
-                    door(request._replace(answer=self._way_back(interface, request)))
+                    door(Request(request.data, request.asked_at, self._way_back(interface, request)))
 
     def _way_back(self, interface: Interface, request: Request) -> Callable[[bytes, str], None]:
         """An answer passes as the request did: what was taken away or shut meanwhile lets it get lost."""

@@ -57,7 +57,7 @@ class SimRegistry(Registry):
     def _open_doors(self) -> None:
         loop = self.loop
         assert isinstance(loop, ComponentLoop)
-        door: Any = SimDoor(loop, self.options.port)
+        door = SimDoor(loop, self.options.port)
         self.doors = [door]
         loop.on_readable(door.socket, lambda: self._serve(door))
 
@@ -115,7 +115,8 @@ def registry_program(exchange: Exchange) -> Program:
 
         def asked(request: Request) -> None:
             for door in component.doors:
-                door.put(request)  # type: ignore[attr-defined]
+                assert isinstance(door, SimDoor)
+                door.put(request)
 
         running.open_door(component.options.port, asked)
 

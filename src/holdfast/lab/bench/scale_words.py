@@ -9,6 +9,8 @@ from zlib import crc32
 
 IN_ONE_MAX = 2000
 """VNFs in one descriptor, which may have 4096 VMs."""
+LIMIT = "2m"
+"""All simulated hosts share a machine, which may be busy: that an answer is late is no failure here."""
 HOSTS_MIN = 3
 HOSTS_MAX = 200
 VNFS_MAX = 20_000
@@ -89,5 +91,6 @@ def _vnf(number: int, is_first: bool) -> list[str]:
         f"    interface: {{address: {address}, port: 5300}}",
         "    state: internal",
         "    replication: {port: 5301}",
+        f"    limits: {{role: {LIMIT}, cleanup: {LIMIT}}}",
         "    start: registry",
     ]

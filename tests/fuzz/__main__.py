@@ -9,9 +9,11 @@ was done until then. Where there is no atheris (it has wheels for x86-64 and Pyt
 import argparse
 import importlib
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +51,22 @@ def fuzz(target: str, out: Path, seconds: int) -> tuple[int, str]:
     for number, seed in enumerate(SEEDS[target]):
         (corpus / f"seed-{number}").write_bytes(seed)
     words = [sys.executable, "-m", "tests.fuzz", "--child", "--seconds", str(seconds), "--out", str(out), target]
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    try:
-        said, _ = process.communicate(timeout=seconds + 60)
-    except BaseException:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        raise
+    # libFuzzer ends its process without a further line of ours: what it has left in its folder goes with ours.
+    with tempfile.TemporaryDirectory(prefix="holdfast-fuzz-") as own:
+        process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": own},
+        )
+        try:
+            said, _ = process.communicate(timeout=seconds + 60)
+        except BaseException:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            raise
     tried = [int(line.split()[-1]) for line in said.splitlines() if "number_of_executed_units" in line]
     return sum(tried), "" if process.returncode == 0 else said[-3000:]
 

@@ -4,7 +4,9 @@ A target raises nothing, whatever it is given: what may be refused is refused in
 far the bytes have come, for tests of the targets themselves. `SEEDS` are inputs that come far.
 """
 
+import atexit
 import copy
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -41,6 +43,7 @@ from holdfast.runtime.agent_terms import Terms
 from holdfast.runtime.hot_grants import GrantRider
 from holdfast.runtime.manager_process import core_of
 from holdfast.runtime.seat import Seat
+from holdfast.runtime.view import View
 from holdfast.state.frames import UPDATE_BYTES_MAX, Frames, Greeting, greeting
 from holdfast.store import etcd_words
 from holdfast.store.journal import Journal, read
@@ -57,7 +60,9 @@ from tests.scripts.layouts import LAYOUTS
 A, B = HostName("a"), HostName("b")
 KEY = b"k" * 32
 NONCE = b"n" * 16
-FOLDER = Path(tempfile.gettempdir())
+FOLDER = Path(tempfile.mkdtemp(prefix="holdfast-fuzz-"))
+"""Of this process: several may run beside each other."""
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 
 def in_pieces(data: bytes) -> list[bytes]:
@@ -182,7 +187,7 @@ def http_answer(data: bytes) -> str:
 
 def log(data: bytes) -> str:
     """What a component, or an OCF agent, has written to its output."""
-    path = FOLDER / "holdfast-fuzz-log"
+    path = FOLDER / "log"
     path.write_bytes(data)
     said = last_line(path)
     assert len(said) <= 2000
@@ -208,7 +213,7 @@ def heartbeat(data: bytes) -> str:
 @cache
 def _rider() -> GrantRider:
     clocks = FakeClocks()
-    voters = Path(tempfile.mkdtemp()) / "voters"
+    voters = FOLDER / "voters-of-rider"
     settings = hot_grant_words.GrantSettings(
         A, FAST, (A, B), (), ADDRESSES, "holdfast", str(voters), learns_epochs=False
     )
@@ -256,6 +261,8 @@ def hot_news(data: bytes) -> str:
 class OneSaved:
     """A store that holds what it is given."""
 
+    pieces = 16
+
     def __init__(self, parts: dict[str, bytes]) -> None:
         self._parts = parts
 
@@ -266,14 +273,17 @@ class OneSaved:
 @cache
 def _core() -> "tuple[object, tuple[str, ...]]":
     core = core_of(LAYOUTS["registry"](), HA)
-    return core, (*(f"state.{name}" for name in core.initial().__struct_fields__), "view", "heard", "n", "clock")
+    fields = [f"state.{name}" for name in core.initial().__struct_fields__]
+    views = [f"view.{name}" for name in View.__struct_fields__]
+    pieces = [f"{name}/3" for name in (*fields, *views)]
+    return core, (*fields, *views, *pieces, "state.ledger.taken", "state.ledger.pending/3", "heard", "n", "clock")
 
 
 def saved(data: bytes) -> str:
     """One part of the state of a manager, as its store gives it back."""
     core, names = _core()
     parts = {names[data[0] % len(names)]: data[1:]} if data else {}
-    journal = Journal(FOLDER / "holdfast-fuzz-journal-of-seat", HA)
+    journal = Journal(FOLDER / "journal-of-seat", HA)
     try:
         Seat(HA, core, OneSaved(parts), journal, lambda: 0.0)  # type: ignore[arg-type]
     except WorldError as error:
@@ -284,7 +294,7 @@ def saved(data: bytes) -> str:
 
 
 def journal(data: bytes) -> str:
-    path = FOLDER / "holdfast-fuzz-journal"
+    path = FOLDER / "journal"
     path.write_bytes(data)
     opened = Journal(path, HA)
     opened.close()
@@ -295,7 +305,7 @@ def journal(data: bytes) -> str:
 
 
 def voters(data: bytes) -> str:
-    path = FOLDER / "holdfast-fuzz-voters"
+    path = FOLDER / "voters"
     path.write_bytes(data)
     try:
         voter_file.read(path)
@@ -305,7 +315,7 @@ def voters(data: bytes) -> str:
 
 
 def terms(data: bytes) -> str:
-    path = FOLDER / "holdfast-fuzz-terms"
+    path = FOLDER / "terms"
     path.write_bytes(data)
     troubles: list[str] = []
     Terms(path, troubles.append)
@@ -380,7 +390,7 @@ SEEDS: dict[str, list[bytes]] = {
         hot_words.packed(hot_words.AskStanding()),
     ],
     "hot_news": [hot_words.packed(hot_words.FromRider(hot_grant_words.packed(hot_grant_words.HeldNow(S, 3))))],
-    "saved": [bytes([number, 0x80]) for number in range(20)],
+    "saved": [bytes([number, 0x80]) for number in range(60)],
     "journal": [_JOURNAL],
     "voters": [msgspec.json.encode(VoterSet(2, (A, B), FAST.length_ns, FAST.length_ns))],
     "terms": [b'{"ha":{"term":3,"leader":"x"},"vim":2}'],

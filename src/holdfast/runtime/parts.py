@@ -22,7 +22,9 @@ IN_PIECES = frozenset(
     | {"vnfcs", "wakes"}
 )
 """Mappings that may be as large as the deployment, or as what is wrong with it."""
-_NUMBERS = re.compile(r"(\d+)")
+_NUMBERS = re.compile(r"([0-9]+)")
+_DIGITS_MAX = 18
+"""Of a number of ours; what is longer, and was never written by us, is a word."""
 Changes = dict[str, bytes | None]
 
 
@@ -124,7 +126,10 @@ def loaded(parts: Mapping[str, bytes], name: str, first: Mapping[str, Any] | Non
 
 def _natural(key: str) -> list[tuple[int, str]]:
     """Numbers by their size, so that what was numbered comes in the order in which it was."""
-    return [(int(word), "") if word.isdigit() else (0, word) for word in _NUMBERS.split(key)]
+    words = _NUMBERS.split(key)
+    return [
+        (int(word), "") if place % 2 and len(word) <= _DIGITS_MAX else (0, word) for place, word in enumerate(words)
+    ]
 
 
 def state_from(parts: Mapping[str, bytes], fresh: Struct) -> bytes:

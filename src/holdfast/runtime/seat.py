@@ -266,12 +266,12 @@ def _part(parts: dict[str, bytes], name: str, kind: Any, default: Any) -> Any:
 def _view_from(parts: dict[str, bytes]) -> View:
     try:
         return view_from(parts)
-    except UNREADABLE as error:
+    except (KeyError, *UNREADABLE) as error:
         raise WorldError(f"the saved view cannot be read: {error}", _RESTORE) from error
 
 
 def _state_from(parts: dict[str, bytes], fresh: Any) -> Any:
     try:
         return msgspec.msgpack.decode(state_from(parts, fresh), type=type(fresh))
-    except UNREADABLE as error:
+    except (KeyError, *UNREADABLE) as error:
         raise WorldError(f"the saved state does not fit {type(fresh).__name__}: {error}", _RESTORE) from error

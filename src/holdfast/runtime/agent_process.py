@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,6 @@ from holdfast.wire.link_messages import (
     AllEnded,
     Do,
     EndAll,
-    Late,
     Leads,
     LinkMessage,
     NewestTerm,
@@ -126,7 +125,10 @@ class AgentProcess:
         make: MakeAgent,
         terms: Path | None = None,
         layout_print: str = "",
+        *,
+        looks_at_itself: bool = True,
     ) -> None:
+        """With `looks_at_itself` it measures how late its own loop is."""
         self._layout = layout
         self._layout_print = layout_print
         self._other_layouts: set[str] = set()
@@ -152,9 +154,9 @@ class AgentProcess:
         self.agent = make(self.emit, self.mark)
         self.agent.when_over(self.fail)
         self.agent.carries_out_by(self._decided)
-        self.refusals = Refusals(self._tell_refused)
+        self.refusals = Refusals(lambda counts: self._tell_leaders(Refused(dict(counts))))
         self.agent.counts_refusals(self.refusals)
-        self.lateness = OwnLateness(self._tell_late)
+        self.lateness = OwnLateness(self._tell_leaders, looks=looks_at_itself)
         self.agent.measures_lateness(self.lateness)
         if journal.is_losing:
             self._journal_lost("its journal cannot be written")
@@ -201,13 +203,9 @@ class AgentProcess:
             self._journal.catch_up(self._loop.time())
             self._loop.call_later(JOURNAL_AGAIN_S, self._write_again)
 
-    def _tell_refused(self, counts: Mapping[str, int]) -> None:
+    def _tell_leaders(self, message: LinkMessage) -> None:
         for link in self._links.values():
-            link.send(Refused(dict(counts)))
-
-    def _tell_late(self, late: Late) -> None:
-        for link in self._links.values():
-            link.send(late)
+            link.send(message)
 
     def _in_charge(self, event: Event) -> Party:
         if isinstance(event, VmBooted | VmDied | NetworkSilent | NetworkHeard):

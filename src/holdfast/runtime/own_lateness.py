@@ -26,7 +26,11 @@ class _Look(NamedTuple):
 
 
 class OwnLateness:
-    def __init__(self, tell: Callable[[Late], None]) -> None:
+    def __init__(self, tell: Callable[[Late], None], *, looks: bool = True) -> None:
+        """
+        Args:
+            looks: whether there is anything to measure; in a simulated world time is what it is made to be.
+        """
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._agent: deque[_Look] = deque(maxlen=round(MINUTE_S / LOOK_EVERY_S))
@@ -34,7 +38,10 @@ class OwnLateness:
         self._lapses: deque[float] = deque(maxlen=1000)
         self._lacks: tuple[str, ...] = ()
         self._told_s = self._loop.time()
-        self._next = self._loop.call_at(self._told_s + LOOK_EVERY_S, self._look, self._told_s + LOOK_EVERY_S)
+        self._next: asyncio.TimerHandle | None = None
+        if looks:
+            due_s = self._told_s + LOOK_EVERY_S
+            self._next = self._loop.call_at(due_s, self._look, due_s)
 
     def _look(self, due_s: float) -> None:
         now = self._loop.time()
@@ -63,7 +70,8 @@ class OwnLateness:
         return Late(agent or Pace(0.0, 0.0), hot, sum(at >= since for at in self._lapses), self._lacks)
 
     def close(self) -> None:
-        self._next.cancel()
+        if self._next is not None:
+            self._next.cancel()
 
 
 def _pace(looks: deque[_Look], since: float) -> Pace | None:

@@ -155,6 +155,7 @@ class SimAgent:
             journal,
             lambda emit, mark: Agent(self.layout, name, self.folder, emit, mark, premises, hot=hot),
             self.folder.terms(name),
+            looks_at_itself=False,  # Time is what it is made to be; and a run stays the same when that is changed.
         )
         process.heeds = lambda: loop.call_soon(attended.stop)
         places = places_of_agent(self.layout, self.folder, name)

@@ -447,10 +447,8 @@ def test_what_is_only_reserved_is_told_to_nobody() -> None:
     confirm = only(core.see(StandbyLost(ONE, 1, epoch, TWO), now=1.0), ConfirmLoss)
     assert core.state.groups[GROUP].services[SERVICE].recorded == epoch
     assert isinstance(confirm[0], ConfirmLoss)
-    unanswered = [one for one in ha_manager.outstanding(core.state) if isinstance(one, RememberEpochs)]
-    assert only(core.done(confirm), RememberEpochs) == []
+    actions = core.done(confirm)
     assert core.state.groups[GROUP].services[SERVICE].recorded == confirm[0].seal
-    actions = core.done(unanswered)
     assert {one.epochs[SERVICE] for one in actions if isinstance(one, RememberEpochs)} == {confirm[0].seal}
 
 

@@ -12,6 +12,9 @@ from holdfast.model.actions import RememberEpochs
 from holdfast.model.names import HostName, ServiceName
 from holdfast.model.reasons import Reason
 
+FEW = 16
+"""With so few services each host is told at once, and again of what it has not answered: its answer may never come."""
+
 
 def recorded(turn: Turn, name: ServiceName, epoch: int) -> None:
     """A majority of the voters has recorded this number: claims under lower ones are over."""
@@ -48,6 +51,12 @@ def tell_epochs(turn: Turn) -> None:
         if host in turn.joined:
             turn.desk.drop(host, lambda action: isinstance(action, RememberEpochs))
             _tell(turn, host, _all_recorded(turn), Reason("voter-joined", host, "", turn.seen))
+        elif turn.agents.get(host) and host in turn.telling and len(turn.layout.services) <= FEW:
+            if turn.recorded:
+                told = [one for one in turn.desk.awaited(host) if isinstance(one, RememberEpochs)]
+                turn.desk.drop(host, lambda action: isinstance(action, RememberEpochs))
+                both = (dict(told[-1].epochs) if told else {}) | turn.recorded
+                _tell(turn, host, both, Reason("epoch-recorded", ", ".join(turn.recorded), "", turn.seen))
         elif turn.agents.get(host) and host not in turn.telling:
             known = turn.answered.get(host, before)
             news = _since(turn, known) if known != before else turn.recorded

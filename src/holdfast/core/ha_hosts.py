@@ -140,19 +140,23 @@ def _serves(turn: Turn, name: VnfcName) -> bool:
 
 
 def service_taken(turn: Turn, event: ServiceTaken) -> None:
-    """A successor has claimed the service and serves: that is how it is now, whatever was planned."""
+    """A successor has claimed the service and serves: that is how it is now, whatever was planned.
+
+    Word of it may come so late that the run which took the service is over: then it had it, and nobody has it now.
+    """
     if not turn.is_ours(event.vnfc) or event.service not in turn.groups[turn.group_of(event.vnfc)].services:
         return
     service, now = turn.service(event.service), turn.vnfc(event.vnfc)
     same = service.holder == event.vnfc and service.epoch == event.epoch
-    if event.run != now.run or (same and service.state == "provided"):
+    is_over = event.run < now.run
+    if event.run > now.run or (same and service.state == "provided") or (is_over and event.epoch <= service.epoch):
         return
     if not may_have_taken(turn, event.service, event.vnfc, event.epoch):
         return
     if service.holder is not None and service.holder != event.vnfc and not _let_go(turn, service.holder):
         _succeeded(turn, service.holder, event.vnfc, event.epoch)
     took_over = Reason("took-over", event.vnfc, f"epoch {event.epoch}", turn.seen)
-    if serves := _serves(turn, event.vnfc):  # Word of it may come late, or twice.
+    if serves := not is_over and _serves(turn, event.vnfc):  # Word of it may come late, or twice.
         if now.doing is not None:
             turn.desk.settle(now.doing.id)
         ready = replace(turn.vnfc(event.vnfc), phase="ready", role="active", doing=None, epoch=event.epoch)
@@ -161,7 +165,8 @@ def service_taken(turn: Turn, event: ServiceTaken) -> None:
         interrupt(turn, event.service, (took_over,))
     taken = replace(
         turn.service(event.service),
-        holder=event.vnfc if now.phase != "down" else None,
+        # Where a later run counts as failed, nobody has said yet that nothing is left there.
+        holder=event.vnfc if now.phase == "failed" or (now.phase != "down" and not is_over) else None,
         last=event.vnfc,
         epoch=event.epoch,
         # Whoever was given a higher number may have claimed it, so that voters know it already.

@@ -34,6 +34,7 @@ from holdfast.core.ha_incidents import (
 )
 from holdfast.core.ha_memory import (
     correct_in_sync,
+    follows_another,
     forget_who_serves,
     life_of_vm,
     remember_vms,
@@ -439,6 +440,13 @@ def _believe(turn: Turn, name: VnfcName, fact: VnfcFact, boots: Mapping[VmName, 
             fail(turn, name, "lost", f"it answers for {', '.join(strange)} with the older epoch {fact.epoch}")
         elif held and fact.role == "quiescing" and now.doing is None:
             _handed_over_before(turn, name, fact)
+        elif (
+            held
+            and fact.role == "standby"
+            and now.doing is None
+            and all(fact.epoch > turn.service(one).epoch for one in held)
+        ):
+            follows_another(turn, name, fact)
         else:
             correct_in_sync(turn, name, fact)
 

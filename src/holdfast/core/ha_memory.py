@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from holdfast.core.ha_hosts import service_taken
+from holdfast.core.ha_incidents import interrupt
 from holdfast.core.ha_turn import Turn
 from holdfast.model.actions import ConfirmLoss
 from holdfast.model.events import ServiceTaken, VnfcFact
@@ -45,6 +46,19 @@ def took_over(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
     for service in fact.services:
         in_sync = _in_sync(turn, name, fact)
         service_taken(turn, ServiceTaken(name, fact.run, service, fact.epoch, in_sync))
+
+
+def follows_another(turn: Turn, name: VnfcName, fact: VnfcFact) -> None:
+    """Whom we remember as the active is a standby, under a newer epoch: another one has served since, whoever that was.
+
+    If it still does, its own agent tells; until all have told, the service is given to nobody.
+    """
+    turn.put(name, replace(turn.vnfc(name), role="standby", follows=fact.epoch, epoch=fact.epoch))
+    for service in turn.held_by(name):
+        detail = f"{name} is a standby, under the newer epoch {fact.epoch}"
+        why = Reason("service-interrupted", service, detail, turn.seen)
+        interrupt(turn, service, (why,))
+        turn.put_service(service, replace(turn.service(service), holder=None, behind=True))
 
 
 def forget_who_serves(turn: Turn, group: GroupName) -> None:

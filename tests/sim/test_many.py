@@ -1,10 +1,17 @@
 """Drawn runs as `holdfast lab sim` makes them: in processes of their own, judged, and the same in every process."""
 
+import os
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from holdfast.errors import HoldfastError
 from holdfast.lab.sim.draw import draw
-from holdfast.lab.sim.seed import LEAST_MS, run_seed
+from holdfast.lab.sim.many import run_many
+from holdfast.lab.sim.seed import LEAST_MS, Outcome, run_seed
 from tests.sim.command import drawn
 
 SEEDS = (2, 5)
@@ -29,3 +36,20 @@ def test_a_drawn_run_leaves_the_same_journal_each_time(tmp_path: Path) -> None:
     once, again = ((tmp_path / name / "journal.jsonl").read_bytes() for name in ("once", "again"))
     assert once == again
     assert len(once.splitlines()) > 100
+
+
+def killed(seeds: Sequence[int], _keep: Path | None) -> tuple[list[Outcome], float]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError(f"{seeds} go on")
+
+
+def failing(seeds: Sequence[int], _keep: Path | None) -> tuple[list[Outcome], float]:
+    raise ZeroDivisionError(f"of {seeds}")
+
+
+def test_a_process_that_ends_is_told_with_its_seeds(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HoldfastError, match=r"seeds 3\.\.4 was ended by signal 9 \(Killed\)"):
+        run_many(range(3, 5), None, lambda _total: None, 2, killed)
+    with pytest.raises(HoldfastError, match=r"seeds 3\.\.4 failed"):
+        run_many(range(3, 5), None, lambda _total: None, 2, failing)
+    assert "ZeroDivisionError: of range(3, 5)" in capfd.readouterr().err

@@ -84,11 +84,11 @@ async def reigns(make: "Callable[[], Reign]", told_to_end: asyncio.Event, least_
         reign.campaign.raise_term(least_term)
         try:
             await _take_part(reign, told_to_end)
-        except Outdated as outdated:
-            least_term = outdated.newest + 1
-            sys.stderr.write(f"{outdated.message}: steps down, and leads under {least_term} at least from now on\n")
-        except GivesWay as giving_way:
-            sys.stderr.write(f"{giving_way.message}\n")
+        except Outdated as error:
+            sys.stderr.write(f"{error.message}: steps down, and leads under {error.newest + 1} at least from now on\n")
+            least_term = error.newest + 1
+        except GivesWay as error:
+            sys.stderr.write(f"{error.message}\n")
             await reign.close()
             await asyncio.sleep(2 * LEADER_LENGTH_S)
         finally:

@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from holdfast import vnfc
 from holdfast.errors import HoldfastError, UserError
@@ -109,23 +109,7 @@ def _seconds(name: str, text: str) -> float:
     raise UserError(f"{name} is {text!r}", "expected a duration like 50ms or 1s")
 
 
-class Door(Protocol):
-    """Where requests arrive, and answers go."""
-
-    @property
-    def socket(self) -> Any:
-        """What the loop waits for."""
-
-    @property
-    def port(self) -> int: ...
-
-    def receive(self) -> tuple[bytes, Any, Any] | None:
-        """The next request: what, where it was asked (for `send`), by whom."""
-
-    def send(self, data: bytes, source: Any, client: Any) -> None: ...
-
-
-class UdpDoor:
+class Door:
     """A UDP socket that answers from the address it was asked at, be it the service's or its own."""
 
     def __init__(self, family: socket.AddressFamily, port: int) -> None:
@@ -150,6 +134,7 @@ class UdpDoor:
         return port
 
     def receive(self) -> tuple[bytes, list[tuple[int, int, bytes]], Any] | None:
+        """The next request: what, where it was asked (for `send`), by whom."""
         try:
             data, ancillary, _, client = self.socket.recvmsg(DATAGRAM_BYTES_MAX + 1, _ANCILLARY_BYTES)
         except OSError:
@@ -276,9 +261,9 @@ class Registry(vnfc.Component):
         vnfc.release_address(address, self.options.interface)
 
     def _open_doors(self) -> None:
-        self.doors = [UdpDoor(socket.AF_INET, self.options.port)]
+        self.doors = [Door(socket.AF_INET, self.options.port)]
         if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6"):
-            self.doors.append(UdpDoor(socket.AF_INET6, self.doors[0].port))
+            self.doors.append(Door(socket.AF_INET6, self.doors[0].port))
         for door in self.doors:
             self.loop.on_readable(door.socket, lambda door=door: self._serve(door))  # type: ignore[misc]
 
@@ -295,7 +280,9 @@ class Registry(vnfc.Component):
             if answer is not None:
                 door.send(answer, source, client)
 
-    def _answer(self, door: Door, words: list[bytes], source: Any, client: Any) -> bytes | None:
+    def _answer(
+        self, door: Door, words: list[bytes], source: list[tuple[int, int, bytes]], client: Any
+    ) -> bytes | None:
         """The answer, None if it comes later."""
         number = words[0]
         if self.role != "active" and not self._is_alone:

@@ -12,10 +12,8 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from heapq import heappop, heappush
-from types import CoroutineType
 from typing import Any
 
-from holdfast.lab.sim.apart import apart
 from holdfast.lab.sim.process import Process
 
 NS = 1_000_000_000
@@ -178,8 +176,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     def create_task(  # type: ignore[override]
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
-        own = coro if isinstance(coro, CoroutineType) else apart(coro)
-        task = asyncio.Task(own, loop=self, name=name, context=context)
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
         self._tasks[task] = None
         if len(self._tasks) > self._tasks_max:
             self._tasks = {one: None for one in self._tasks if not one.done()}

@@ -9,7 +9,9 @@ import json
 import os
 import pickle
 import select
+import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from holdfast.lab.sim.shrink import shrink
 
 BATCH = 10
 PIECE_BYTES = 1 << 16
+Run = Callable[[Sequence[int], Path | None], tuple[list[Outcome], float]]
+"""Runs seeds, keeps what is known of failing ones; tells their outcomes, and the seconds of processor time."""
 
 
 @dataclass
@@ -52,11 +56,16 @@ class Total:
 class _Worker:
     pid: int
     pipe: int
+    batch: Sequence[int]
     received: bytes = b""
 
 
 def run_many(
-    seeds: Sequence[int], keep: Path | None, tell: Callable[[Total], None], workers: int | None = None
+    seeds: Sequence[int],
+    keep: Path | None,
+    tell: Callable[[Total], None],
+    workers: int | None = None,
+    run: Run | None = None,
 ) -> Total:
     """Run them all.
 
@@ -64,6 +73,10 @@ def run_many(
         keep: where failing seeds leave what is known of them.
         tell: called each time some more are done.
         workers: processes at once; one for each processor if not given.
+        run: how a process runs its seeds.
+
+    Raises:
+        HoldfastError: a process has ended by a fault of its own, or was killed.
     """
     total = Total()
     batches = _batches(seeds)
@@ -71,13 +84,13 @@ def run_many(
     try:
         while True:
             while len(running) < (workers or os.cpu_count() or 1) and (batch := next(batches, None)) is not None:
-                worker = _start(batch, keep)
+                worker = _start(batch, keep, run or _run)
                 running[worker.pipe] = worker
             if not running:
                 return total
             for pipe in select.select(list(running), [], [])[0]:
-                if _listen(running[pipe], total):
-                    del running[pipe]
+                if not _listen(running[pipe]):
+                    _take(running.pop(pipe), total)
             tell(total)
     finally:
         for worker in running.values():
@@ -91,7 +104,7 @@ def _batches(seeds: Sequence[int]) -> Iterator[Sequence[int]]:
         yield seeds[begin : begin + BATCH]
 
 
-def _start(batch: Sequence[int], keep: Path | None) -> _Worker:
+def _start(batch: Sequence[int], keep: Path | None, run: Run) -> _Worker:
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -99,12 +112,14 @@ def _start(batch: Sequence[int], keep: Path | None) -> _Worker:
         try:
             os.close(read_end)
             with os.fdopen(write_end, "wb") as pipe:
-                pickle.dump(_run(batch, keep), pipe)
+                pickle.dump(run(batch, keep), pipe)
             status = 0
+        except BaseException:  # noqa: BLE001  # whatever it is, this process goes no further than here
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(write_end)
-    return _Worker(pid, read_end)
+    return _Worker(pid, read_end, batch)
 
 
 def _run(batch: Sequence[int], keep: Path | None) -> tuple[list[Outcome], float]:
@@ -125,18 +140,26 @@ def _run(batch: Sequence[int], keep: Path | None) -> tuple[list[Outcome], float]
     return outcomes, time.process_time() - began
 
 
-def _listen(worker: _Worker, total: Total) -> bool:
-    """Whether it has ended."""
+def _listen(worker: _Worker) -> bool:
+    """Whether there may be more to come."""
     piece = os.read(worker.pipe, PIECE_BYTES)
-    if piece:
-        worker.received += piece
-        return False
+    worker.received += piece
+    return bool(piece)
+
+
+def _take(worker: _Worker, total: Total) -> None:
     os.close(worker.pipe)
     _, status = os.waitpid(worker.pid, 0)
     if status != 0:
-        raise HoldfastError("a process that ran seeds has ended by a fault of its own; what it said is above")
+        code = os.waitstatus_to_exitcode(status)
+        how = (
+            f"was ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else "failed; what it said is above"
+        )
+        raise HoldfastError(
+            f"the process that ran seeds {worker.batch[0]}..{worker.batch[-1]} {how}",
+            "HOLDFAST_UNCOMPILED=1 runs the same seeds without the compiled copy",
+        )
     outcomes, processor_s = pickle.loads(worker.received)
     total.processor_s += processor_s
     for outcome in outcomes:
         total.take(outcome)
-    return True

@@ -7,8 +7,8 @@ Frames are built here by hand, not by the code under test.
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -154,6 +154,19 @@ def until_answered(asker: Machine, address: str) -> None:
         except TimeoutError:
             continue
     raise AssertionError(f"{address} did not answer {ASK_MAX} questions")
+
+
+def until_taken(inbox: socket.socket, send: Callable[[], object]) -> bytes:
+    """Send until one arrives: the route to a new IPv6 address is set by the kernel's work queue, in its own time."""
+    patience_s = inbox.gettimeout()
+    inbox.settimeout(ASK_AGAIN_S)
+    for _ in range(ASK_MAX):
+        send()
+        with suppress(TimeoutError):
+            text = inbox.recv(100)
+            inbox.settimeout(patience_s)
+            return text
+    raise AssertionError(f"of {ASK_MAX} datagrams none arrived")
 
 
 def who_answers(asker: Machine, address: str, witness: str) -> list[bytes]:

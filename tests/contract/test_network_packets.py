@@ -24,6 +24,7 @@ from tests.contract.network import (
     in_order,
     question,
     solicitation,
+    until_taken,
     who_answers,
 )
 
@@ -35,6 +36,9 @@ both_families = pytest.mark.parametrize("family", [V4, V6], ids=["ipv4", "ipv6"]
 def network() -> Iterator[SmallNetwork]:
     with ExitStack() as stack, in_order():
         yield SmallNetwork(stack)
+
+
+TRIED = b"tried"
 
 
 def vip_answers(network: SmallNetwork, family: Family, witness: Machine) -> list[bytes]:
@@ -100,11 +104,15 @@ def test_datagrams_to_the_address_enter_by_an_open_gate_only(network: SmallNetwo
     a, client = network.a, network.client
     addresses.assign(a.zone, family.vip)
     inbox = a.udp("::" if family is V6 else "", UDP_PORT)
+    network.gate.open(a.port, family.vip)
+    tried = datagram(client, a.mac, family.of(200), family.vip_alone, TRIED)
+    assert until_taken(inbox, lambda: client.send(tried)) == TRIED
+    network.gate.shut(a.port, family.vip)
 
     def first_in(*targets: str) -> bytes:
         for target in targets:
             client.send(datagram(client, a.mac, family.of(200), target, target.encode()))
-        return inbox.recv(100)
+        return next(text for text in iter(lambda: inbox.recv(100), b"") if text != TRIED)
 
     assert first_in(family.vip_alone, family.of(11)) == family.of(11).encode()
     network.gate.open(a.port, family.vip)
@@ -222,8 +230,7 @@ def test_announcement_moves_the_neighbour_entry(network: SmallNetwork, family: F
     addresses.assign(a.zone, family.vip)
     inbox = a.udp("::" if family is V6 else "", UDP_PORT)
     voice = client.udp(family.of(200), UDP_PORT)
-    voice.sendto(b"hello", (family.vip_alone, UDP_PORT))
-    assert inbox.recv(100) == b"hello"
+    assert until_taken(inbox, lambda: voice.sendto(b"hello", (family.vip_alone, UDP_PORT))) == b"hello"
     assert neighbour_mac(client, family.vip_alone) == a.mac.hex(":")
     network.gate.shut(a.port, family.vip)
     addresses.withdraw(a.zone, family.vip)

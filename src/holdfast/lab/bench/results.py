@@ -4,19 +4,22 @@ In:   trials. Out: the documented JSON (docs/performance.md), of which every fig
 Always: a trial is on the disk before the next one begins; trials that a file already has are not made again.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from holdfast.errors import UserError
+from holdfast.lab.bench import kept
 from holdfast.lab.bench.cases import CASES, GOALS, NOTHING_MOVES, Goal
 from holdfast.lab.bench.trial import Trial
 from holdfast.lab.report.summary import statistics, this_machine
 
 FORMAT = 1
+
+
+def _trials(found: dict[str, Any]) -> tuple[list[Trial], dict[str, Any]]:
+    return msgspec.convert(found["trials"], list[Trial]), found["machine"]
 
 
 class Results:
@@ -25,24 +28,12 @@ class Results:
         self.machine: dict[str, Any] = this_machine()
         self.trials: list[Trial] = []
         if path is not None and path.is_file():
-            self._read(path)
-
-    def _read(self, path: Path) -> None:
-        try:
-            found = json.loads(path.read_text())
-            if found["format"] != FORMAT:
-                raise ValueError(f"its format is {found['format']}, expected {FORMAT}")
-            self.trials = msgspec.convert(found["trials"], list[Trial])
-            self.machine = found["machine"]
-        except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
-            raise UserError(f"{path} holds no results of this measurement: {error}", "name another file") from error
+            self.trials, self.machine = kept.read(path, FORMAT, _trials)
 
     def add(self, trial: Trial) -> None:
         self.trials.append(trial)
         if self._path is not None:
-            part = self._path.with_name(self._path.name + ".part")
-            part.write_text(json.dumps(self.document(), indent=1) + "\n")
-            part.rename(self._path)
+            kept.write(self._path, self.document())
 
     def of(self, system: str, case: str) -> list[Trial]:
         return [trial for trial in self.trials if (trial.system, trial.case) == (system, case)]

@@ -4,13 +4,12 @@ In:   sizes. Out: the documented JSON (docs/performance.md), the table, and whet
 Always: a size that a file already has is not measured again.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from holdfast.errors import UserError
+from holdfast.lab.bench import kept
 from holdfast.lab.bench.scale import Size
 from holdfast.lab.bench.table import number
 from holdfast.lab.report.summary import this_machine
@@ -33,17 +32,7 @@ class ScaleResults:
         self.machine: dict[str, Any] = this_machine()
         self.sizes: list[Size] = []
         if path is not None and path.is_file():
-            self._read(path)
-
-    def _read(self, path: Path) -> None:
-        try:
-            found = json.loads(path.read_text())
-            if found["format"] != FORMAT:
-                raise ValueError(f"its format is {found['format']}, expected {FORMAT}")
-            self.sizes = [msgspec.convert({**row, "reached": None}, Size, strict=True) for row in found["rows"]]
-            self.machine = found["machine"]
-        except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
-            raise UserError(f"{path} holds no results of this measurement: {error}", "name another file") from error
+            self.sizes, self.machine = kept.read(path, FORMAT, _sizes)
 
     def has(self, vnfs: int, hosts: int) -> bool:
         return any((one.vnfs, one.hosts) == (vnfs, hosts) for one in self.sizes)
@@ -51,13 +40,16 @@ class ScaleResults:
     def add(self, size: Size) -> None:
         self.sizes = sorted([*self.sizes, size], key=lambda one: (one.hosts, one.vnfs))
         if self._path is not None:
-            part = self._path.with_name(self._path.name + ".part")
-            part.write_text(json.dumps(self.document(), indent=1) + "\n")
-            part.rename(self._path)
+            kept.write(self._path, self.document())
 
     def document(self) -> dict[str, Any]:
         rows = [{**msgspec.to_builtins(size), "reached": is_reached(size)} for size in self.sizes]
         return {"format": FORMAT, "machine": self.machine, "rows": rows}
+
+
+def _sizes(found: dict[str, Any]) -> tuple[list[Size], dict[str, Any]]:
+    sizes = [msgspec.convert({**row, "reached": None}, Size, strict=True) for row in found["rows"]]
+    return sizes, found["machine"]
 
 
 def is_reached(size: Size) -> bool | None:

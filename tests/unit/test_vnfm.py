@@ -245,6 +245,17 @@ def test_that_its_vm_is_up_is_no_news_of_a_vnfc_that_was_seen_running_in_that_li
     assert world.acts() == ["vnfm:core: StartVnfc dns-1 5"]
 
 
+def test_a_run_that_has_failed_since_its_start_has_failed_also_where_the_start_was_never_answered() -> None:
+    """Sent again, the start would be answered as it was: done."""
+    world = World(Plan().host("h1").vnf("dns", vm=None).layout)
+    world.observe(CORE, AgentJoined(HostName("h1"), (), ()))
+    assert world.acts() == ["vnfm:core: StartVnfc dns-1 1"]
+    world.observe(CORE, AgentJoined(HostName("h1"), (VnfcFact(DNS, 1, "failed", detail="killed"),), ()))
+    assert world.acts()[1:] == ["vnfm:core: IsolateVnfc dns-1 1"]
+    world.settle()
+    assert world.acts()[2:] == ["vnfm:core: StartVnfc dns-1 2"]
+
+
 def test_what_is_left_over_from_a_start_nobody_waits_for_goes_first() -> None:
     world = World(Plan().host("h1").vnf("dns", vm=None).layout)
     joined = AgentJoined(HostName("h1"), (VnfcFact(DNS, 2, "starting"),), (VmFact(VM1, 1, "up"),))

@@ -176,7 +176,11 @@ def _reconcile(draft: Draft, host: HostName, vnfc: VnfcName, fact: VnfcFact, boo
                 # Without a VM nothing else can end it: the agent that joins now may.
                 draft.forget_actions(vnfc)
                 draft.change(vnfc, phase="failed", why=life.why[:1])
-        case "starting" | "failed" | "isolating":
+        case "starting":
+            # Sent again, the start is answered as it was: it had succeeded before this run failed.
+            if fact.condition == "failed" and fact.run == life.run:
+                vnfc_failed(draft, VnfcFailed(vnfc, life.run, "lost", fact.detail))
+        case "failed" | "isolating":
             pass  # The action is outstanding and is sent again.
 
 
